@@ -1,0 +1,37 @@
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+# CIFAR for the tests and studies that want it; they skip where it is absent
+export LOTTERY_POOLS_DATA ?= $(abspath ../shared/data)
+
+.PHONY: demo test test-all lint bench clean
+
+demo: .venv/core
+	$(BIN)/lottery-pools run --preset demo --out runs/demo
+
+test: lint
+	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+
+test-all: lint
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(INSTALLED)
+	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
+
+# What the demo needs, and no more
+.venv/core: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(INSTALLED): .venv/core
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[data,dev]'
+	touch $@
+
+clean:
+	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,290 @@
+"""The command line: parse, call one public function, print."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import multiprocessing
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+
+from lottery_pools import config as settings
+from lottery_pools.config import Config
+from lottery_pools.errors import UserError, unknown
+from lottery_pools.runs.engine import Machine
+
+T = TypeVar("T")
+Flat = tyro.conf.arg(name="")
+FlagOn = tyro.conf.FlagCreatePairsOff[bool]
+
+USAGE = """\
+usage: lottery-pools COMMAND [OPTIONS]
+
+Train lottery tickets, pool them into stronger sparse networks at no extra cost, and prove the gain.
+
+{commands}
+
+`lottery-pools COMMAND --help` lists a command's options. Exit codes: 0 done, 2 a mistake in what was given,
+1 a bug of ours, 130 interrupted. Whatever was finished is kept: the same command goes on from there.
+"""
+
+
+def main() -> None:
+    """The entry point: exit codes and one-line errors."""
+    try:
+        dispatch(sys.argv[1:])
+    except UserError as error:
+        print(f"lottery-pools: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        for process in multiprocessing.active_children():
+            process.terminate()
+        print("lottery-pools: interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has left, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def dispatch(arguments: Sequence[str]) -> None:
+    """Run the command that `arguments` name."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        width = max(map(len, COMMANDS))
+        print(USAGE.format(commands="\n".join(f"  {n:<{width}}  {c.__doc__}" for n, c in COMMANDS.items())), end="")
+        return
+    if arguments[0] in ("-V", "--version"):
+        from lottery_pools import __version__
+
+        print(f"lottery-pools {__version__}")
+        return
+    if arguments[0] not in COMMANDS:
+        raise unknown("command", arguments[0], COMMANDS)
+    COMMANDS[arguments[0]](list(arguments[1:]))
+
+
+@dataclass(frozen=True)
+class _Start:
+    preset: str = "demo"
+    """Settings to start from: a name that `lottery-pools presets` lists, or a TOML file."""
+    out: Path | None = None
+    """The run's folder; none: runs/NAME."""
+    json: FlagOn = False
+    """Print one JSON object for machines."""
+    machine: Annotated[Machine, Flat] = field(default_factory=Machine)
+    config: Annotated[Config, Flat] = field(default_factory=Config)
+
+
+@dataclass(frozen=True)
+class _Folder:
+    folder: tyro.conf.Positional[Path]
+    """A run's folder, as `--out` named it."""
+    json: FlagOn = False
+    """Print one JSON object for machines."""
+
+
+@dataclass(frozen=True)
+class _Evaluate(_Folder):
+    machine: Annotated[Machine, Flat] = field(default_factory=Machine)
+
+
+@dataclass(frozen=True)
+class _Pool(_Folder):
+    methods: tuple[str, ...] = ()
+    """Methods of pooling; none named: those of the run's settings."""
+    targets: tuple[int, ...] = ()
+    """Levels to strengthen; none named: those of the run's settings."""
+    machine: Annotated[Machine, Flat] = field(default_factory=Machine)
+
+
+@dataclass(frozen=True)
+class _File:
+    file: tyro.conf.Positional[Path]
+    """A ticket file."""
+    json: FlagOn = False
+    """Print one JSON object for machines."""
+
+
+@dataclass(frozen=True)
+class _Replay(_File):
+    out: Path | None = None
+    """Keep the rebuilt ticket here."""
+
+
+@dataclass(frozen=True)
+class _Presets:
+    name: tyro.conf.Positional[str | None] = None
+    """Print this preset's settings as TOML; none: list all presets."""
+    models: FlagOn = False
+    """List the networks of the package."""
+    json: FlagOn = False
+    """Print one JSON object for machines."""
+
+
+def run(arguments: list[str]) -> None:
+    """train, pool, evaluate and report: the whole story"""
+    start = _start(arguments, "run")
+    from lottery_pools import experiment
+
+    out = start.out or Path("runs") / start.config.name
+    page = experiment.run(start.config, out, start.machine)
+    _show(out, page, start.json)
+
+
+def tickets(arguments: list[str]) -> None:
+    """train the tickets of a run, level by level"""
+    start = _start(arguments, "tickets")
+    from lottery_pools import experiment
+
+    out = start.out or Path("runs") / start.config.name
+    experiment.tickets(start.config, out, start.machine)
+    paths = sorted(map(str, out.rglob("tickets/level_*.safetensors")))
+    print(json.dumps({"tickets": paths}) if start.json else "\n".join(paths))
+
+
+def pool(arguments: list[str]) -> None:
+    """pool a run's tickets into stronger ones"""
+    options = _parse(_Pool, arguments, "pool", pool)
+    config = settings.of_folder(options.folder)
+    wanted = dataclasses.replace(
+        config.pooling,
+        methods=options.methods or config.pooling.methods,
+        targets=options.targets or config.pooling.targets,
+    )
+    from lottery_pools import experiment
+
+    experiment.pool(dataclasses.replace(config, pooling=wanted), options.folder, options.machine)
+    paths = sorted(map(str, options.folder.rglob("pools/*/level_*.safetensors")))
+    print(json.dumps({"pools": paths}) if options.json else "\n".join(paths))
+
+
+def evaluate(arguments: list[str]) -> None:
+    """measure a run's tickets and pools on validation and test"""
+    options = _parse(_Evaluate, arguments, "evaluate", evaluate)
+    config = settings.of_folder(options.folder)
+    from lottery_pools import experiment
+
+    experiment.evaluate(config, options.folder, options.machine)
+    paths = sorted(map(str, options.folder.rglob("results.jsonl")))
+    print(json.dumps({"results": paths}) if options.json else "\n".join(paths))
+
+
+def report(arguments: list[str]) -> None:
+    """write a run's report from its result rows"""
+    options = _parse(_Folder, arguments, "report", report)
+    from lottery_pools import experiment
+
+    _show(options.folder, experiment.report(options.folder), options.json)
+
+
+def replay(arguments: list[str]) -> None:
+    """rebuild a pooled ticket from its recipe and compare the bytes"""
+    options = _parse(_Replay, arguments, "replay", replay)
+    from lottery_pools import experiment
+
+    same = experiment.replay(options.file, options.out)
+    if not same:
+        raise UserError(
+            f"{options.file} replayed to other bytes: it was made on another machine or version, or damaged"
+        )
+    print(json.dumps({"file": str(options.file), "same": same}) if options.json else f"{options.file}: same bytes")
+
+
+def inspect(arguments: list[str]) -> None:
+    """show what a ticket file holds: density by layer, lineage, recipe"""
+    options = _parse(_File, arguments, "inspect", inspect)
+    from lottery_pools.reporting import terminal
+    from lottery_pools.tickets import files, masks
+
+    metadata = files.read_metadata(options.file)
+    ticket = files.load(options.file)
+    layers = {name: masks.count({name: mask}) for name, mask in ticket.mask.items()}
+    if options.json:
+        print(json.dumps({**metadata, "density": ticket.density, "layers": layers}))
+        return
+    print(f"{options.file}: level {ticket.level}, {ticket.kept} of {ticket.prunable} weights ({ticket.density:.2%})")
+    rows = []
+    for name, (kept, prunable) in layers.items():
+        rows.append((name, str(kept), str(prunable), f"{kept / prunable:.1%}", "█" * round(20 * kept / prunable)))
+    terminal.table("Density by layer", ("tensor", "kept", "prunable", "density", ""), rows)
+    for key, value in ticket.origin.items():
+        if key != "trials":
+            print(f"{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+
+
+def presets(arguments: list[str]) -> None:
+    """list the settings that come with the package, or print one"""
+    options = _parse(_Presets, arguments, "presets", presets)
+    if options.models:
+        from lottery_pools.models import registry
+
+        names = list(registry.names())
+        print(json.dumps(names) if options.json else "\n".join(names))
+    elif options.name is not None:
+        config = settings.preset(options.name)
+        print(json.dumps(settings.to_dict(config)) if options.json else settings.to_toml(config), end="")
+    else:
+        about = {name: path.read_text(encoding="utf-8").split("\n", 1)[0] for name, path in settings.presets().items()}
+        lines = [f"{name:<22} {text.removeprefix('# ')}" for name, text in about.items()]
+        print(json.dumps(list(about)) if options.json else "\n".join(lines))
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    command.__name__: command for command in (run, tickets, pool, evaluate, report, replay, inspect, presets)
+}
+
+
+def _start(arguments: list[str], command: str) -> _Start:
+    """The options of a command that starts a run: those of the preset, but for what is given."""
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    name = words[words.index("--preset") + 1] if "--preset" in words[:-1] else _Start.preset
+    default = _Start(preset=name, config=settings.preset(name))
+    return _parse(_Start, arguments, command, COMMANDS[command], default)
+
+
+def _parse(kind: type[T], arguments: list[str], command: str, function: Any, default: Any = tyro.MISSING_NONPROP) -> T:
+    """The options of a command; a mistake becomes one line."""
+    output = io.StringIO()
+    prog = f"lottery-pools {command}"
+    try:
+        with contextlib.redirect_stderr(output):
+            options: T = tyro.cli(kind, args=arguments, prog=prog, description=f"{function.__doc__}.", default=default)
+            return options
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        lines = [re.sub("[╭╮╰╯│─]", " ", line).strip() for line in output.getvalue().splitlines()]
+        body = lines[1:]
+        message = " ".join(body[: body.index("")]) if "" in body else " ".join(body)
+        near = next((line.split(" ")[0] for line in body if line.startswith("--")), None)
+        if message.startswith("Unrecognized") and near:
+            message += f": did you mean {near}?"
+        message = re.sub(r"^Error parsing config\.\S+: ", "", message)
+        raise UserError(f"{message} (see `{prog} --help`)") from None
+
+
+def _show(folder: Path, page: Path, as_json: bool) -> None:
+    """The outcome of a run: its main table, its gains, and where the report is."""
+    from lottery_pools import experiment
+    from lottery_pools.evaluation.metrics import gains
+    from lottery_pools.reporting import tables, terminal
+    from lottery_pools.reporting.page import headline, verdict
+
+    _, rows, _ = experiment.read(folder)
+    found = gains(rows)
+    if as_json:
+        best = headline(found)
+        result = {"folder": str(folder), "report": str(page), "headline": best and dataclasses.asdict(best)}
+        print(json.dumps({**result, "gains": [dataclasses.asdict(gain) for gain in found]}))
+        return
+    for table in (tables.by_level(rows, found), tables.overall(found)):
+        terminal.table(table.title, table.columns, table.rows)
+    print(verdict(headline(found)))
+    print(f"Report: {page}")

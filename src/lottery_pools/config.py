@@ -1,0 +1,392 @@
+"""The settings of an experiment: frozen dataclasses, validated where they are built; TOML presets; run identity."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from lottery_pools.errors import UserError, unknown
+
+PAPER_COEFFICIENTS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+
+T = TypeVar("T")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """The parameters of the MNIST-1D generator, by default those of Greydanus (2020, arXiv 2011.14439)."""
+
+    padding: tuple[int, int] = (36, 60)
+    """Fewest and most zeros appended to the 12-point template before it is stretched to 12 + the most."""
+    scale_coeff: float = 0.4
+    """Range of the random amplitude: 1 ± half of this."""
+    max_translation: int = 48
+    """The signal is rolled by fewer points than this."""
+    corr_noise_scale: float = 0.25
+    """Standard deviation, before smoothing (Gaussian, σ = 2 points), of the noise where there is no signal."""
+    iid_noise_scale: float = 0.02
+    """Standard deviation of the noise added to every point."""
+    shear_scale: float = 0.75
+    """Range of the random slope: ± half of this from end to end, halved again at each end."""
+    shuffle_seq: bool = False
+    """Permute the points, the same way in every sample."""
+    final_seq_length: int = 40
+    """Points in a finished sample."""
+
+    def __post_init__(self) -> None:
+        low, high = self.padding
+        _require(0 <= low <= high, f"data.difficulty.padding is {self.padding}: give two numbers, 0 ≤ fewest ≤ most")
+        _require(
+            self.max_translation >= 1, f"data.difficulty.max_translation is {self.max_translation}: give 1 or more"
+        )
+        _require(
+            self.final_seq_length >= 2, f"data.difficulty.final_seq_length is {self.final_seq_length}: give 2 or more"
+        )
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which samples, how many, and how they are split and augmented."""
+
+    name: str = "mnist1d"
+    """`mnist1d`, `cifar10`, `cifar100`, a Hugging Face hub id, a folder of parquet files, or an image folder."""
+    size: int | None = None
+    """Side in pixels to which images are brought; none: as they are."""
+    train: int | None = None
+    """Training samples; none: all that the validation split leaves (mnist1d: 4,000)."""
+    validation: int = 5000
+    """Samples carved from the training set, stratified by class, to choose epochs and pools."""
+    epoch_share: float = 0.0
+    """Share of the validation samples that only chooses epochs, the rest then only pools; 0: all choose both."""
+    test: int | None = None
+    """Test samples; none: all there are (mnist1d: 10,000)."""
+    image_column: str | None = None
+    """Column of the images; none: detected."""
+    label_column: str | None = None
+    """Column of the labels; none: detected."""
+    crop: int = 0
+    """Pixels (points, for signals) of zero padding before a random crop back to size; 0: no crop."""
+    flip: bool = False
+    """Mirror each training image left to right with probability one half."""
+    seed: int = 0
+    """Draws the split and generated samples: the same for every run, so that runs are compared on the same samples."""
+    difficulty: Difficulty = field(default_factory=Difficulty)
+    """The MNIST-1D generator's parameters."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.validation > 0,
+            f"data.validation is {self.validation}: pools are chosen on validation samples, give 1 or more",
+        )
+        _require(0 <= self.epoch_share < 1, f"data.epoch_share is {self.epoch_share}: give a share in [0, 1)")
+        for name in ("train", "test", "size"):
+            value = getattr(self, name)
+            _require(value is None or value > 0, f"data.{name} is {value}: give 1 or more, or leave it out")
+        _require(self.crop >= 0, f"data.crop is {self.crop}: give 0 or more pixels")
+
+
+@dataclass(frozen=True)
+class Model:
+    """Which network, and which of its tensors are pruned."""
+
+    name: str = "conv1d"
+    """A name from `lottery-pools presets --models`, `timm:NAME`, `torchvision:NAME`, or `package.module:factory`."""
+    arguments: dict[str, int | float | bool | str] = field(default_factory=dict)
+    """Keyword arguments of the network."""
+    prunable: str = "convolutions"
+    """`convolutions`, `convolutions+linear`, or a glob pattern over parameter names such as `blocks.*.weight`."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training run, from the first step to the last."""
+
+    epochs: int = 182
+    batch: int = 128
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.1
+    """Peak learning rate."""
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    schedule: Literal["step", "cosine", "one-cycle", "constant"] = "step"
+    milestones: tuple[float, ...] = (91.0, 136.0)
+    """Epochs at which a step schedule multiplies the rate by `gamma`."""
+    gamma: float = 0.1
+    warmup: float = 0.0
+    """Epochs of linear warm-up (one-cycle: of the rising part)."""
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
+    """Largest gradient norm; none: no clipping."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: autocast in training, recalibration and evaluation."""
+    channels_last: bool = True
+    keep: Literal["best", "last"] = "best"
+    """A ticket is the epoch best on validation (the first of equals), or the last."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch"):
+            _require(getattr(self, name) >= 1, f"training.{name} is {getattr(self, name)}: give 1 or more")
+        _require(self.lr > 0, f"training.lr is {self.lr}: give a positive learning rate")
+        _require(
+            0 <= self.warmup < self.epochs,
+            f"training.warmup is {self.warmup}: give 0 or more epochs, fewer than training.epochs ({self.epochs})",
+        )
+        _require(
+            0 <= self.label_smoothing < 1,
+            f"training.label_smoothing is {self.label_smoothing}: give a number in [0, 1)",
+        )
+        _require(
+            self.clip_norm is None or self.clip_norm > 0,
+            f"training.clip_norm is {self.clip_norm}: give a positive norm",
+        )
+        _require(
+            not self.nesterov or (self.optimizer == "sgd" and self.momentum > 0),
+            "training.nesterov needs optimizer sgd and a momentum above 0",
+        )
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """Iterative pruning: what goes at each level, and how training goes on (Frankle et al., Renda et al., 2020)."""
+
+    rate: float = 0.2
+    """Share of the surviving weights pruned at each level."""
+    levels: int = 18
+    """Prunings after the dense level 0."""
+    densities: tuple[float, ...] = ()
+    """Density of each level after level 0, falling; replaces `rate` and `levels`."""
+    scope: Literal["global", "layer"] = "global"
+    """Rank weights over the whole network, or within each tensor."""
+    criterion: Literal["magnitude", "random"] = "magnitude"
+    """What is pruned: the smallest weights, or (a control) weights drawn at random."""
+    after: Literal["rewind", "learning-rate", "fine-tune", "reinitialise"] = "rewind"
+    """How training goes on: survivors rewound to the rewind point; survivors kept, learning rate rewound to it;
+    survivors kept, last learning rate; (a control) survivors drawn anew, trained from the first step."""
+    rewind: int = 9
+    """The rewind point; 0 is the initialisation."""
+    rewind_unit: Literal["epochs", "steps"] = "epochs"
+    fine_tune_epochs: int = 40
+    """Epochs a level with `after = "fine-tune"`."""
+
+    def __post_init__(self) -> None:
+        _require(0 < self.rate < 1, f"pruning.rate is {self.rate}: give a share in (0, 1)")
+        _require(self.levels >= 1, f"pruning.levels is {self.levels}: give 1 or more")
+        _require(self.rewind >= 0, f"pruning.rewind is {self.rewind}: give 0 or more {self.rewind_unit}")
+        _require(self.fine_tune_epochs >= 1, f"pruning.fine_tune_epochs is {self.fine_tune_epochs}: give 1 or more")
+        previous = 1.0
+        for density in self.densities:
+            _require(
+                0 < density < previous,
+                f"pruning.densities has {density} after {previous:g}: give falling densities between 1 and 0",
+            )
+            previous = density
+
+    def schedule(self) -> tuple[float, ...]:
+        """The density of every level, the dense level 0 first."""
+        return (1.0, *(self.densities or ((1 - self.rate) ** k for k in range(1, self.levels + 1))))
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """How tickets are pooled (Yin et al., AAAI 2023, Algorithm 2)."""
+
+    methods: tuple[str, ...] = ("average", "interpolation")
+    coefficients: tuple[float, ...] = PAPER_COEFFICIENTS
+    """The α tried by `interpolation`: the weight of the best network so far, against the candidate's 1 - α."""
+    candidates: int | None = None
+    """How many of the nearest tickets are offered; none: all others."""
+    targets: tuple[int, ...] = ()
+    """Levels to strengthen; none named: all."""
+    recalibration: int | Literal["all"] = 2000
+    """Augmented training images that re-estimate BatchNorm; 0: none; `all`: the whole training set, as in the paper."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.coefficients) > 0, "pooling.coefficients is empty: give at least one α in (0, 1)")
+        for alpha in self.coefficients:
+            _require(0 < alpha < 1, f"pooling.coefficients has α = {alpha}: give numbers strictly between 0 and 1")
+        _require(
+            self.candidates is None or self.candidates >= 1,
+            f"pooling.candidates is {self.candidates}: give 1 or more, or leave it out",
+        )
+        _require(
+            self.recalibration == "all" or self.recalibration >= 0,
+            f"pooling.recalibration is {self.recalibration}: give 0 or more images, or `all`",
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is measured of every network."""
+
+    batch: int = 500
+    """Samples forwarded at once."""
+
+    def __post_init__(self) -> None:
+        _require(self.batch >= 1, f"evaluation.batch is {self.batch}: give 1 or more")
+
+
+@dataclass(frozen=True)
+class Config:
+    """One experiment: every seed a run of its own."""
+
+    name: str = "experiment"
+    seeds: tuple[int, ...] = (0,)
+    data: Data = field(default_factory=Data)
+    model: Model = field(default_factory=Model)
+    training: Training = field(default_factory=Training)
+    pruning: Pruning = field(default_factory=Pruning)
+    pooling: Pooling = field(default_factory=Pooling)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+
+    def __post_init__(self) -> None:
+        _require(len(self.seeds) > 0, "seeds is empty: give at least one")
+        _require(len(set(self.seeds)) == len(self.seeds), f"seeds has a seed twice: {list(self.seeds)}")
+        if self.pruning.rewind_unit == "epochs":
+            _require(
+                self.pruning.rewind < self.training.epochs,
+                f"pruning.rewind is epoch {self.pruning.rewind}: give one before training.epochs "
+                f"({self.training.epochs})",
+            )
+        levels = len(self.pruning.schedule())
+        for target in self.pooling.targets:
+            _require(0 <= target < levels, f"pooling.targets has level {target}: this run has levels 0 to {levels - 1}")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A dataclass as plain values that TOML and JSON know; what is None is left out."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value):
+            items = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            return {key: item for key, item in items.items() if item is not None}
+        return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+    result: dict[str, Any] = plain(config)
+    return result
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "config") -> T:
+    """The dataclass `cls` from plain values; raises UserError naming the key that is unknown or of the wrong type."""
+    hints = get_type_hints(cls)
+    arguments = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise unknown(f"setting in {where}", key, hints)
+        arguments[key] = _convert(hints[key], value, f"{where}: {key}")
+    return cls(**arguments)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """`value`, as read from TOML or JSON, as the type `hint`; raises UserError where it is of another."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return from_dict(hint, value, where)  # type: ignore[arg-type]
+    if origin is tuple and isinstance(value, list):
+        if parts[-1] is not Ellipsis and len(value) != len(parts):
+            raise UserError(f"{where} has {len(value)} values: give {len(parts)}")
+        return tuple(_convert(parts[0], item, where) for item in value)
+    if origin is dict and isinstance(value, Mapping):
+        return {key: _convert(parts[1], item, where) for key, item in value.items()}
+    if origin is Literal and value in parts:
+        return value
+    if origin in (Union, UnionType):
+        for part in parts:
+            try:
+                return _convert(part, value, where)
+            except UserError:
+                continue
+    if hint is float and type(value) in (int, float):
+        return float(value)
+    if isinstance(hint, type) and type(value) is hint:
+        return value
+    choices = ", ".join(map(str, parts)) if origin is Literal else str(getattr(hint, "__name__", hint))
+    raise UserError(f"{where} is {value!r}: give {choices}")
+
+
+def to_toml(config: Any) -> str:
+    """A dataclass as TOML, in the order of its fields."""
+
+    def value(item: Any) -> str:
+        return f"[{', '.join(map(value, item))}]" if isinstance(item, list) else json.dumps(item, ensure_ascii=False)
+
+    def table(items: Mapping[str, Any], path: str) -> list[str]:
+        lines = [f"{key} = {value(item)}" for key, item in items.items() if not isinstance(item, Mapping)]
+        for key, item in items.items():
+            if isinstance(item, Mapping):
+                lines += ["", f"[{path}{key}]", *table(item, f"{path}{key}.")]
+        return lines
+
+    return "\n".join(table(to_dict(config), "")) + "\n"
+
+
+def read_toml(path: Path) -> Config:
+    """The experiment that a TOML file describes; what it leaves out has its default."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; give a TOML file of settings") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not TOML: {error}") from error
+    return from_dict(Config, values, str(path))
+
+
+def of_folder(folder: Path) -> Config:
+    """The settings of a run's folder."""
+    if not (folder / "config.toml").exists():
+        raise UserError(f"{folder} is no run folder (it has no config.toml): give the --out of an earlier run")
+    return read_toml(folder / "config.toml")
+
+
+def presets() -> dict[str, Path]:
+    """The settings that come with the package, by name."""
+    folder = Path(str(resources.files("lottery_pools") / "presets"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def preset(name: str) -> Config:
+    """The settings called `name`, or read from the TOML file of that path."""
+    if name.endswith(".toml"):
+        return read_toml(Path(name))
+    known = presets()
+    if name not in known:
+        raise unknown("preset", name, known)
+    return read_toml(known[name])
+
+
+def identity(config: Any) -> str:
+    """Sixteen hexadecimal digits that name these settings: equal if and only if all of them are (1 and 1.0 are)."""
+
+    def canonical(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: canonical(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [canonical(item) for item in value]
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+    text = json.dumps(canonical(to_dict(config)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def difference(one: Any, other: Any, path: str = "") -> str:
+    """The first setting in which two differ, with both values, as `training.epochs = 5, not 3`."""
+    for setting in dataclasses.fields(one):
+        a, b = getattr(one, setting.name), getattr(other, setting.name)
+        if a != b:
+            if dataclasses.is_dataclass(a):
+                return difference(a, b, f"{path}{setting.name}.")
+            return f"{path}{setting.name} = {a}, not {b}"
+    return "none"

@@ -1,0 +1,276 @@
+"""Image sets: from the hub, parquet files or folders to tensors, decoded once and cached on disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import hashlib
+import io
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save as serialize
+from torch import Tensor
+
+from lottery_pools import config
+from lottery_pools.data.dataset import Source, Split
+from lottery_pools.errors import UserError, unknown
+from lottery_pools.runs.folder import digest, write
+
+T = TypeVar("T")
+
+_HUB = {"cifar10": ("uoft-cs/cifar10", "label"), "cifar100": ("uoft-cs/cifar100", "fine_label")}
+_TEST = ("test", "validation", "val")  # the split that reports: the first of these
+_CACHE_VERSION = 1
+
+
+def load(data: config.Data) -> Source:
+    """An image set: from the cache where it holds these very files decoded this way, otherwise decoded and cached."""
+    name, label = _HUB.get(data.name, (data.name, None))
+    data = dataclasses.replace(data, label_column=data.label_column or label)
+    path = Path(name).expanduser()
+    local = data.name not in _HUB and path.is_dir()
+    if local:
+        files = _files(path)
+        every = [file for split in files.values() for file in split]
+        with ThreadPoolExecutor() as pool:
+            content = dict(zip((str(file.relative_to(path)) for file in every), pool.map(digest, every), strict=True))
+    else:
+        if "/" not in name:
+            raise unknown("data set", name, ("mnist1d", *_HUB))
+        if name.count("/") > 1 or name.startswith((".", "/", "~")):
+            raise UserError(f"data.name is {name}: there is no such folder; give one, or a Hugging Face hub id")
+        tables = _open(name, f"there is no folder {data.name}, and the Hugging Face hub does not give {name}")
+        content = {split: table._fingerprint for split, table in tables.items()}
+
+    key = [_CACHE_VERSION, content, data.size, data.image_column, data.label_column]
+    root = Path(os.environ.get("LOTTERY_POOLS_CACHE") or "~/.cache/lottery-pools").expanduser()
+    cache = root / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.safetensors"
+    if not cache.exists():
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            # `datasets` copies local files into Arrow files first; they go once the pixels are out of them.
+            temporary = tempfile.TemporaryDirectory(dir=root)
+        except OSError as error:
+            reason = f"cannot write to the cache {root}: {error.strerror}"
+            raise UserError(f"{reason}; set LOTTERY_POOLS_CACHE to a folder that can be written") from error
+        with temporary as scratch:
+            source = _decode(_open_files(files, Path(scratch), path) if local else tables, data)
+        _write(cache, source)
+    return _read(cache)
+
+
+def _files(path: Path) -> dict[str, list[Path]]:
+    """The training and the test files in a folder: parquet files, or below train/CLASS and test/CLASS, images."""
+
+    def of(split: str) -> list[Path]:
+        parquet = [*path.glob(f"{split}*.parquet"), *path.glob(f"data/{split}*.parquet")]
+        return sorted(parquet or (file for file in path.glob(f"{split}/*/*") if file.is_file()))
+
+    train, test = _pick({split: files for split in ("train", *_TEST) if (files := of(split))}, str(path))
+    return {"train": train, "test": test}
+
+
+def _pick(splits: Mapping[str, T], name: str) -> tuple[T, T]:
+    """The split to train on and the one to report on."""
+    test = next((split for split in _TEST if split in splits), None)
+    if "train" not in splits or test is None:
+        raise UserError(
+            f"{name} has {'no test split (test, validation or val)' if 'train' in splits else 'no train split'}: "
+            "give train*.parquet and test*.parquet, or images in train/CLASS and test/CLASS"
+        )
+    return splits["train"], splits[test]
+
+
+def _open_files(files: Mapping[str, list[Path]], scratch: Path, path: Path) -> Mapping[str, Any]:
+    """Tables of local files, by split."""
+    images = files["train"][0].suffix != ".parquet"
+    # Which file is in which split is said outright: `datasets`, left to guess from names, takes test/train/1.png
+    # (CIFAR-100 has a class `train`) for a training image.
+    patterns = {
+        split: sorted(
+            {f"{glob.escape(str(file.parents[1]))}/*/*" if images else glob.escape(str(file)) for file in some}
+        )
+        for split, some in files.items()
+    }
+    # It names the classes of an image folder over all splits, but takes those of parquet from the first file only.
+    groups = [patterns] if images else [{split: some} for split, some in patterns.items()]
+    tables: dict[str, Any] = {}
+    for group in groups:
+        tables |= _open(
+            "imagefolder" if images else "parquet",
+            f"cannot read the files in {path}",
+            data_files=group,
+            cache_dir=str(scratch),
+        )
+    return tables
+
+
+def _open(name: str, failure: str, **arguments: Any) -> Mapping[str, Any]:
+    """The tables of a data set, by split, from Hugging Face `datasets`; raises UserError starting with `failure`."""
+    try:
+        import datasets
+        import PIL  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"image data need {error.name}: pip install 'lottery-pools[data]'") from error
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    try:
+        tables: Mapping[str, Any] = datasets.load_dataset(name, **arguments)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__ or error
+        reason = str(cause).partition("\n")[0].rstrip(".")
+        raise UserError(f"{failure} ({reason}): give a folder of parquet files or of images as data.name") from error
+    return tables
+
+
+def _decode(tables: Mapping[str, Any], data: config.Data) -> Source:
+    """Pixels, labels and class names of a data set's training and test tables."""
+    tables = {split: tables[split] for split in ("train", *_TEST) if split in tables}
+    features = _pick(tables, data.name)[0].features
+    image, label = _columns(features, data)
+    for split, table in tables.items():
+        if absent := {image, label} - table.features.keys():
+            raise UserError(
+                f"{data.name} has no column {min(absent)} in its {split} split: give it the columns of train"
+            )
+    labels = {split: _labels(table, label) for split, table in tables.items()}
+    # Hub sets for competitions hide the labels of their test split as -1 or null.
+    known = {split: (table, labels[split]) for split, table in tables.items() if (labels[split] >= 0).any()}
+    (train_table, train_labels), (test_table, test_labels) = _pick(known, data.name)
+
+    names = getattr(features[label], "names", None) or [str(number) for number in range(int(train_labels.max()) + 1)]
+    for split, table, some in (("train", train_table, train_labels), ("test", test_table, test_labels)):
+        outside = some[(some < 0) | (some >= len(names))]
+        if len(outside) > 0 or getattr(table.features[label], "names", None) not in (None, names):
+            wrong = f"label {int(outside[0])}" if len(outside) > 0 else "other class names"
+            raise UserError(
+                f"{data.name} has {wrong} in its {split} split: give labels 0 to {len(names) - 1}, as in train"
+            )
+    in_train, in_test = (some.bincount(minlength=len(names)).sign() for some in (train_labels, test_labels))
+    if len(odd := (in_train - in_test).nonzero()) > 0:
+        raise UserError(
+            f"{data.name} has {int(in_train.sum())} classes in train, {int(in_test.sum())} in test: "
+            f"class {names[int(odd[0])]!r} is in one of them only; give both the same"
+        )
+
+    train, test = (
+        _pixels(table, image, data, split) for split, table in (("train", train_table), ("test", test_table))
+    )
+    if train.shape[2:] != test.shape[2:]:
+        raise _unequal(data, {tuple(train.shape[2:]), tuple(test.shape[2:])})
+    channels = max(train.shape[1], test.shape[1])
+    return Source(
+        Split(train.expand(-1, channels, -1, -1).contiguous(), train_labels),
+        Split(test.expand(-1, channels, -1, -1).contiguous(), test_labels),
+        tuple(names),
+    )
+
+
+def _columns(features: Mapping[str, Any], data: config.Data) -> tuple[str, str]:
+    """The names of the image and the label column: as given, otherwise the only ones of their type."""
+    from datasets import ClassLabel, Image
+
+    images = [name for name, feature in features.items() if isinstance(feature, Image)]
+    classes = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
+    integers = [name for name, feature in features.items() if "int" in str(getattr(feature, "dtype", ""))]
+
+    def one(kind: str, given: str | None, found: list[str], setting: str) -> str:
+        if given is not None and given not in features:
+            raise unknown(f"column in {data.name}", given, features)
+        if given is None and len(found) != 1:
+            raise UserError(
+                f"{data.name} has {len(found) or 'no'} {kind} columns ({', '.join(found or features)}): "
+                f"name the one to use in data.{setting}"
+            )
+        return given or found[0]
+
+    label = one("label", data.label_column, classes or integers, "label_column")
+    if label not in classes + integers:
+        raise UserError(
+            f"data.label_column is {label!r}, which holds no integers: choose another column of {data.name}"
+        )
+    return one("image", data.image_column, images, "image_column"), label
+
+
+def _labels(table: Any, column: str) -> Tensor:
+    """The classes (n,) int64 of a table, -1 where there is none."""
+    return torch.tensor([-1 if label is None else label for label in table[column][:]], dtype=torch.int64)
+
+
+def _pixels(table: Any, column: str, data: config.Data, split: str) -> Tensor:
+    """The images of a table, (n, c, h, w) uint8: c is 1 where all are greyscale, otherwise 3."""
+    from datasets import Image
+
+    parts: list[NDArray[np.uint8]] = []
+    with ThreadPoolExecutor() as pool:
+        for batch in table.select_columns(column).cast_column(column, Image(decode=False)).iter(1000):
+            try:
+                images = list(pool.map(lambda cell: _pixel_array(cell, data.size), batch[column]))
+            except (OSError, TypeError, ValueError) as error:
+                raise UserError(
+                    f"{data.name} has an image in {split} that cannot be read: {error}; mend or remove it"
+                ) from error
+            channels = max(image.shape[0] for image in images)
+            if len(sizes := {image.shape[1:] for image in images} | {part.shape[2:] for part in parts[:1]}) > 1:
+                raise _unequal(data, sizes)
+            parts.append(np.stack([np.broadcast_to(image, (channels, *image.shape[1:])) for image in images]))
+    channels = max(part.shape[1] for part in parts)
+    return torch.cat([torch.from_numpy(part).expand(-1, channels, -1, -1) for part in parts])
+
+
+def _unequal(data: config.Data, sizes: set[tuple[int, ...]]) -> UserError:
+    some = " and ".join(f"{h}×{w}" for h, w in sorted(sizes)[:2])
+    return UserError(f"{data.name} has images of {some} pixels: bring them to one size with data.size")
+
+
+def _pixel_array(cell: Mapping[str, Any], size: int | None) -> NDArray[np.uint8]:
+    """One image file's pixels, (c, h, w); with a `size`, those of its central square brought to that side.
+
+    Shrinking by a whole factor averages over areas, any other change of size is bilinear, antialiased.
+    """
+    from PIL import Image
+
+    with Image.open(io.BytesIO(cell["bytes"]) if cell["bytes"] else cell["path"]) as file:
+        if file.mode[0] in "IF":
+            raise ValueError(f"pixels of type {file.mode}, not 8 bits")
+        image = file.convert("L" if file.mode in ("1", "L", "LA") else "RGB")
+    if size is not None:
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        box = (left, top, left + side, top + side)
+        if side % size == 0:
+            image = image.reduce(side // size, box)
+        else:
+            image = image.resize((size, size), Image.Resampling.BILINEAR, box)
+    pixels = np.asarray(image)
+    return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+
+
+def _write(path: Path, source: Source) -> None:
+    tensors = {
+        "train.images": source.train.images,
+        "train.labels": source.train.labels,
+        "test.images": source.test.images,
+        "test.labels": source.test.labels,
+    }
+    write(path, serialize(tensors, {"classes": json.dumps(source.classes)}))
+
+
+def _read(path: Path) -> Source:
+    """What `_write` wrote, memory-mapped."""
+    with safe_open(path, "pt") as file:
+        train, test = (
+            Split(file.get_tensor(f"{split}.images"), file.get_tensor(f"{split}.labels")) for split in ("train", "test")
+        )
+        return Source(train, test, tuple(json.loads(file.metadata()["classes"])))

@@ -1,0 +1,1 @@
+"""What every network is measured by, and why a gain came about."""

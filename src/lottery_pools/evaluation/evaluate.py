@@ -1,0 +1,43 @@
+"""One evaluator: a network's predictions on a split, counted once, from which every measure follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lottery_pools.config import Training
+from lottery_pools.data.dataset import Dataset, Split
+from lottery_pools.evaluation.metrics import calibration_error
+from lottery_pools.tickets.training import predict
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a network does on a split."""
+
+    hits: NDArray[np.bool_]
+    """(n,) whether each sample was predicted correctly, in the order of the split."""
+    loss: float
+    """Mean negative log-likelihood, nats."""
+    ece: float
+    """Expected calibration error, 0 to 1."""
+
+    @property
+    def accuracy(self) -> float:
+        """Share of correct predictions, 0 to 1."""
+        return float(self.hits.mean())
+
+
+def evaluate(model: nn.Module, dataset: Dataset, split: Split, training: Training, batch: int = 500) -> Measured:
+    """Measure `model` on `split`, under the precision it was trained with."""
+    logits = torch.cat(list(predict(model, dataset, split, training, batch))).cpu()
+    logp = logits.log_softmax(1)
+    labels = split.labels.cpu()
+    confidence, predicted = logp.max(1)
+    hits = (predicted == labels).numpy()
+    loss = -logp.gather(1, labels[:, None]).double().mean().item()
+    return Measured(hits, loss, calibration_error(confidence.exp().double().numpy(), hits))

@@ -1,0 +1,102 @@
+"""Numbers from predictions: calibration error, and gains with paired bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lottery_pools.runs.results import Gain, Row, unpack_hits
+
+BASELINES = ("ticket", "recalibrated", "admissible")
+"""What a pool is held against."""
+Z = 1.959964
+"""The 97.5 % quantile of the normal distribution."""
+
+
+def calibration_error(confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = 15) -> float:
+    """Expected calibration error (Guo et al., 2017): mean |accuracy - confidence| over equal bins of confidence.
+
+    `confidence` (n,) in [0, 1] is the probability given to the predicted class; `correct` (n,) whether it was right.
+    """
+    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gap = np.bincount(index, weights=correct.astype(float) - confidence, minlength=bins)
+    return float(np.abs(gap).sum() / len(confidence))
+
+
+def student(freedom: int) -> float:
+    """The 97.5 % quantile of Student's distribution: from tables, from 10 degrees of freedom by expansion (± 0.001)."""
+    table = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+    if freedom <= len(table):
+        return table[freedom - 1]
+    first, second = (Z**3 + Z) / 4, (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96
+    third = (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384
+    return Z + first / freedom + second / freedom**2 + third / freedom**3
+
+
+def paired_intervals(
+    differences: NDArray[np.floating], resamples: int = 2000, seed: int = 0
+) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
+    """Mean and ends of the 95 % interval of each comparison, over seeds and samples.
+
+    `differences` is (comparisons, seeds, n): what sample i of a seed's test set adds. The bootstrap draws samples, the
+    same for both networks, all comparisons and all seeds, since they share the test set; and seeds, where there are
+    several, their means pulled apart by √(S / (S - 1)) · t / z: drawing S seeds makes their variance too small by
+    (S - 1) / S, and at few seeds Student's quantile t (S - 1 degrees of freedom) belongs in the place of the normal z.
+    """
+    comparisons, seeds, n = differences.shape
+    rng = np.random.default_rng(seed)
+    by_seed = differences.mean(2, keepdims=True)
+    mean = by_seed.mean(1, keepdims=True)
+    if seeds > 1:
+        stretch = np.sqrt(seeds / (seeds - 1)) * student(seeds - 1) / Z
+        differences = differences + (stretch - 1) * (by_seed - mean)
+    flat = differences.reshape(-1, n).astype(np.float32)
+    drawn = np.empty((comparisons * seeds, resamples), np.float32)
+    for start in range(0, resamples, 100):
+        counts = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(min(100, resamples - start))])
+        drawn[:, start : start + 100] = flat @ counts.T.astype(np.float32) / n
+    times = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+    replicates = np.einsum("csb,bs->cb", drawn.reshape(comparisons, seeds, resamples), times)
+    low, high = np.percentile(replicates, [2.5, 97.5], axis=1)
+    return mean[:, 0, 0], low, high
+
+
+def gains(rows: Sequence[Row], baselines: Sequence[str] = BASELINES) -> list[Gain]:
+    """Every method against every baseline, level by level and over all levels, on clean test samples.
+
+    Only levels that every seed has of both are compared, so that nothing is averaged over different sets. Rows of
+    one experiment: the same test samples in all.
+    """
+    clean = [row for row in rows if row.split == "test" and row.corruption == "none"]
+    hits = {(row.method, row.level, row.seed): unpack_hits(row).astype(np.float32) for row in clean}
+    density = {row.level: row.density for row in clean if row.method == "ticket"}
+    seeds = sorted({row.seed for row in clean})
+    names: list[tuple[str, str, int | None]] = []
+    differences: list[NDArray[np.float32]] = []
+    for method in dict.fromkeys(row.method for row in clean):
+        for against in baselines:
+            if method == against or (method in baselines and against != "ticket"):
+                continue
+            pairs = {
+                level: np.stack([hits[method, level, seed] - hits[against, level, seed] for seed in seeds])
+                for level in sorted(density)
+                if all((name, level, seed) in hits for name in (method, against) for seed in seeds)
+            }
+            for level, pair in pairs.items():
+                names.append((method, against, level))
+                differences.append(pair)
+            if pairs:
+                names.append((method, against, None))
+                differences.append(np.mean(list(pairs.values()), axis=0))
+    if not differences:
+        return []
+    mean, low, high = paired_intervals(np.stack(differences) * 100)
+    result = []
+    for i, (method, against, at_level) in enumerate(names):
+        gain, lower, upper = (round(float(value[i]), 4) for value in (mean, low, high))
+        at = None if at_level is None else density[at_level]
+        n = differences[i].shape[1]
+        result.append(Gain(method, against, at_level, at, "none", gain, lower, upper, len(seeds), n))
+    return result

@@ -1,0 +1,1 @@
+"""Combining tickets into a stronger one: any module, any data, any metric."""

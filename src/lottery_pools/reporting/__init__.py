@@ -1,0 +1,1 @@
+"""From result rows to tables, figures and pages; never imports torch."""

@@ -1,0 +1,166 @@
+"""Result rows as figures: inline SVG, the same bytes every time, in colours that follow the page around it."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import ceil
+from statistics import fmean
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lottery_pools.reporting.tables import clean, label, pooled
+from lottery_pools.runs.results import Gain, Row
+
+_INK = "#010203"
+"""Drawn in this colour, then handed to the page as `currentColor`."""
+
+_COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Okabe and Ito's palette for all kinds of colour vision (2008), legible on white and on black first."""
+
+_MARKERS = "osD^vPXp"
+
+
+def accuracy(rows: Sequence[Row]) -> str:
+    """Test accuracy against density: the ticket and each pooling method, as SVG.
+
+    Lines are means over seeds, bands run from the lowest seed to the highest; the horizontal line is the dense
+    ticket's mean.
+    """
+    rows = clean(rows)
+    methods = pooled(row.method for row in rows)
+    with _style("accuracy"):
+        figure, axes = _canvas("Test accuracy (%)")
+        for index, method in enumerate(["ticket", *methods], start=-1):
+            levels: dict[float, list[float]] = {}
+            for row in rows:
+                if row.method == method:
+                    levels.setdefault(row.density, []).append(100 * row.accuracy)
+            x = sorted(levels, reverse=True)
+            if not x:
+                continue
+            colour, marker = _look(index)
+            axes.fill_between(
+                x, [min(levels[d]) for d in x], [max(levels[d]) for d in x], color=colour, alpha=0.13, linewidth=0
+            )
+            axes.plot(x, [fmean(levels[d]) for d in x], color=colour, marker=marker, label=label(method))
+        dense = [100 * row.accuracy for row in rows if row.method == "ticket" and row.level == 0]
+        if dense:
+            axes.axhline(fmean(dense), color=_INK, linestyle=(0, (5, 4)), linewidth=0.9, label="Dense network")
+        _finish(figure, axes, {row.density for row in rows})
+        names = ", ".join(label(method) for method in ["ticket", *methods])
+        return _svg(figure, f"Test accuracy in percent against density in percent, one line each for {names}")
+
+
+def gains(gains: Sequence[Gain]) -> str:
+    """Gain over the recalibrated ticket against density, with 95 % intervals, one series a method, as SVG."""
+    gains = [g for g in gains if g.density is not None and g.against == "recalibrated" and g.corruption == "none"]
+    methods = pooled(gain.method for gain in gains)
+    with _style("gains"):
+        figure, axes = _canvas("Gain (percentage points)")
+        axes.axhline(0, color=_INK, linewidth=0.9)
+        for index, method in enumerate(methods):
+            here = [gain for gain in gains if gain.method == method]
+            colour, marker = _look(index)
+            # Side by side, so that the intervals of one level do not hide each other.
+            shift = 1 + min(0.03, 0.13 / len(methods)) * ((len(methods) - 1) / 2 - index)
+            axes.errorbar(
+                [gain.density * shift for gain in here if gain.density],
+                [gain.gain for gain in here],
+                [[gain.gain - gain.low for gain in here], [gain.high - gain.gain for gain in here]],
+                color=colour,
+                marker=marker,
+                linestyle="none",
+                elinewidth=1.4,
+                label=label(method),
+            )
+        _finish(figure, axes, {gain.density for gain in gains if gain.density})
+        names = ", ".join(map(label, methods))
+        return _svg(figure, f"Gain in accuracy over the recalibrated ticket against density, with intervals: {names}")
+
+
+@contextmanager
+def _style(salt: str) -> Iterator[None]:
+    """Our own look, whatever the user's own settings; `salt` keeps the ids of two figures of one page apart."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(
+            {
+                "svg.hashsalt": salt,
+                "svg.fonttype": "none",
+                "text.parse_math": False,
+                "font.size": 9.5,
+                "text.color": _INK,
+                "axes.labelcolor": _INK,
+                "axes.edgecolor": _INK,
+                "axes.linewidth": 0.6,
+                "axes.spines.top": False,
+                "axes.spines.right": False,
+                "axes.grid": True,
+                "axes.grid.axis": "y",
+                "axes.unicode_minus": True,
+                "grid.color": _INK,
+                "grid.alpha": 0.12,
+                "grid.linewidth": 0.6,
+                "xtick.color": _INK,
+                "ytick.color": _INK,
+                "ytick.major.size": 0,
+                "lines.linewidth": 1.6,
+                "lines.markersize": 4.5,
+                "legend.frameon": False,
+            }
+        )
+        yield
+
+
+def _canvas(y_label: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_ylabel(y_label)
+    return figure, axes
+
+
+def _look(index: int) -> tuple[str, str]:
+    """Colour and marker of a series; the ticket, at -1, has the colour of the text."""
+    return (_INK if index < 0 else _COLOURS[index % len(_COLOURS)], _MARKERS[(index + 1) % len(_MARKERS)])
+
+
+def _finish(figure: Figure, axes: Axes, densities: set[float]) -> None:
+    """The density axis, logarithmic, dense on the left, every level or every so many of them named; and the legend."""
+    falling = sorted(densities, reverse=True)
+    ticks = falling[:: 1 + len(falling) // 10]
+    axes.set_xscale("log")
+    axes.minorticks_off()
+    axes.set_xticks(ticks, [f"{100 * density:.3g}" for density in ticks])
+    axes.set_xlabel("Density (% of prunable weights kept)")
+    if falling:
+        axes.set_xlim(1.1 * falling[0], falling[-1] / 1.1)
+        names = axes.get_legend_handles_labels()[1]
+        columns = 4 if sum(map(len, names)) < 45 else 3 if max(map(len, names)) <= 16 else 2
+        figure.legend(loc="outside upper left", ncols=columns)
+        figure.set_figheight(3.2 + 0.2 * ceil(len(names) / columns))
+
+
+def _svg(figure: Figure, description: str) -> str:
+    """The figure as an SVG element that can stand in a page: no prologue, no date, no styles that leak out of it."""
+    file = io.StringIO()
+    metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    figure.savefig(file, format="svg", transparent=True, metadata=metadata)
+    text = file.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r' id="[\w.]+_\d+"', "", text)
+    described = html.escape(description)
+    return re.sub(
+        r"<svg ([^>]*)>",
+        lambda match: (
+            f'<svg role="img" aria-label="{described}" stroke-linejoin="round" {match[1]}>\n<title>{described}</title>'
+        ),
+        text,
+        count=1,
+    )

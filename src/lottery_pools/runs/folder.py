@@ -1,0 +1,90 @@
+"""A run's folder: its layout, files that are complete or absent, one writer at a time, and its log."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lottery_pools.errors import UserError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of one run: one seed, its tickets, pools and rows."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.toml"
+
+    @property
+    def results(self) -> Path:
+        return self.path / "results.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "log.jsonl"
+
+    def ticket(self, level: int) -> Path:
+        return self.path / "tickets" / f"level_{level:02d}.safetensors"
+
+    def pool(self, method: str, level: int) -> Path:
+        return self.path / "pools" / method / f"level_{level:02d}.safetensors"
+
+    def event(self, **values: Any) -> None:
+        """Add a line to the log: what happened, and when (seconds since 1970)."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
+
+
+def write(path: Path, content: str | bytes) -> None:
+    """Write a file so that under its final name it is complete: beside it first, to disk, then renamed."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            beside.write_bytes(content.encode() if isinstance(content, str) else content)
+            with beside.open("rb+") as file:
+                os.fsync(file.fileno())
+            beside.rename(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from error
+
+
+def digest(path: Path) -> str:
+    """Sixteen hexadecimal digits of the file's SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process; raises UserError where another one holds it.
+
+    A kill releases it; files that the killed process had not finished are removed when it is next held.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another process works on {folder}: wait for it, or choose another folder") from None
+        for unfinished in folder.rglob(".*.tmp"):
+            unfinished.unlink(missing_ok=True)
+        yield

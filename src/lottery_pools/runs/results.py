@@ -1,0 +1,137 @@
+"""The rows that a run leaves: one JSON object a measurement; append them, read them back, compare them later."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lottery_pools.errors import UserError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network measured on one set of samples."""
+
+    run: str
+    seed: int
+    method: str
+    """`ticket`, `recalibrated` (the ticket with BatchNorm re-estimated), `admissible`, or a method of pooling."""
+    level: int
+    density: float
+    split: str
+    """`validation` or `test`."""
+    corruption: str
+    """`none`, or the name of the corruption or shift."""
+    severity: int
+    """0 for clean samples."""
+    n: int
+    correct: int
+    loss: float
+    """Mean negative log-likelihood, nats."""
+    accuracy: float
+    """Share of correct predictions, 0 to 1."""
+    ece: float
+    """Expected calibration error, 15 equal bins of confidence, 0 to 1."""
+    source: int
+    """Level of the ticket that stands here: `level`, or for `admissible` that of the ticket taken over."""
+    train_images: int
+    """Training images forwarded and back-propagated to get this network, its earlier levels included."""
+    search_images: int
+    """Images forwarded in search of this network, recalibration included."""
+    hits: str
+    """Which samples were predicted correctly, in order: packed bits as base64; makes paired comparisons possible."""
+
+    @property
+    def key(self) -> tuple[str, int, str, str, int]:
+        """What the row measures, within its run."""
+        return self.method, self.level, self.split, self.corruption, self.severity
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The mean difference of accuracy between a method and what it is held against, on the same samples."""
+
+    method: str
+    against: str
+    level: int | None
+    """None: the mean over all levels that both have."""
+    density: float | None
+    corruption: str
+    """`none`, or `all`: the mean over all corruptions and severities."""
+    gain: float
+    """Percentage points, the mean over seeds, levels and samples."""
+    low: float
+    high: float
+    """Ends of the 95 % interval, percentage points."""
+    seeds: int
+    n: int
+    """Samples a seed."""
+
+
+@dataclass(frozen=True)
+class PoolRow:
+    """How one pooled network came about."""
+
+    seed: int
+    method: str
+    level: int
+    density: float
+    steps: tuple[tuple[int, float], ...]
+    """The recipe: (level of the candidate, α) in the order in which they were accepted."""
+    search_images: int
+
+
+def pack_hits(correct: NDArray[np.bool_]) -> str:
+    """One bit a sample, (n,) bool, as base64."""
+    return base64.b64encode(np.packbits(correct).tobytes()).decode()
+
+
+def unpack_hits(row: Row) -> NDArray[np.bool_]:
+    """The samples that `row`'s network predicted correctly, (n,) bool."""
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(row.hits), np.uint8))
+    return bits[: row.n].astype(bool)
+
+
+def append(path: Path, rows: Iterable[Row]) -> None:
+    """Add rows to a file and wait until they are on disk."""
+    text = "".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a file, none where it does not exist.
+
+    A last line without its end, left by a kill in mid-write, is no row; `mend` removes it. Raises UserError for
+    a line that is no row.
+    """
+    rows = []
+    names = {field.name for field in dataclasses.fields(Row)}
+    content = path.read_bytes() if path.exists() else b""
+    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
+        try:
+            values: dict[str, Any] = json.loads(line)
+            rows.append(Row(**{key: value for key, value in values.items() if key in names}))
+        except (ValueError, TypeError, AttributeError) as error:  # ValueError: no JSON, or no text at all
+            raise UserError(
+                f"{path}, line {number} is not a result row: {error}; restore or delete the file"
+            ) from error
+    return rows
+
+
+def mend(path: Path) -> None:
+    """Cut off a last line that a kill left unfinished."""
+    if path.exists() and (data := path.read_bytes()) and not data.endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(data.rfind(b"\n") + 1)

@@ -1,0 +1,101 @@
+"""Masks: which weights survive. Created, counted, pruned exactly, applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lottery_pools.errors import UserError
+
+Tensors = Mapping[str, Tensor]
+"""Name → tensor; a mask's tensors are bool, True where the weight survives."""
+
+
+def dense(weights: Tensors, names: Iterable[str]) -> dict[str, Tensor]:
+    """The mask of the dense network: every weight of the prunable tensors `names` survives."""
+    return {name: torch.ones_like(weights[name], dtype=torch.bool) for name in names}
+
+
+def from_zeros(weights: Tensors, names: Iterable[str]) -> dict[str, Tensor]:
+    """The mask of a network that was pruned elsewhere: a weight survives where it is not exactly zero."""
+    return {name: weights[name] != 0 for name in names}
+
+
+def count(mask: Tensors) -> tuple[int, int]:
+    """(surviving, prunable) weights."""
+    kept = prunable = 0
+    for tensor in mask.values():
+        kept += int(tensor.sum())
+        prunable += tensor.numel()
+    return kept, prunable
+
+
+def apply(weights: Tensors, mask: Tensors) -> dict[str, Tensor]:
+    """The weights with +0 where the mask is False; tensors without a mask are passed on."""
+    return {
+        name: tensor.masked_fill(~mask[name].to(tensor.device), 0) if name in mask else tensor
+        for name, tensor in weights.items()
+    }
+
+
+def magnitude(weights: Tensors, mask: Tensors) -> dict[str, Tensor]:
+    """Scores |w|, float32: global or layer-wise magnitude pruning keeps the largest (Han et al., 2015)."""
+    return {name: weights[name].detach().abs().float() for name in mask}
+
+
+def random_scores(mask: Tensors, generator: torch.Generator) -> dict[str, Tensor]:
+    """Uniform scores, the same on every device: the control that prunes at random."""
+    return {
+        name: torch.rand(tensor.shape, generator=generator, device=generator.device).to(tensor.device)
+        for name, tensor in mask.items()
+    }
+
+
+def prune(scores: Tensors, mask: Tensors, keep: int, scope: Literal["global", "layer"] = "global") -> dict[str, Tensor]:
+    """The mask of exactly the `keep` highest-scoring survivors of `mask`.
+
+    Scores are ≥ 0, shaped like the mask and beside it. Equal scores: the earlier tensor, then the earlier position,
+    stays. `layer`: every tensor loses the same share of its survivors, whole weights apportioned by largest
+    remainder. Raises UserError where `keep` is not between 1 and the number of survivors, or a survivor's score is NaN.
+    """
+    survivors = {name: int(tensor.sum()) for name, tensor in mask.items()}
+    total = sum(survivors.values())
+    if not 1 <= keep <= total:
+        raise UserError(f"cannot keep {keep} of {total} surviving weights: ask for a density that keeps 1 to {total}")
+    if scope == "layer":
+        counts = _apportion(keep, list(survivors.values()))
+        return {
+            name: _top({name: scores[name]}, {name: mask[name]}, kept)[name]
+            for name, kept in zip(mask, counts, strict=True)
+        }
+    return _top(scores, mask, keep)
+
+
+def _top(scores: Tensors, mask: Tensors, keep: int) -> dict[str, Tensor]:
+    """The survivors of `mask` with the `keep` highest scores, over all its tensors; ties go to the first."""
+    flat = torch.cat([scores[name].masked_fill(~mask[name], -1).flatten() for name in mask])
+    if flat.isnan().any():
+        name = next(name for name in mask if scores[name][mask[name]].isnan().any())
+        raise UserError(f"{name!r} has weights that are NaN and cannot be ranked: train with a lower learning rate")
+    if keep == 0:
+        chosen = torch.zeros_like(flat, dtype=torch.bool)
+    else:
+        threshold = flat.kthvalue(flat.numel() - keep + 1).values
+        chosen = flat > threshold
+        ties = (flat == threshold).nonzero().flatten()
+        chosen[ties[: keep - int(chosen.sum())]] = True
+    parts = torch.split(chosen, [tensor.numel() for tensor in mask.values()])
+    return {name: part.view(tensor.shape) for (name, tensor), part in zip(mask.items(), parts, strict=True)}
+
+
+def _apportion(keep: int, sizes: list[int]) -> list[int]:
+    """Whole shares of `keep` in proportion to `sizes`, by largest remainder, the earlier first among equals."""
+    total = sum(sizes)
+    shares = [keep * size // total for size in sizes]
+    by_remainder = sorted(range(len(sizes)), key=lambda i: (-(keep * sizes[i] % total), i))
+    for i in by_remainder[: keep - sum(shares)]:
+        shares[i] += 1
+    return shares

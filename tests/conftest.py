@@ -1,0 +1,24 @@
+"""What all tests share: one thread a process, and where real data lies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)
+# No deadline: these machines are shared, and a slow example is no wrong one.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder with cifar10/ and cifar100/ parquet files; skips where it is absent."""
+    folder = Path(os.environ.get("LOTTERY_POOLS_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    if not (folder / "cifar100" / "train.parquet").exists():
+        pytest.skip(f"no real CIFAR data at {folder} (set LOTTERY_POOLS_DATA)")
+    return folder

@@ -1,0 +1,160 @@
+"""Tasks on processes and clusters: the order of results, the errors that come through, and no process left behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType, TracebackType
+
+import pytest
+import torch
+
+from lottery_pools.errors import UserError
+from lottery_pools.runs import engine
+from lottery_pools.runs.engine import Machine, each
+
+
+def work(name: int, seconds: float) -> tuple[int, int, int]:
+    """(name, threads, process); a negative name is a mistake."""
+    import torch
+
+    time.sleep(seconds)
+    if name < 0:
+        raise UserError(f"task {name} is wrong: mend it")
+    return name, torch.get_num_threads(), os.getpid()
+
+
+def test_one_worker_works_here_in_order_one_task_at_a_time() -> None:
+    before = torch.get_num_threads()
+    try:
+        found = each(work, [(3, 0), (1, 0), (-2, 0), (9, 0)], workers=1, threads=2)
+        assert next(found) == (3, 2, os.getpid())
+        assert next(found) == (1, 2, os.getpid())
+        with pytest.raises(UserError, match="task -2 is wrong"):
+            next(found)
+    finally:
+        torch.set_num_threads(before)
+    assert list(each(work, [], workers=1, threads=before)) == []
+
+
+def test_two_workers_keep_the_order_and_a_mistake_ends_what_is_under_way() -> None:
+    bystander = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(300,))
+    bystander.start()
+    try:
+        start = time.monotonic()
+        found = each(work, [(7, 0.5), (1, 0), (-2, 0), (9, 60)], workers=2, threads=3)
+        first, second = next(found), next(found)
+        assert (first[:2], second[:2]) == ((7, 3), (1, 3))
+        assert os.getpid() not in (first[2], second[2])
+        with pytest.raises(UserError, match="task -2 is wrong: mend it"):
+            next(found)
+        assert time.monotonic() - start < 50
+        assert multiprocessing.active_children() == [bystander]
+    finally:
+        bystander.kill()
+        bystander.join()
+
+
+FOLLOW = """
+import time
+from lottery_pools.runs.engine import each
+
+def work(name):
+    print("at work", flush=True)
+    time.sleep(300)
+
+if __name__ == "__main__":
+    list(each(work, [(0,), (1,)], workers=2, threads=1))
+"""
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(FOLLOW)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert [parent.stdout.readline() for _ in range(2)] == ["at work\n"] * 2
+        parent.kill()
+        # the workers hold the other end of this pipe: it closes when the last of them is gone
+        assert parent.communicate(timeout=20)[0] == ""
+
+
+class Client:
+    """As much of Dask's as the engine uses."""
+
+    addresses: list[str] = []  # noqa: RUF012
+
+    def __init__(self, address: str) -> None:
+        if address == "tcp://nowhere:1":
+            raise OSError("timed out")
+        self.addresses.append(address)
+
+    def __enter__(self) -> Client:
+        self.executor = ThreadPoolExecutor(2)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self.executor.shutdown()
+
+    def get_executor(self) -> ThreadPoolExecutor:
+        return self.executor
+
+
+def test_a_cluster_does_the_same_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = ModuleType("distributed")
+    fake.Client = Client  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "distributed", fake)
+    found = each(work, [(7, 0.05), (1, 0), (-2, 0)], workers=1, threads=1, cluster="tcp://here:8786")
+    assert [next(found)[0], next(found)[0]] == [7, 1]
+    with pytest.raises(UserError, match="task -2 is wrong"):
+        next(found)
+    assert Client.addresses == ["tcp://here:8786"]
+    with pytest.raises(UserError, match=r"no Dask scheduler answers at tcp://nowhere:1 \(timed out\)"):
+        list(each(work, [(7, 0)], workers=1, threads=1, cluster="tcp://nowhere:1"))
+
+
+def test_a_cluster_without_its_package_is_a_mistake_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UserError, match=r"needs the extra `cluster`: pip install 'lottery-pools\[cluster\]'"):
+        list(each(work, [(7, 0)], workers=1, threads=1, cluster="tcp://here:8786"))
+
+
+def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "cores", lambda: 8)
+    assert Machine("cpu").share(3) == (3, 2)
+    assert Machine("cpu").share(100) == (8, 1)
+    assert Machine("cpu").share(0) == (1, 8)
+    assert Machine("cpu", workers=5).share(3) == (5, 1)
+    assert Machine("cpu", threads=6).share(3) == (3, 6)
+    assert Machine("cpu", workers=20).share(3) == (20, 1)
+    monkeypatch.setattr(Machine, "torch_device", lambda machine: torch.device("cuda"))
+    assert Machine("cuda").share(3) == (1, 8)
+    assert Machine("cuda", workers=2).share(3) == (2, 4)
+
+
+def test_devices_that_are_not_here_are_refused_in_one_line() -> None:
+    assert Machine("cpu").torch_device() == torch.device("cpu")
+    assert Machine().torch_device().type in ("cpu", "cuda", "mps")
+    for device in ("cuda:99", "gpu"):
+        with pytest.raises(
+            UserError, match=rf"--device {device} cannot be used here \(.+\): try --device cpu"
+        ) as caught:
+            Machine(device).torch_device()
+        assert "\n" not in str(caught.value)
+
+
+def test_no_workers_or_threads_are_refused() -> None:
+    with pytest.raises(UserError, match="--workers is 0: give 1 or more"):
+        Machine(workers=0)
+    with pytest.raises(UserError, match="--threads is -1: give 1 or more"):
+        Machine(threads=-1)
+
+
+def test_this_wing_is_imported_without_torch() -> None:
+    code = "import sys; from lottery_pools.runs import engine, folder, results, seeds; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,60 @@
+"""The evaluator on a network whose logits are its input."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lottery_pools.config import Training
+from lottery_pools.data.dataset import Dataset, Split
+from lottery_pools.evaluation.evaluate import evaluate
+from lottery_pools.runs.seeds import generator
+
+
+def identity(classes: int) -> nn.Module:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(classes, classes, bias=False), nn.Dropout(0.9)).train()
+    nn.init.eye_(model[1].weight)  # type: ignore[arg-type]
+    return model
+
+
+def dataset_of(split: Split, mean: float = 0.0, std: float = 1.0) -> Dataset:
+    return Dataset(split, split, split, split, ("a", "b", "c"), torch.tensor([mean]), torch.tensor([std]), 0, False)
+
+
+PROBABILITIES = torch.tensor([[0.72, 0.18, 0.1], [0.22, 0.7, 0.08], [0.21, 0.7, 0.09], [0.1, 0.15, 0.75]])
+LABELS = torch.tensor([0, 2, 1, 2])
+
+
+def test_by_hand() -> None:
+    split = Split(PROBABILITIES.log()[:, None], LABELS)
+    measured = evaluate(identity(3), dataset_of(split), split, Training())
+    assert measured.hits.dtype == np.bool_
+    assert measured.hits.tolist() == [True, False, True, True]
+    assert measured.accuracy == 0.75
+    assert measured.loss == pytest.approx(-sum(map(math.log, (0.72, 0.08, 0.7, 0.75))) / 4, rel=1e-6)
+    # fifteenths: 0.7 (twice) and 0.72 share one bin, (10, 11] / 15, 0.75 has the next
+    assert measured.ece == pytest.approx((abs(2 - 2.12) + abs(1 - 0.75)) / 4, rel=1e-5)
+
+
+def test_images_are_normalised() -> None:
+    split = Split(PROBABILITIES.log()[:, None] * 2 + 5, LABELS)
+    plain = Split(PROBABILITIES.log()[:, None], LABELS)
+    shifted = evaluate(identity(3), dataset_of(split, 5.0, 2.0), split, Training())
+    assert shifted.loss == pytest.approx(evaluate(identity(3), dataset_of(plain), plain, Training()).loss, rel=1e-5)
+
+
+def test_batch_size_does_not_matter_and_hits_are_in_order() -> None:
+    draws = generator(0, "evaluate")
+    logits, labels = torch.randn(23, 1, 3, generator=draws), torch.randint(3, (23,), generator=draws)
+    split = Split(logits, labels)
+    whole = evaluate(identity(3), dataset_of(split), split, Training())
+    assert whole.hits.tolist() == (logits[:, 0].argmax(1) == labels).tolist()
+    assert 0 < whole.accuracy < 1
+    for batch in (1, 4, 23):
+        part = evaluate(identity(3), dataset_of(split), split, Training(), batch)
+        assert (part.hits == whole.hits).all()
+        assert (part.loss, part.ece) == (whole.loss, whole.ece)

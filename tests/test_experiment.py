@@ -1,0 +1,264 @@
+"""The whole story, on real tiny data: complete, resumable to the byte, honest about what it was given."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from lottery_pools import config as settings
+from lottery_pools import experiment
+from lottery_pools.config import Config, Data, Model, Pooling, Pruning, Training
+from lottery_pools.errors import UserError
+from lottery_pools.runs.engine import Machine
+from lottery_pools.runs.folder import RunFolder, digest
+from lottery_pools.runs.results import Row
+from lottery_pools.tickets import files
+
+ONE = Machine(device="cpu", workers=1, threads=1)
+
+
+def tiny(**changes: object) -> Config:
+    base = Config(
+        name="tiny",
+        data=Data(name="mnist1d", train=300, validation=200, test=500),
+        model=Model("conv1d", {"width": 8, "depth": 2}),
+        training=Training(epochs=2, batch=50, lr=0.05, schedule="cosine"),
+        pruning=Pruning(rate=0.3, levels=2, rewind=1),
+        pooling=Pooling(coefficients=(0.3, 0.6), recalibration=100),
+    )
+    return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Every file that a run leaves, but the log, which tells when things happened."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name not in ("log.jsonl", ".lock"))
+    return {str(path.relative_to(folder)): digest(path) for path in paths}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    experiment.run(tiny(), folder, ONE)
+    return folder
+
+
+def test_a_run_leaves_what_the_contract_says(finished: Path) -> None:
+    assert set(hashes(finished)) == {
+        "config.toml", "report.html", "report.md", "results.jsonl", "tickets/rewind.safetensors",
+        *(f"tickets/level_0{level}.safetensors" for level in range(3)),
+        *(f"pools/{m}/level_0{level}.safetensors" for m in ("average", "interpolation") for level in range(3)),
+    }  # fmt: skip
+    _, rows, pools = experiment.read(finished)
+    methods = ("ticket", "recalibrated", "average", "interpolation", "admissible")
+    assert {row.key for row in rows} == {
+        (method, level, split, "none", 0)
+        for method in methods
+        for level in range(3)
+        for split in ("validation", "test")
+    }
+    assert len(pools) == 6
+    for row in rows:
+        assert row.n == (500 if row.split == "test" else 200)
+        assert row.correct == round(row.accuracy * row.n)
+    for line in (finished / "log.jsonl").read_text().splitlines():
+        assert json.loads(line)["time"] > 1.6e9
+
+
+def test_pools_have_the_density_of_their_target_and_its_lineage(finished: Path) -> None:
+    folder = RunFolder(finished)
+    for level in range(3):
+        target = files.load(folder.ticket(level))
+        pooled = files.load(folder.pool("interpolation", level))
+        assert (pooled.kept, pooled.prunable) == (target.kept, target.prunable)
+        assert pooled.origin["parents"] == {str(k): digest(folder.ticket(k)) for k in range(3)}
+        assert pooled.origin["search_images"] == (2 * 2 + 1) * (200 + 100)
+
+
+def test_the_selected_score_is_what_evaluation_finds(finished: Path) -> None:
+    _, rows, _ = experiment.read(finished)
+    for level in range(3):
+        origin = files.load(RunFolder(finished).pool("interpolation", level)).origin
+        found = {row.method: row.accuracy for row in rows if row.level == level and row.split == "validation"}
+        assert found["interpolation"] == pytest.approx(origin["score"])
+        assert found["recalibrated"] == pytest.approx(origin["target_score"])
+        assert found["interpolation"] >= found["recalibrated"]  # Algorithm 2 accepts nothing worse
+
+
+def test_a_finished_run_returns_at_once_and_changes_nothing(finished: Path) -> None:
+    before = hashes(finished)
+    stamps = {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")}
+    experiment.run(tiny(), finished, ONE)
+    assert hashes(finished) == before
+    assert stamps == {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")}
+
+
+def test_workers_do_not_change_the_bytes(finished: Path, tmp_path: Path) -> None:
+    experiment.run(tiny(), tmp_path / "two", Machine(device="cpu", workers=2, threads=1))
+    assert hashes(tmp_path / "two") == hashes(finished)
+
+
+def test_replay_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    pooled = RunFolder(finished).pool("interpolation", 1)
+    assert experiment.replay(pooled)
+    assert experiment.replay(pooled, tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == pooled.read_bytes()
+    with pytest.raises(UserError, match="has no recipe"):
+        experiment.replay(RunFolder(finished).ticket(1))
+
+
+def test_replay_refuses_other_parents(tmp_path: Path) -> None:
+    experiment.run(tiny(), tmp_path / "run", ONE)
+    folder = RunFolder(tmp_path / "run")
+    folder.ticket(2).write_bytes(folder.ticket(1).read_bytes())
+    with pytest.raises(UserError, match=r"level_02\.safetensors is not the ticket"):
+        experiment.replay(folder.pool("average", 0))
+
+
+def test_seeds_are_runs_of_their_own(finished: Path, tmp_path: Path) -> None:
+    experiment.run(tiny(seeds=(0, 1)), tmp_path / "both", ONE)
+    assert digest(RunFolder(tmp_path / "both/seed_0").ticket(2)) == digest(RunFolder(finished).ticket(2))
+    assert digest(RunFolder(tmp_path / "both/seed_1").ticket(0)) != digest(RunFolder(finished).ticket(0))
+    _, rows, _ = experiment.read(tmp_path / "both")
+    assert {row.seed for row in rows} == {0, 1}
+
+
+def test_a_method_can_be_added_later(tmp_path: Path) -> None:
+    pooling = tiny().pooling
+    experiment.run(tiny(pooling=dataclasses.replace(pooling, methods=("average",))), tmp_path / "run", ONE)
+    kept = digest(RunFolder(tmp_path / "run").pool("average", 1))
+    experiment.run(tiny(), tmp_path / "run", ONE)
+    assert digest(RunFolder(tmp_path / "run").pool("average", 1)) == kept
+    assert {row.method for row in experiment.read(tmp_path / "run")[1]} >= {"average", "interpolation"}
+
+
+def test_other_settings_are_refused_by_name(finished: Path) -> None:
+    before = hashes(finished)
+    with pytest.raises(UserError, match=r"holds a run with training\.epochs = 2, not 3"):
+        experiment.run(tiny(training=dataclasses.replace(tiny().training, epochs=3)), finished, ONE)
+    assert hashes(finished) == before
+
+
+def test_the_best_admissible_ticket_is_chosen_on_validation_among_the_sparser() -> None:
+    def row(level: int, split: str, accuracy: float) -> Row:
+        return Row(
+            "r", 0, "recalibrated", level, 0.5**level, split, "none", 0, 10, round(10 * accuracy), 1.0, accuracy, 0.1,
+            level, 1, 1, "",
+        )  # fmt: skip
+
+    scores = {0: (0.5, 0.9), 1: (0.7, 0.1), 2: (0.7, 0.2), 3: (0.6, 0.8)}  # level: validation, test
+    rows = [
+        row(level, split, s) for level, pair in scores.items() for split, s in zip(experiment.SPLITS, pair, strict=True)
+    ]
+    found = experiment._admissible(rows)
+    assert {r.level: r.source for r in found} == {0: 1, 1: 1, 2: 2, 3: 3}
+    assert [r.accuracy for r in found if r.split == "test"] == [0.1, 0.1, 0.2, 0.8]
+    assert experiment._admissible(rows + found) == []
+
+
+def half(classes: int) -> nn.Module:
+    return nn.Sequential(nn.Conv1d(1, 4, 3), nn.Flatten(), nn.LazyLinear(classes // 2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": Model("mlp")}, "prunable"),
+        (
+            {"model": Model("tests.test_experiment:half", {})},
+            r"gives \(2, 5\) for two samples, 'mnist1d' has 10 classes",
+        ),
+        ({"model": Model("resnet99")}, "did you mean 'resnet"),
+        ({"data": Data(name="nowhere/at/all", validation=10)}, "no such folder"),
+        ({"data": Data(train=300, validation=200, epoch_share=0.001)}, "leaves 0 to choose epochs"),
+        ({"pruning": Pruning(densities=(1e-9,), rewind=0)}, "keeps none"),
+        ({"pooling": Pooling(methods=("averag",))}, "did you mean 'average'"),
+    ],
+)
+def test_mistakes_show_before_anything_is_written(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        experiment.run(tiny(**changes), tmp_path / "run", ONE)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_divergence_names_the_place_and_keeps_finished_levels(tmp_path: Path) -> None:
+    wild = tiny(training=Training(epochs=2, batch=50, lr=1e18, schedule="constant"))
+    with pytest.raises(UserError, match=r"loss is (nan|inf) at level 0, epoch \d, step \d+: lower training\.lr"):
+        experiment.run(wild, tmp_path / "run", ONE)
+    experiment.tickets(tiny(), tmp_path / "good", ONE)
+    kept = hashes(tmp_path / "good")
+    RunFolder(tmp_path / "good").ticket(2).unlink()
+    RunFolder(tmp_path / "good").config.write_text(settings.to_toml(wild))
+    with pytest.raises(UserError, match="at level 2, epoch 1"):
+        experiment.tickets(wild, tmp_path / "good", ONE)
+    assert (
+        hashes(tmp_path / "good").items()
+        >= {k: v for k, v in kept.items() if "level_00" in k or "level_01" in k}.items()
+    )
+
+
+def killed_when(command: list[str], folder: Path, stage: str, wanted: str) -> None:
+    """Start `command` and SIGKILL it as soon as its log has an event of `stage` with the text `wanted`."""
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"COLUMNS": "80"}
+    )
+    deadline = time.monotonic() + 120
+    log = folder / "log.jsonl"
+    while process.poll() is None and time.monotonic() < deadline:
+        lines = log.read_text().splitlines() if log.exists() else []
+        if any(f'"stage": "{stage}"' in line and wanted in line for line in lines):
+            break
+        time.sleep(0.002)
+    assert process.poll() is None, f"ended before {stage}: {process.communicate()}"
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.mark.parametrize("preset", ["cifar100-smoke", "mnist1d"])
+def test_killed_anywhere_and_continued_gives_the_same_bytes(
+    preset: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if preset == "mnist1d":
+        (tmp_path / "mine.toml").write_text(settings.to_toml(tiny()))
+        options = ["--preset", str(tmp_path / "mine.toml")]
+    else:
+        options = ["--preset", preset, "--data.name", str(request.getfixturevalue("real_data") / "cifar100")]
+    base = [sys.executable, "-m", "lottery_pools", "run", *options, "--workers", "1", "--threads", "1"]
+    subprocess.run([*base, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
+    broken = [*base, "--out", str(tmp_path / "broken")]
+    killed_when(broken, tmp_path / "broken", "training", '"level": 1')
+    killed_when(broken, tmp_path / "broken", "pooling", '"level": 1')
+    killed_when(broken, tmp_path / "broken", "evaluation", '"recalibrated"')
+    assert hashes(tmp_path / "broken") != hashes(tmp_path / "whole")
+    subprocess.run(broken, check=True, capture_output=True)
+    assert hashes(tmp_path / "broken") == hashes(tmp_path / "whole")
+
+
+def test_an_interrupt_exits_130_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(settings.to_toml(tiny(training=Training(epochs=500, batch=50))))
+    command = [sys.executable, "-m", "lottery_pools", "run", "--preset", str(tmp_path / "mine.toml")]
+    process = subprocess.Popen([*command, "--out", str(tmp_path / "run")], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run/log.jsonl").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.strip() == "lottery-pools: interrupted; run the same command again to go on"
+
+
+def test_the_cpu_is_refused_nothing_and_a_missing_gpu_is_named() -> None:
+    assert Machine(device="cpu").torch_device() == torch.device("cpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="--device cuda cannot be used here"):
+            Machine(device="cuda").torch_device()

@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lottery_pools import __version__
+from lottery_pools.errors import UserError
+from lottery_pools.models import registry
+from lottery_pools.runs.seeds import generator
+from lottery_pools.tickets import files, masks
+from lottery_pools.tickets.ticket import Ticket, snapshot
+
+
+def bits(tensor: Tensor) -> tuple[torch.dtype, tuple[int, ...], bytes]:
+    return tensor.dtype, tuple(tensor.shape), bytes(tensor.contiguous().reshape(-1).view(torch.uint8).tolist())
+
+
+def network(width: int = 4) -> nn.Module:
+    return registry.build("resnet20", {"width": width, "blocks": 1}, 3, (3, 8, 8), seed=0)
+
+
+def ticket_of(model: nn.Module, level: int = 2) -> Ticket:
+    weights = snapshot(model)
+    mask = masks.dense(weights, registry.prunable(model, "convolutions"))
+    mask = masks.prune(masks.magnitude(weights, mask), mask, masks.count(mask)[0] // 2)
+    return Ticket(masks.apply(weights, mask), mask, level, {"seed": 3, "parents": {"1": "ab"}, "recipe": [[1, 0.5]]})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    files.save(ticket_of(network()), tmp_path / "level_02.safetensors")
+    return tmp_path / "level_02.safetensors"
+
+
+def test_round_trip_to_the_bit(tmp_path: Path) -> None:
+    draws = generator(0, "files")
+    weights = {
+        "z": torch.randn(3, 7, generator=draws),  # 21 mask bits
+        "a": torch.randn(5, generator=draws).bfloat16(),
+        "half": torch.tensor([float("nan"), float("inf"), -0.0, 6e-8]).half(),
+        "count": torch.tensor(2**62 + 1),
+        "none": torch.zeros(0, 4),
+    }
+    mask = {name: torch.rand(weights[name].shape, generator=draws) < 0.5 for name in ("z", "a", "none")}
+    ticket = Ticket(masks.apply(weights, mask), mask, 7, {"seed": 1, "accuracy": 0.1 + 0.2, "name": "é"})
+    files.save(ticket, tmp_path / "new" / "t.safetensors")
+    loaded = files.load(tmp_path / "new" / "t.safetensors")
+    assert (loaded.level, loaded.kept, loaded.prunable) == (7, ticket.kept, 26)
+    assert loaded.origin == ticket.origin
+    assert list(loaded.weights) == list(weights)
+    assert list(loaded.mask) == list(mask)
+    for was, now in ((ticket.weights, loaded.weights), (ticket.mask, loaded.mask)):
+        assert {name: bits(t) for name, t in was.items()} == {name: bits(t) for name, t in now.items()}
+
+
+@settings(max_examples=30)
+@given(shape=st.lists(st.integers(0, 9), max_size=3), seed=st.integers(0, 10**6))
+def test_masks_of_any_shape_round_trip(tmp_path_factory: pytest.TempPathFactory, shape: list[int], seed: int) -> None:
+    mask = {"w": torch.rand(shape, generator=generator(seed, "mask")) < 0.5}
+    path = tmp_path_factory.getbasetemp() / "any_shape.safetensors"
+    files.save(Ticket({"w": mask["w"].float()}, mask, 0), path)
+    loaded = files.load(path)
+    assert torch.equal(loaded.mask["w"], mask["w"])
+    assert torch.equal(loaded.weights["w"], mask["w"].float())
+
+
+def test_equal_tickets_give_equal_bytes_whatever_their_layout(tmp_path: Path, path: Path) -> None:
+    ticket = ticket_of(network())
+    other = Ticket(
+        {
+            name: tensor.contiguous(memory_format=torch.channels_last)
+            if tensor.ndim == 4
+            else nn.Parameter(tensor)
+            if tensor.is_floating_point()
+            else tensor
+            for name, tensor in ticket.weights.items()
+        },
+        ticket.mask,
+        2,
+        dict(reversed(list(ticket.origin.items()))),
+    )
+    files.save(other, tmp_path / "other.safetensors")
+    assert (tmp_path / "other.safetensors").read_bytes() == path.read_bytes()
+    files.save(files.load(path), tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+
+
+def test_tied_weights_are_saved_under_both_names(tmp_path: Path) -> None:
+    shared = torch.ones(4)
+    files.save(Ticket({"a": shared, "b": shared}, masks.dense({"a": shared}, ["a"]), 0), tmp_path / "t.safetensors")
+    assert {name: t.tolist() for name, t in files.load(tmp_path / "t.safetensors").weights.items()} == {
+        "a": [1.0] * 4,
+        "b": [1.0] * 4,
+    }
+
+
+def test_one_metadata_key_of_sorted_json_and_masks_as_bits(path: Path) -> None:
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        packed = file.get_tensor("mask/conv1.weight")
+    assert list(metadata) == ["ticket"]
+    content = json.loads(metadata["ticket"])
+    assert metadata["ticket"] == json.dumps(content, sort_keys=True)
+    assert files.read_metadata(path) == content
+    assert (content["format"], content["level"], content["version"]) == (1, 2, __version__)
+    assert content["origin"] == {"seed": 3, "parents": {"1": "ab"}, "recipe": [[1, 0.5]]}
+    assert packed.dtype == torch.uint8
+    assert packed.numel() == 14  # of 4 · 3 · 3 · 3 = 108 weights
+
+
+def test_the_file_has_ordinary_permissions(path: Path) -> None:
+    plain = path.with_name("plain")
+    plain.write_bytes(b"")
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_fifty_loaded_tickets_hold_no_tensors(path: Path) -> None:
+    def tensors() -> int:
+        gc.collect()
+        return sum(type(thing) is Tensor for thing in gc.get_objects())
+
+    before = tensors()
+    tickets = [files.load(path) for _ in range(50)]
+    assert sum(ticket.kept for ticket in tickets) > 0
+    assert tensors() == before
+    held = dict(tickets[0].weights)
+    assert tensors() == before + len(held)
+
+
+def test_what_is_read_belongs_to_the_reader(path: Path) -> None:
+    ticket = files.load(path)
+    ticket.weights["conv1.weight"].zero_()
+    ticket.mask["conv1.weight"].zero_()
+    assert ticket.weights["conv1.weight"].any()
+    assert ticket.mask["conv1.weight"].any()
+    with pytest.raises(KeyError):
+        ticket.weights["nothing"]
+    assert "nothing" not in ticket.mask
+
+
+def one_line(error: pytest.ExceptionInfo[UserError], path: Path) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    assert str(path) in text
+    return text
+
+
+def test_a_truncated_file(path: Path) -> None:
+    whole = path.read_bytes()
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for size in (0, 4, 8, header // 2, header - 1, header, header + 1, (header + len(whole)) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(UserError, match="is truncated or no safetensors file") as error:
+            files.load(path)
+        one_line(error, path)
+
+
+@pytest.mark.parametrize("content", [b"hello, this is no ticket", b"PK\x03\x04" * 40, b"\x80\x02" + b"\0" * 99])
+def test_a_file_of_another_kind(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="is truncated or no safetensors file") as error:
+        files.load(path)
+    one_line(error, path)
+
+
+@pytest.mark.parametrize("metadata", [None, {"other": "1"}])
+def test_a_safetensors_file_that_is_no_ticket(path: Path, metadata: dict[str, str] | None) -> None:
+    save_file({"a": torch.ones(2)}, path, metadata)
+    with pytest.raises(UserError, match="is a safetensors file but no ticket") as error:
+        files.load(path)
+    one_line(error, path)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.safetensors", tmp_path):
+        with pytest.raises(UserError, match=r"^no ticket file ") as error:
+            files.load(path)
+        one_line(error, path)
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    """Change tensors of a ticket file, or entries of its metadata."""
+    metadata, tensors = files.read_metadata(path), load_file(path)
+    for name, value in changes.items():
+        if isinstance(value, Tensor):
+            tensors[name] = value
+        else:
+            metadata[name] = value
+    save_file(tensors, path, {"ticket": json.dumps(metadata)})
+
+
+def test_a_ticket_of_a_later_format(path: Path) -> None:
+    rewrite(path, format=2)
+    with pytest.raises(UserError, match=r"has ticket format 2, this version reads 1: upgrade lottery-pools$") as error:
+        files.load(path)
+    one_line(error, path)
+
+
+def test_a_mask_that_is_not_what_the_header_says(path: Path) -> None:
+    kept, prunable = files.load(path).kept, files.load(path).prunable
+    rewrite(path, **{"mask/conv1.weight": torch.full((14,), 255, dtype=torch.uint8)})
+    with pytest.raises(UserError, match=f"is damaged: it keeps .* where its header says {kept} of {prunable}") as error:
+        files.load(path)
+    one_line(error, path)
+
+
+def test_a_ticket_of_another_model(path: Path) -> None:
+    assert files.load(path, network()).level == 2
+    with pytest.raises(UserError) as error:
+        files.load(path, network(width=6))
+    assert one_line(error, path) == (
+        f"'conv1.weight' is (4, 3, 3, 3) in the tensors of {path} and (6, 3, 3, 3) in the model: "
+        "give the model, with the arguments, that they were trained with"
+    )
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_other(path: Path) -> None:
+    old = path.read_bytes()
+    _, most = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
+    try:
+        with pytest.raises(UserError, match=r"^cannot write .*: File too large; free some space") as error:
+            files.save(ticket_of(network(), level=3), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    one_line(error, path)
+    assert path.read_bytes() == old
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_interrupt_before_the_rename_leaves_the_old_file_and_no_other(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    old = path.read_bytes()
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        files.save(ticket_of(network(), level=3), path)
+    assert path.read_bytes() == old
+    assert list(path.parent.iterdir()) == [path]

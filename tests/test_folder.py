@@ -1,0 +1,112 @@
+"""A run's folder: files complete or absent, one writer at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lottery_pools.errors import UserError
+from lottery_pools.runs.folder import RunFolder, digest, lock, write
+
+
+def test_layout(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    paths = (folder.config, folder.results, folder.log, folder.ticket(3), folder.pool("average", 12))
+    assert [str(path.relative_to(tmp_path)) for path in paths] == [
+        "config.toml",
+        "results.jsonl",
+        "log.jsonl",
+        "tickets/level_03.safetensors",
+        "pools/average/level_12.safetensors",
+    ]
+
+
+def test_events_are_logged_with_their_time(tmp_path: Path) -> None:
+    folder, start = RunFolder(tmp_path / "new"), time.time()
+    folder.event(stage="training", level=1)
+    folder.event(stage="pooling")
+    first, second = map(json.loads, folder.log.read_text().splitlines())
+    assert (first["stage"], first["level"], second["stage"]) == ("training", 1, "pooling")
+    assert start - 0.01 <= first["time"] <= second["time"] <= time.time() + 0.01
+
+
+def test_write_takes_text_and_bytes(tmp_path: Path) -> None:
+    for content in ("ä", "ä".encode()):
+        path = tmp_path / "deep" / "er" / "file"
+        write(path, content)
+        assert path.read_bytes() == "ä".encode()
+        assert [p.name for p in path.parent.iterdir()] == ["file"]
+
+
+def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(descriptor: int) -> None:
+        assert [path.parent for path in tmp_path.iterdir()]  # beside it: the same file system, so the rename is atomic
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path / "file", "new")
+    assert list(tmp_path.iterdir()) == []
+    write(tmp_path / "file", "old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path / "file", "new")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"file": "old"}
+
+
+def test_what_a_kill_left_unfinished_goes_when_the_folder_is_next_held(tmp_path: Path) -> None:
+    (tmp_path / "tickets").mkdir()
+    (tmp_path / "tickets" / ".level_01.safetensors.123.tmp").write_text("half")
+    with lock(tmp_path):
+        assert list((tmp_path / "tickets").iterdir()) == []
+
+
+def test_where_nothing_can_be_written_the_path_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write .*file/below: .*; free some space or choose another folder"):
+        write(tmp_path / "file" / "below", "content")
+    with pytest.raises(UserError, match=r"cannot write to .*below: "), lock(tmp_path / "file" / "below"):
+        pass
+
+
+def test_digest_is_the_start_of_sha256(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"lottery" * 100_000)
+    assert digest(tmp_path / "file") == hashlib.sha256(b"lottery" * 100_000).hexdigest()[:16]
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from lottery_pools.runs.folder import lock
+with lock(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            with pytest.raises(UserError, match=r"another process works on .*run: wait for it"), lock(folder):
+                pass
+        finally:
+            holder.send_signal(signal.SIGKILL)
+    with lock(folder):
+        pass
+    with lock(folder):  # and released in good order too
+        pass

@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lottery_pools.config import Config, Model, Pruning, Training, identity
+from lottery_pools.data.dataset import Dataset, Split
+from lottery_pools.errors import UserError
+from lottery_pools.models import registry
+from lottery_pools.runs.folder import RunFolder
+from lottery_pools.runs.seeds import generator
+from lottery_pools.tickets import files, imp, masks, training
+from lottery_pools.tickets.ticket import Ticket, snapshot
+from lottery_pools.tickets.training import Epoch, Trained
+
+SEED = 3
+CONFIG = Config(
+    model=Model("resnet20", {"width": 4, "blocks": 1}),
+    training=Training(epochs=3, batch=16, lr=0.05, milestones=(2,), keep="last"),
+    pruning=Pruning(rate=0.3, levels=3, rewind=1),
+)
+EPOCHS = (3, 2, 2, 2)  # of each level, for the rewind point is the end of epoch 1
+
+
+def split(n: int, name: str) -> Split:
+    labels = torch.arange(n) % 3
+    draws = generator(0, "tiny", name)
+    images = torch.randint(0, 200, (n, 3, 8, 8), dtype=torch.uint8, generator=draws)
+    return Split(images + 25 * labels.to(torch.uint8)[:, None, None, None], labels)
+
+
+VALIDATION = split(24, "validation")
+DATA = Dataset(
+    train=split(40, "train"),  # three steps an epoch
+    epochs=VALIDATION,
+    validation=VALIDATION,
+    test=split(24, "test"),
+    classes=("a", "b", "c"),
+    mean=torch.full((3,), 120.0),
+    std=torch.full((3,), 60.0),
+    crop=1,
+    flip=True,
+)
+
+
+def pruned(**changes: Any) -> Config:
+    return replace(CONFIG, pruning=replace(CONFIG.pruning, **changes))
+
+
+def run(config: Config, path: Path, report: imp.Report = lambda level, epoch: None) -> list[Ticket]:
+    return list(imp.tickets(config, DATA, RunFolder(path), SEED, report))
+
+
+def same(first: Any, second: Any) -> bool:
+    return list(first) == list(second) and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def hashes(path: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted((path / "tickets").iterdir())}
+
+
+@dataclass
+class Call:
+    """One call of `train`."""
+
+    start: dict[str, Tensor]
+    mask: dict[str, Tensor]
+    level: int
+    keywords: dict[str, Any]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
+    """What each level's training was given; it goes on as ever."""
+    seen: list[Call] = []
+
+    def spy(
+        model: nn.Module, mask: dict[str, Tensor], dataset: Dataset, how: Training, seed: int, level: int, **rest: Any
+    ) -> Trained:
+        seen.append(Call(snapshot(model), mask, level, rest))
+        return training.train(model, mask, dataset, how, seed, level, **rest)
+
+    monkeypatch.setattr(imp, "train", spy)
+    return seen
+
+
+def dense_run(stop: int) -> dict[str, Tensor]:
+    """The weights of the dense network after so many steps."""
+    model = imp.network(CONFIG, DATA, SEED)
+    return training.train(model, {}, DATA, CONFIG.training, SEED, 0, stop=stop).weights if stop else snapshot(model)
+
+
+@pytest.mark.parametrize("scope", ["global", "layer"])
+@pytest.mark.parametrize("criterion", ["magnitude", "random"])
+@pytest.mark.parametrize("densities", [(), (0.5, 0.1, 0.011)])
+def test_densities_are_exact_and_masks_nested(
+    tmp_path: Path, scope: Any, criterion: Any, densities: tuple[float, ...]
+) -> None:
+    tickets = run(pruned(scope=scope, criterion=criterion, densities=densities), tmp_path)
+    prunable = tickets[0].prunable
+    expected = [1.0, *(densities or (0.7, 0.49, 0.343))]
+    assert [ticket.level for ticket in tickets] == [0, 1, 2, 3]
+    assert [ticket.kept for ticket in tickets] == [round(density * prunable) for density in expected]
+    assert [ticket.origin["density"] for ticket in tickets] == pytest.approx(expected)
+    for denser, sparser in pairwise(tickets):
+        for name in denser.mask:
+            assert not (sparser.mask[name] & ~denser.mask[name]).any()
+            assert not sparser.weights[name][~sparser.mask[name]].any()
+            if scope == "layer":
+                left = int(denser.mask[name].sum()) * sparser.kept / denser.kept
+                assert abs(int(sparser.mask[name].sum()) - left) < 1
+    assert set(tickets[0].mask) == {
+        name for name, tensor in tickets[0].weights.items() if tensor.ndim == 4 and name.endswith("weight")
+    }
+
+
+def test_the_smallest_weights_of_the_ticket_itself_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # the best epoch is the first one trained, so that the last epoch's weights are others
+    monkeypatch.setattr(training, "accuracy_of", lambda *_: 0.5)
+    tickets = run(replace(CONFIG, training=replace(CONFIG.training, keep="best")), tmp_path)
+    assert [ticket.origin["epoch"] for ticket in tickets] == [1, 2, 2, 2]
+    for before, after in pairwise(tickets):
+        size = torch.cat([before.weights[name][mask].abs() for name, mask in before.mask.items()])
+        stays = torch.cat([after.mask[name][mask] for name, mask in before.mask.items()])
+        assert float(size[~stays].max()) <= float(size[stays].min())
+        assert len(size) == before.kept
+
+
+@pytest.mark.parametrize(("rewind", "unit", "step"), [(1, "epochs", 3), (0, "epochs", 0), (4, "steps", 4)])
+def test_survivors_rewind_to_the_rewind_point(
+    tmp_path: Path, calls: list[Call], rewind: int, unit: Any, step: int
+) -> None:
+    tickets = run(pruned(rewind=rewind, rewind_unit=unit), tmp_path)
+    point = dense_run(step)
+    assert same(calls[0].start, dense_run(0))
+    assert same(tickets[0].weights, dense_run(9))
+    for call, ticket in zip(calls[1:], tickets[1:], strict=True):
+        assert same(call.mask, ticket.mask)
+        assert same(call.start, masks.apply(point, ticket.mask))
+        assert call.keywords["start"] == step
+        assert not {"stop", "fixed_rate"} & call.keywords.keys()
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [("learning-rate", {"start": 3}), ("fine-tune", {"start": 0, "stop": 6, "fixed_rate": 0.05 * 0.1})],
+)
+def test_survivors_kept(tmp_path: Path, calls: list[Call], after: Any, expected: dict[str, Any]) -> None:
+    tickets = run(pruned(after=after, fine_tune_epochs=2), tmp_path)
+    for call, before, ticket in zip(calls[1:], tickets, tickets[1:], strict=False):
+        assert same(call.start, masks.apply(before.weights, ticket.mask))
+        assert {key: call.keywords.get(key) for key in ("start", "stop", "fixed_rate") if key in call.keywords} == (
+            pytest.approx(expected)
+        )
+
+
+def test_survivors_drawn_anew(tmp_path: Path, calls: list[Call]) -> None:
+    tickets = run(pruned(after="reinitialise"), tmp_path)
+    initial = dense_run(0)
+    for call, ticket in zip(calls[1:], tickets[1:], strict=True):
+        mask = ticket.mask["conv1.weight"]
+        assert call.keywords["start"] == 0
+        assert not call.start["conv1.weight"][~mask].any()
+        assert not (call.start["conv1.weight"] == initial["conv1.weight"])[mask].any()
+    both = tickets[2].mask["conv1.weight"]
+    assert not (calls[1].start["conv1.weight"] == calls[2].start["conv1.weight"])[both].any()
+
+
+@pytest.mark.parametrize(
+    ("after", "images"),
+    [
+        ("rewind", [120, 200, 280, 360]),
+        ("learning-rate", [120, 200, 280, 360]),
+        ("fine-tune", [120, 160, 200, 240]),
+        ("reinitialise", [120, 240, 360, 480]),
+    ],
+)
+def test_training_images_add_up_over_levels(tmp_path: Path, after: Any, images: list[int]) -> None:
+    tickets = run(pruned(after=after, fine_tune_epochs=1), tmp_path)
+    assert [ticket.origin["train_images"] for ticket in tickets] == images
+
+
+@pytest.mark.parametrize("change", [{}, {"optimizer": "adamw", "lr": 0.003, "keep": "best"}])
+def test_killed_after_any_epoch_of_any_level_it_goes_on_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+    config = replace(pruned(levels=2), training=replace(CONFIG.training, **change))
+    run(config, tmp_path / "whole")
+    expected = hashes(tmp_path / "whole")
+    assert list(expected) == [*(f"level_{level:02d}.safetensors" for level in range(3)), "rewind.safetensors"]
+
+    def kill(at: tuple[int, int]) -> imp.Report:
+        def report(level: int, epoch: Epoch) -> None:
+            if (level, epoch.epoch) == at:
+                raise KeyboardInterrupt
+
+        return report
+
+    for level, epochs in enumerate(EPOCHS[:3]):
+        for epoch in range(4 - epochs, 4):
+            folder = tmp_path / f"{level}_{epoch}"
+            with pytest.raises(KeyboardInterrupt):
+                run(config, folder, kill((level, epoch)))
+            done: list[tuple[int, int]] = []
+            run(config, folder, lambda level, epoch, done=done: done.append((level, epoch.epoch)))  # type: ignore[misc]
+            assert done[0] == (level, epoch)
+            assert hashes(folder) == expected
+
+
+def test_killed_at_every_epoch_in_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+    run(CONFIG, tmp_path / "whole")
+    seen: set[tuple[int, int]] = set()
+
+    def kill_once(level: int, epoch: Epoch) -> None:
+        if (level, epoch.epoch) not in seen:
+            seen.add((level, epoch.epoch))
+            raise KeyboardInterrupt
+
+    for _ in range(sum(EPOCHS)):
+        with pytest.raises(KeyboardInterrupt):
+            run(CONFIG, tmp_path / "killed", kill_once)
+    run(CONFIG, tmp_path / "killed", kill_once)
+    assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
+
+
+def test_tickets_that_exist_are_not_trained_again(tmp_path: Path, calls: list[Call]) -> None:
+    first = run(CONFIG, tmp_path)
+    before = hashes(tmp_path)
+    assert [call.level for call in calls] == [0, 1, 2, 3]
+    again = run(CONFIG, tmp_path)
+    assert len(calls) == 4
+    assert [same(a.weights, b.weights) for a, b in zip(first, again, strict=True)] == [True] * 4
+    RunFolder(tmp_path).ticket(2).unlink()
+    run(CONFIG, tmp_path)
+    assert [call.level for call in calls] == [0, 1, 2, 3, 2]
+    assert hashes(tmp_path) == before
+
+
+def test_tickets_are_yielded_as_they_are_finished(tmp_path: Path) -> None:
+    tickets = imp.tickets(CONFIG, DATA, RunFolder(tmp_path), SEED)
+    assert not (tmp_path / "tickets").exists()
+    assert next(tickets).level == 0
+    assert next(tickets).level == 1
+    assert list(hashes(tmp_path)) == ["level_00.safetensors", "level_01.safetensors", "rewind.safetensors"]
+
+
+def test_a_ticket_says_where_it_came_from(tmp_path: Path) -> None:
+    config = replace(CONFIG, training=replace(CONFIG.training, keep="best"))
+    ticket = run(config, tmp_path)[1]
+    origin = dict(ticket.origin)
+    model = imp.network(config, DATA, SEED)
+    model.load_state_dict(dict(ticket.weights))
+    assert origin.pop("accuracy") == training.accuracy_of(model, DATA, DATA.epochs, config.training)
+    assert origin.pop("epoch") in (2, 3)
+    assert origin.pop("density") == pytest.approx(0.7)
+    assert origin == {
+        "config": identity(imp.tickets_config(config)),
+        "seed": SEED,
+        "data": "mnist1d",
+        "model": {
+            "name": "resnet20",
+            "arguments": {"width": 4, "blocks": 1},
+            "classes": 3,
+            "input_shape": [3, 8, 8],
+        },
+        "train_images": 200,
+    }
+    rewind = files.load(tmp_path / "tickets" / "rewind.safetensors", model)
+    assert rewind.origin["step"] == 3
+    assert same(rewind.weights, dense_run(3))
+
+
+def test_random_pruning_is_drawn_by_seed_and_level(tmp_path: Path) -> None:
+    ticket = run(pruned(criterion="random", levels=1), tmp_path)[0]
+
+    def draw(seed: int, level: int = 0) -> dict[str, Tensor]:
+        return imp.next_mask(replace(ticket, level=level), 0.5, "global", "random", seed)
+
+    assert same(draw(SEED), draw(SEED))
+    assert not same(draw(SEED), draw(SEED + 1))
+    assert not same(draw(SEED), draw(SEED, level=1))
+    sizes = masks.magnitude(ticket.weights, ticket.mask)
+    assert not same(draw(SEED), masks.prune(sizes, dict(ticket.mask), ticket.prunable // 2))
+
+
+def none_kept(config: Config, tmp_path: Path) -> None:
+    run(config, tmp_path)
+
+
+@pytest.mark.parametrize("act", [none_kept, lambda config, _: imp.check(config, DATA)])
+def test_a_density_that_keeps_no_weight(tmp_path: Path, act: Callable[[Config, Path], None]) -> None:
+    prunable = masks.count(masks.dense(dense_run(0), registry.prunable(imp.network(CONFIG, DATA, 0), "convolutions")))
+    with pytest.raises(UserError) as error:
+        act(pruned(densities=(0.5, 1e-7)), tmp_path)
+    assert str(error.value) == (
+        f"density 1e-07 of level 2 keeps none of {prunable[1]} prunable weights: "
+        "lower pruning.levels or take a larger network"
+    )
+
+
+def test_a_rewind_point_after_the_last_step() -> None:
+    imp.check(pruned(rewind=8, rewind_unit="steps"), DATA)
+    with pytest.raises(UserError, match=r"^pruning\.rewind is step 9: training has only 9 steps$"):
+        imp.check(pruned(rewind=9, rewind_unit="steps"), DATA)
+
+
+def test_a_network_with_another_number_of_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 5))
+    monkeypatch.setattr(imp, "network", lambda *_: wrong)
+    with pytest.raises(UserError) as error:
+        imp.check(CONFIG, DATA)
+    assert str(error.value) == (
+        "model 'resnet20' gives (2, 5) for two samples, 'mnist1d' has 3 classes: make the model output (batch, 3)"
+    )
+
+
+def test_a_loss_that_diverges_keeps_the_finished_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = training.rate
+    level = [0]
+    monkeypatch.setattr(training, "rate", lambda how, epoch: 1e30 if level[0] == 2 else real(how, epoch))
+    tickets = imp.tickets(CONFIG, DATA, RunFolder(tmp_path), SEED)
+    next(tickets)
+    next(tickets)
+    level[0] = 2
+    with pytest.raises(UserError, match=r"^the training loss is (nan|inf) at level 2, epoch 1, step 4: lower training"):
+        next(tickets)
+    assert [file for file in hashes(tmp_path) if file.startswith("level")] == [
+        "level_00.safetensors",
+        "level_01.safetensors",
+    ]

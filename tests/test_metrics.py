@@ -1,0 +1,157 @@
+"""Numbers from predictions: by hand, against loops and brute force, and on simulated data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+
+from lottery_pools.evaluation.metrics import calibration_error, gains, paired_intervals, student
+from lottery_pools.runs.results import Gain, Row, pack_hits
+
+
+def test_calibration_error_by_hand() -> None:
+    confidence = np.array([0.95, 0.97, 0.55, 0.65])
+    correct = np.array([True, False, True, False])
+    # bins of a tenth: |0.5 - 0.96| for two samples, |1 - 0.55| and |0 - 0.65| for one each
+    assert calibration_error(confidence, correct, 10) == pytest.approx((2 * 0.46 + 0.45 + 0.65) / 4)
+    # one bin: |0.5 - 0.78|
+    assert calibration_error(confidence, correct, 1) == pytest.approx(0.28)
+
+
+def test_calibration_bins_end_with_their_upper_edge() -> None:
+    # the upper edge 0.5 belongs with 0.25, and 0 and 1 have bins: |1 - 0.75| / 4 + |1 - 1| / 4, not |1 - 0.5 + …|
+    assert calibration_error(np.array([0.25, 0.5, 0.0, 1.0]), np.array([True, False, False, True]), 2) == 0.0625
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60), st.integers(1, 20))
+def test_calibration_error_against_a_loop(samples: list[tuple[float, bool]], bins: int) -> None:
+    total = 0.0
+    for b in range(bins):
+        inside = [(c, hit) for c, hit in samples if (c * bins > b or b == 0) and c * bins <= b + 1]
+        if inside:
+            accuracy = sum(hit for _, hit in inside) / len(inside)
+            total += len(inside) / len(samples) * abs(accuracy - sum(c for c, _ in inside) / len(inside))
+    confidence, correct = (np.array(part) for part in zip(*samples, strict=True))
+    assert calibration_error(confidence, correct, bins) == pytest.approx(total, abs=1e-12)
+
+
+def simulate(rng: np.random.Generator, seeds: int, n: int, between: float) -> NDArray[np.float64]:
+    """(1, seeds, n) differences of mean 0.3: noise of each sample, of each seed's sample, and of each seed."""
+    noise = rng.normal(size=(1, 1, n)) + rng.normal(size=(1, seeds, n)) + between * rng.normal(size=(1, seeds, 1))
+    return np.asarray(0.3 + noise)
+
+
+def test_intervals_of_one_seed_are_the_normal_ones() -> None:
+    differences = simulate(np.random.default_rng(0), 1, 400, 0)
+    mean, low, high = paired_intervals(differences, 20_000)
+    half = 1.96 * differences.std(ddof=1) / 20
+    assert mean[0] == pytest.approx(differences.mean())
+    assert low[0] == pytest.approx(differences.mean() - half, abs=0.05 * half)
+    assert high[0] == pytest.approx(differences.mean() + half, abs=0.05 * half)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_intervals_against_brute_force(seeds: int) -> None:
+    rng = np.random.default_rng(1)
+    differences = np.concatenate([simulate(rng, seeds, 60, 0.3), simulate(rng, seeds, 60, 0) ** 2])
+    mean, low, high = paired_intervals(differences, 10_000, seed=3)
+    for i, comparison in enumerate(differences):
+        by_seed = comparison.mean(1, keepdims=True)
+        factor = (
+            np.sqrt(seeds / (seeds - 1)) * stats.t.ppf(0.975, seeds - 1) / stats.norm.ppf(0.975) if seeds > 1 else 1
+        )
+        stretched = comparison + (factor - 1) * (by_seed - by_seed.mean())
+        replicates = []
+        for _ in range(10_000):
+            samples, chosen = rng.integers(0, 60, 60), rng.integers(0, seeds, seeds)
+            replicates.append(stretched[chosen][:, samples].mean())
+        width = high[i] - low[i]
+        assert mean[i] == pytest.approx(comparison.mean())
+        assert low[i] == pytest.approx(np.percentile(replicates, 2.5), abs=0.04 * width)
+        assert high[i] == pytest.approx(np.percentile(replicates, 97.5), abs=0.04 * width)
+
+
+@pytest.mark.parametrize(("seeds", "between"), [(1, 0.0), (3, 0.0), (3, 0.1), (3, 1.0), (5, 1.0)])
+def test_intervals_cover_the_truth_about_95_times_in_100(seeds: int, between: float) -> None:
+    rng = np.random.default_rng(2)
+    inside = 0
+    for trial in range(200):
+        _, low, high = paired_intervals(simulate(rng, seeds, 80, between), 300, trial)
+        inside += bool(low[0] <= 0.3 <= high[0])
+    assert inside >= 180
+    assert seeds > 1 or inside <= 199  # with several seeds the noise of each seed's own samples counts twice
+
+
+@pytest.mark.parametrize("freedom", [*range(1, 15), 30, 100])
+def test_students_quantile(freedom: int) -> None:
+    assert student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), abs=0.002)
+
+
+def test_intervals_are_the_same_every_time_and_each_comparison_stands_alone() -> None:
+    differences = np.concatenate([simulate(np.random.default_rng(i), 2, 50, 0.1) for i in range(3)])
+    together = np.array(paired_intervals(differences, 150))
+    assert np.array_equal(together, np.array(paired_intervals(differences, 150)))
+    assert not np.array_equal(together[1], np.array(paired_intervals(differences, 150, seed=1))[1])
+    np.testing.assert_allclose(np.array(paired_intervals(differences[1:2], 150))[:, 0], together[:, 1], rtol=1e-5)
+
+
+def row(method: str, level: int, seed: int, hits: str) -> Row:
+    correct = np.array([hit == "1" for hit in hits])
+    packed, accuracy = pack_hits(correct), float(correct.mean())
+    counts = {"n": len(hits), "correct": int(correct.sum()), "loss": 1.0, "accuracy": accuracy, "ece": 0.1}
+    same = {"run": "r", "split": "test", "corruption": "none", "severity": 0, "train_images": 1, "search_images": 1}
+    return Row(**counts, **same, method=method, level=level, seed=seed, density=0.8**level, source=level, hits=packed)  # type: ignore[arg-type]
+
+
+ROWS = [
+    row("ticket", 0, 0, "1000"),
+    row("ticket", 0, 1, "1100"),
+    row("average", 0, 0, "0111"),
+    row("average", 0, 1, "1100"),
+    row("ticket", 1, 0, "1111"),
+    row("ticket", 1, 1, "0000"),
+    row("average", 1, 0, "0000"),  # seed 1 has none: level 1 is left out
+    row("ticket", 2, 0, "1111"),
+    row("ticket", 2, 1, "0001"),
+    row("average", 2, 0, "1111"),
+    row("average", 2, 1, "0000"),
+]
+
+
+def test_gains_by_hand() -> None:
+    found = gains(ROWS)
+    # level 0: (3 - 1 + 0) of 8; level 2: -1 of 8; level 1 is not compared, nor in the mean
+    assert [(g.level, g.density, g.gain) for g in found] == [(0, 1.0, 25.0), (2, 0.8**2, -12.5), (None, None, 6.25)]
+    for gain in found:
+        assert (gain.method, gain.against, gain.corruption, gain.seeds, gain.n) == ("average", "ticket", "none", 2, 4)
+        assert gain.low <= gain.gain <= gain.high
+
+
+def test_an_unvarying_gain_has_no_width() -> None:
+    rows = [row("ticket", 0, seed, "0000") for seed in (0, 1)] + [row("average", 0, seed, "1111") for seed in (0, 1)]
+    assert gains(rows)[0] == Gain("average", "ticket", 0, 1.0, "none", 100.0, 100.0, 100.0, 2, 4)
+
+
+def test_baselines_are_compared_only_with_the_ticket() -> None:
+    methods = ("ticket", "recalibrated", "admissible", "average")
+    found = gains([row(method, 0, 0, "1010") for method in methods])
+    assert list(dict.fromkeys((gain.method, gain.against) for gain in found)) == [
+        ("recalibrated", "ticket"),
+        ("admissible", "ticket"),
+        ("average", "ticket"),
+        ("average", "recalibrated"),
+        ("average", "admissible"),
+    ]
+
+
+def test_gains_read_clean_test_rows_only() -> None:
+    others = [replace(r, split="validation", hits="") for r in ROWS]
+    others += [replace(r, corruption="fog", severity=3, hits="") for r in ROWS]
+    assert gains(ROWS + others) == gains(ROWS)
+    assert gains(others) == []

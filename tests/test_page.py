@@ -1,0 +1,133 @@
+"""The page: complete, self-contained, escaped, honest, deterministic; and read without torch."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+
+from lottery_pools.config import Config, Model
+from lottery_pools.reporting import page
+from lottery_pools.runs.results import Gain, PoolRow
+from tests.test_tables import make_gain, make_rows
+
+POOLS = [PoolRow(0, "interpolation", 2, 0.64, ((1, 0.6),), 4000)]
+GAINS = [make_gain(level=level) for level in range(4)] + [make_gain("average"), make_gain()]
+
+
+def build(title: str = "A study", gains: list[Gain] = GAINS, config: Config | None = None) -> str:
+    return page.render(title, make_rows(), gains, POOLS, config or Config(seeds=(0, 1)))
+
+
+class _Outline(HTMLParser):
+    """Collects what a page would load, and checks that its elements nest."""
+
+    VOID = frozenset({"meta", "link", "br", "img", "input", "hr"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str | None] = []
+        self.ids: list[str | None] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in ("src", "srcset", "action", "data") or (name in ("href", "xlink:href") and tag != "a"):
+                self.loads.append(value)
+            if name == "id":
+                self.ids.append(value)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_the_same_to_the_byte() -> None:
+    assert build() == build()
+
+
+def test_the_page_nests_has_unique_ids_and_loads_nothing() -> None:
+    text = build()
+    outline = _Outline()
+    outline.feed(text)
+    assert outline.open == []
+    assert len(outline.ids) == len(set(outline.ids))
+    assert all(load is not None and load.startswith(("#", "data:,")) for load in outline.loads)
+    assert "@import" not in text
+    assert set(re.findall(r"url\(['\"]?(.)", text)) <= {"#"}
+
+
+def test_the_page_tells_its_story_in_order() -> None:
+    text = build()
+    marks = [
+        *("+1.00", "Accuracy against density", "Gain by density", "Test accuracy by level", "Gain over all levels"),
+        *("Likelihood", ">Recipes<", "Cost of one network", ">Settings<", "rewind_unit", "How to read this"),
+    ]
+    places = [text.index(mark) for mark in marks]
+    assert places == sorted(places)
+    assert "mean of 2 seeds" in text
+    assert "1,000 samples" in text
+
+
+def test_strings_of_the_user_are_escaped() -> None:
+    text = build("<script>alert(1)</script>", config=Config(name="</pre><img src=x>", model=Model(name="<i>&")))
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert "<img" not in text
+    assert "&lt;i&gt;&amp; on mnist1d" in text
+
+
+@pytest.mark.parametrize(
+    ("gain", "half", "words", "shown"),
+    [
+        (1.0, 0.5, "predicts 1.00 more correctly", True),
+        (0.4, 0.5, "No gain shown", False),
+        (0.5, 0.5, "No gain shown", False),
+        (-1.0, 0.5, "predicts 1.00 fewer correctly", True),
+    ],
+)
+def test_the_headline_claims_no_more_than_its_interval(gain: float, half: float, words: str, shown: bool) -> None:
+    text = build(gains=[make_gain(gain=gain, half=half)])
+    assert words in text
+    assert ('class="headline shown"' in text) == shown
+
+
+def test_the_headline_is_the_last_pool_over_all_levels_on_clean_samples() -> None:
+    last = make_gain("average", gain=0.3)
+    changed = [
+        Gain(**{**vars(last), **change})
+        for change in ({"method": "admissible"}, {"against": "ticket"}, {"corruption": "all"}, {"level": 3})
+    ]
+    assert page.headline([make_gain(), last, *changed]) == last
+    assert page.headline(changed) is None
+
+
+def test_a_run_without_rows_still_has_its_page() -> None:
+    text = page.render("Empty", [], [], [], Config())
+    assert "No pooling method has been compared" in text
+    assert "<svg" not in text
+    assert "<table" not in text
+
+
+def test_markdown_holds_the_headline_and_every_table() -> None:
+    text = page.markdown("A study", make_rows(), GAINS, POOLS, Config())
+    assert text.startswith("# A study\n\n**+1.00 [+0.50, +1.50]** percentage points (95 % interval; 2 seeds, 1,000 ")
+    assert text.count("\n### ") == 6
+    assert "| Interpolation | 0 | 2 | 64.0 % | 1 (0.60) | 4,000 |" in text
+    assert text == page.markdown("A study", make_rows(), GAINS, POOLS, Config())
+
+
+def test_reporting_never_imports_torch() -> None:
+    code = (
+        "import sys, lottery_pools.reporting.page, lottery_pools.reporting.terminal; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

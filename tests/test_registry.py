@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from lottery_pools.errors import UserError
+from lottery_pools.models.registry import MODELS, build, names, prunable
+
+SIGNAL, TINY, SMALL, LARGE = (1, 40), (3, 16, 16), (3, 32, 32), (3, 64, 64)
+CASES: list[tuple[str, dict[str, int | float | bool | str], tuple[int, ...]]] = [
+    ("conv1d", {}, SIGNAL),
+    ("mlp", {}, SIGNAL),
+    ("mlp", {"width": 16}, TINY),
+    ("resnet20", {"width": 4}, TINY),
+    ("resnet20", {"width": 4, "blocks": 1}, SMALL),
+    ("resnet18", {"width": 4}, SMALL),
+    ("resnet18", {"width": 4}, LARGE),
+    ("resnet34", {"width": 4}, LARGE),
+    ("resnet50", {"width": 2, "stem": "cifar"}, TINY),
+    ("vgg16", {"width": 0.0625}, TINY),
+    ("vgg16", {"width": 0.0625}, LARGE),
+]
+
+
+def test_cases_cover_the_table() -> None:
+    assert {name for name, _, _ in CASES} == set(MODELS) == set(names())
+
+
+@pytest.mark.parametrize(("name", "arguments", "shape"), CASES)
+def test_every_network_runs_and_has_prunable_tensors(
+    name: str, arguments: dict[str, int | float | bool | str], shape: tuple[int, ...]
+) -> None:
+    network = build(name, arguments, 7, shape, 0)
+    samples = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))
+    for mode in (True, False):
+        output = network.train(mode)(samples)
+        assert output.shape == (4, 7)
+        assert output.isfinite().all()
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Linear)
+    expected = [f"{key}.weight" for key, module in network.named_modules() if isinstance(module, kinds)]
+    assert sorted(prunable(network, "convolutions+linear")) == sorted(expected)
+    assert set(expected) <= network.state_dict().keys()
+    if name != "mlp":
+        assert set(prunable(network, "convolutions")) == set(expected) - {"fc.weight"}
+
+
+@given(seed=st.integers(0, 2**32), other=st.integers(0, 2**32))
+@settings(max_examples=20, deadline=None)
+def test_seed_alone_sets_the_weights(seed: int, other: int) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = build("conv1d", {}, 10, SIGNAL, seed).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(3)
+    again = build("conv1d", {}, 10, SIGNAL, seed).state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    different = build("conv1d", {}, 10, SIGNAL, other).state_dict()
+    assert torch.equal(first["fc.weight"], different["fc.weight"]) == (seed == other)
+
+
+def test_convolutions_are_kaiming_normal_and_norms_the_identity() -> None:
+    state = build("resnet18", {}, 10, SMALL, 0).state_dict()
+    weight = state["layer3.0.conv1.weight"]
+    assert weight.std().item() == pytest.approx(math.sqrt(2 / (256 * 9)), rel=0.01)
+    assert abs(weight.mean().item()) < 1e-3
+    assert (weight.abs() > 3 * weight.std()).float().mean().item() == pytest.approx(0.0027, rel=0.2)  # Gaussian tails
+    assert (state["layer3.1.bn1.weight"] == 1).all()
+    assert (state["layer3.1.bn1.bias"] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "shape", "message"),
+    [
+        ("resnet81", {}, SMALL, "unknown model 'resnet81': did you mean 'resnet18'?"),
+        (
+            "resnet20",
+            {"widht": 8},
+            SMALL,
+            "'resnet20' has no argument 'widht': did you mean 'width'? it has: blocks, wid",
+        ),
+        ("resnet20", {"classes": 8}, SMALL, "no argument 'classes'"),
+        ("resnet20", {"width": "wide"}, SMALL, "model.arguments.width is 'wide': give int"),
+        ("resnet20", {"width": True}, SMALL, "model.arguments.width is True: give int"),
+        ("resnet20", {"blocks": 0}, SMALL, "model.arguments.blocks is 0: give a positive number"),
+        ("vgg16", {"width": -0.5}, SMALL, "model.arguments.width is -0.5: give a positive number"),
+        ("resnet18", {"stem": "image"}, SMALL, "unknown stem 'image': did you mean 'imagenet'?"),
+        ("resnet18", {}, SIGNAL, "takes samples of 3 dimensions, these are (1, 40): choose conv1d"),
+        ("conv1d", {}, SMALL, "takes samples of 2 dimensions, these are (3, 32, 32): choose"),
+        ("nets/own.py:net", {}, SMALL, "'nets/own.py:net' is not an importable name: write package.module:factory"),
+        ("no_such_module:net", {}, SMALL, "No module named 'no_such_module'"),
+        ("math:sinh0", {}, SMALL, "unknown factory of module math 'sinh0': did you mean 'sinh'?"),
+        ("math:pi", {}, SMALL, "unknown factory of module math 'pi'"),
+    ],
+)
+def test_mistakes_are_named(
+    name: str,
+    arguments: dict[str, int | float | bool | str],
+    shape: tuple[int, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    with pytest.raises(UserError) as caught:
+        build(name, arguments, 10, shape, 0)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+OWN = """
+from torch import nn
+import own_neighbour
+
+def plain(width=3):
+    return nn.Linear(width, 2)
+
+def renamed(num_classes, depth=1):
+    return nn.Sequential(*[nn.Linear(4, 4) for _ in range(depth)], nn.Linear(4, num_classes))
+
+class Full(nn.Module):
+    def __init__(self, classes, input_shape, *, scale):
+        super().__init__()
+        self.given = (classes, input_shape, scale)
+
+def loose(**options):
+    return plain(**options)
+
+def nothing():
+    return "no network"
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A user's module in the current directory, forgotten afterwards."""
+    (tmp_path / "own_networks.py").write_text(OWN)
+    (tmp_path / "own_neighbour.py").write_text("")
+    (tmp_path / "own_broken.py").write_text("import own_absent")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    for module in ("own_networks", "own_neighbour"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    return "own_networks"
+
+
+def test_users_factory_gets_what_its_signature_accepts(own: str) -> None:
+    plain = build(f"{own}:plain", {"width": 5}, 10, SMALL, 0)
+    assert plain.get_parameter("weight").shape == (2, 5)
+    renamed = build(f"{own}:renamed", {"depth": 2}, 10, SMALL, 0)
+    assert renamed.get_parameter("2.weight").shape == (10, 4)
+    assert build(f"{own}:Full", {"scale": 0.5}, 10, SMALL, 0).given == (10, SMALL, 0.5)
+    assert build(f"{own}:loose", {"width": 6}, 10, SMALL, 0).get_parameter("weight").shape == (2, 6)
+    twin = build(f"{own}:plain", {"width": 5}, 10, SMALL, 0)
+    assert torch.equal(twin.get_parameter("weight"), plain.get_parameter("weight"))
+
+
+@pytest.mark.parametrize(
+    ("factory", "arguments", "message"),
+    [
+        ("own_networks:plan", {}, "unknown factory of module own_networks 'plan': did you mean 'plain'?"),
+        ("own_networks:plain", {"width": 2, "dept": 1}, "has no argument 'dept'"),
+        ("own_networks:Full", {}, "missing a required argument: 'scale'; set it in model.arguments"),
+        ("own_networks:loose", {"dept": 1}, "refused one of model.arguments (dept)"),
+        ("own_networks:nothing", {}, "returned a str: it must return a torch.nn.Module"),
+        ("own_broken:net", {}, "No module named 'own_absent'"),
+    ],
+)
+def test_users_mistakes_are_named(own: str, factory: str, arguments: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        build(factory, arguments, 10, SMALL, 0)
+    assert message in str(caught.value)
+
+
+def test_timm_and_torchvision_are_asked_for_their_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def create_model(model_name: str, pretrained: bool = False, **options: int) -> nn.Module:
+        return nn.Linear(options["in_chans"], options["num_classes"])
+
+    def get_model(name: str, **options: int) -> nn.Module:
+        return nn.Linear(options.get("width", 1), options["num_classes"])
+
+    timm, torchvision, models = ModuleType("timm"), ModuleType("torchvision"), ModuleType("torchvision.models")
+    vars(timm).update(create_model=create_model, is_model=lambda name: name == "tiny", list_models=lambda: ["tiny"])
+    vars(models).update(get_model=get_model, list_models=lambda module: ["tiny"])
+    vars(torchvision).update(models=models)
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    monkeypatch.setitem(sys.modules, "torchvision", torchvision)
+
+    assert build("timm:tiny", {}, 10, (5, 8, 8), 0).get_parameter("weight").shape == (10, 5)
+    assert build("torchvision:tiny", {"width": 4}, 10, SMALL, 0).get_parameter("weight").shape == (10, 4)
+    with pytest.raises(UserError, match="unknown timm model 'tinny': did you mean 'tiny'"):
+        build("timm:tinny", {}, 10, SMALL, 0)
+    with pytest.raises(UserError, match="unknown torchvision model 'tinny': did you mean 'tiny'"):
+        build("torchvision:tinny", {}, 10, SMALL, 0)
+    with pytest.raises(UserError, match="takes images of 3 channels, these have 1"):
+        build("torchvision:tiny", {}, 10, (1, 8, 8), 0)
+
+
+@pytest.mark.parametrize("package", ["timm", "torchvision"])
+def test_missing_package_says_how_to_install_it(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(UserError, match=rf"needs {package}: pip install 'lottery-pools\[{package}\]'"):
+        build(f"{package}:resnet18", {}, 10, SMALL, 0)
+
+
+class Tied(nn.Module):
+    """Two layers that share a weight, a transposed convolution, and a matrix that no layer owns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Linear(4, 4)
+        self.decoder = nn.Linear(4, 4)
+        self.decoder.weight = self.encoder.weight
+        self.up = nn.ConvTranspose2d(2, 3, 2)
+        self.table = nn.Parameter(torch.zeros(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("convolutions", ("up.weight",)),
+        ("convolutions+linear", ("encoder.weight", "up.weight")),
+        ("decoder.weight", ("encoder.weight",)),
+        ("up.*, table", ("table", "up.weight", "up.bias")),
+        ("convolutions,table", ("table", "up.weight")),
+        ("[a-e]*.weight", ("encoder.weight",)),
+    ],
+)
+def test_rules_name_tensors_once_and_in_order(rule: str, expected: tuple[str, ...]) -> None:
+    assert prunable(Tied(), rule) == expected
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (
+            "convolutions",
+            "'convolutions' matches no tensor of this Sequential: try 'convolutions+linear', or a pattern",
+        ),
+        ("convolutions", "such as 'layer1.linear.weight'"),
+        ("fc.weight,bloks.*", "'bloks.*' matches no tensor"),
+        ("", "'' matches no tensor"),
+    ],
+)
+def test_rule_that_matches_nothing_says_what_to_try(rule: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        prunable(build("mlp", {}, 10, SIGNAL, 0), rule)
+    assert message in str(caught.value)
+
+
+def test_network_without_parameters_has_nothing_to_prune() -> None:
+    with pytest.raises(UserError, match="matches no tensor of this ReLU"):
+        prunable(nn.ReLU(), "convolutions+linear")

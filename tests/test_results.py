@@ -1,0 +1,99 @@
+"""Rows: what is written is read back, and a kill in mid-write costs one row at most."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lottery_pools.errors import UserError
+from lottery_pools.runs import results
+from lottery_pools.runs.results import Row, pack_hits, unpack_hits
+
+ROW = Row(
+    run="größer",
+    seed=3,
+    method="average",
+    level=2,
+    density=0.64,
+    split="test",
+    corruption="none",
+    severity=0,
+    n=10,
+    correct=4,
+    loss=1.25,
+    accuracy=0.4,
+    ece=0.1,
+    source=2,
+    train_images=10**12,
+    search_images=5,
+    hits=pack_hits(np.arange(10) < 4),
+)
+ROWS = [ROW, replace(ROW, level=3, loss=0.1 + 0.2), replace(ROW, seed=4)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "results.jsonl"
+
+
+def test_round_trip(path: Path) -> None:
+    assert results.read(path) == []
+    results.append(path, ROWS[:1])
+    results.append(path, iter(ROWS[1:]))
+    assert results.read(path) == ROWS
+    assert ROW.key == ("average", 2, "test", "none", 0)
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_hits_are_packed_without_loss(hits: list[bool]) -> None:
+    packed = pack_hits(np.array(hits, bool))
+    assert unpack_hits(replace(ROW, n=len(hits), hits=packed)).tolist() == hits
+    assert len(packed) <= len(hits) / 6 + 4
+
+
+def test_a_torn_last_line_is_no_row_and_mend_cuts_it(path: Path) -> None:
+    results.append(path, ROWS)
+    whole = path.read_bytes()
+    start = whole.rstrip(b"\n").rfind(b"\n") + 1
+    for end in (start + 1, start + 40, len(whole) - 1):
+        path.write_bytes(whole[:end])
+        assert results.read(path) == ROWS[:2]
+        results.mend(path)
+        assert path.read_bytes() == whole[:start]
+        results.append(path, ROWS[2:])
+        assert path.read_bytes() == whole
+
+
+def test_mend_leaves_whole_and_absent_files_and_empties_a_torn_first_line(path: Path) -> None:
+    results.mend(path)
+    assert not path.exists()
+    results.append(path, ROWS)
+    whole = path.read_bytes()
+    results.mend(path)
+    assert path.read_bytes() == whole
+    path.write_bytes(whole[:9])
+    results.mend(path)
+    assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize("broken", [b'{"run": ', b"[1, 2]", b'{"run": "r"}', b"", b"\xff\x00"])
+def test_a_broken_line_is_refused_with_its_number(path: Path, broken: bytes) -> None:
+    results.append(path, ROWS[:1])
+    with path.open("ab") as file:
+        file.write(broken + b"\n")
+    results.append(path, ROWS[1:])
+    with pytest.raises(UserError, match=r"results\.jsonl, line 2 is not a result row") as caught:
+        results.read(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_keys_of_a_later_version_are_passed_over(path: Path) -> None:
+    results.append(path, [ROW])
+    path.write_text(json.dumps({**json.loads(path.read_text()), "flops": 7}) + "\n")
+    assert results.read(path) == [ROW]

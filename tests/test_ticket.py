@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lottery_pools.errors import UserError
+from lottery_pools.tickets.ticket import Ticket, check_fit, load_into, shapes, snapshot
+
+WEIGHTS = {"w": torch.tensor([[1.0, 0.0, -2.0]]), "n": torch.tensor(3)}
+MASK = {"w": torch.tensor([[True, False, True]])}
+
+
+def network(width: int = 4) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, width, 3, bias=False), nn.BatchNorm2d(width))
+
+
+def test_a_ticket_counts_its_weights() -> None:
+    ticket = Ticket(WEIGHTS, MASK, level=4)
+    assert (ticket.kept, ticket.prunable, ticket.density, ticket.level) == (2, 3, 2 / 3, 4)
+    assert ticket.origin == {}
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ({}, "ticket of level 4 has an empty mask: name at least one prunable tensor"),
+        ({"v": MASK["w"]}, "mask 'v' of the ticket of level 4 has no tensor of that name"),
+        (
+            {"w": MASK["w"][0]},
+            "mask 'w' of the ticket of level 4 is torch.bool (3,): its tensor needs a torch.bool mask of shape (1, 3)",
+        ),
+        (
+            {"w": MASK["w"].float()},
+            "mask 'w' of the ticket of level 4 is torch.float32 (1, 3): "
+            "its tensor needs a torch.bool mask of shape (1, 3)",
+        ),
+        (
+            {"w": torch.zeros(1, 3, dtype=torch.bool)},
+            "2 pruned weights of 'w' of the ticket of level 4 are not zero: "
+            "multiply the weights by the mask (masks.apply) first",
+        ),
+    ],
+)
+def test_a_mask_that_does_not_fit(mask: dict[str, Tensor], message: str) -> None:
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        Ticket(WEIGHTS, mask, 4)
+
+
+def test_a_pruned_nan_is_not_zero() -> None:
+    with pytest.raises(UserError, match=r"^1 pruned weights of 'w'"):
+        Ticket({"w": torch.tensor([1.0, float("nan")])}, {"w": torch.tensor([True, False])}, 0)
+
+
+def test_load_into_is_the_inverse_of_snapshot_and_shares_nothing() -> None:
+    model, other = network(), network()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model(torch.rand(2, 3, 5, 5))  # moves the statistics and the int64 counter
+    taken = snapshot(model)
+    load_into(other, taken)
+    before = {name: tensor.clone() for name, tensor in taken.items()}
+    for module in (model, other):
+        assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
+        with torch.no_grad():
+            for tensor in module.state_dict().values():
+                tensor.add_(1)
+    assert list(taken) == list(model.state_dict())
+    assert all(torch.equal(taken[name], before[name]) for name in taken)
+    assert all(tensor.is_contiguous() and not tensor.requires_grad for tensor in taken.values())
+
+
+def test_load_into_names_the_first_tensor_that_differs_with_both_shapes_and_changes_nothing() -> None:
+    model = network(4)
+    before = snapshot(model)
+    with pytest.raises(UserError) as error:
+        load_into(model, snapshot(network(5)), "the tensors of x.safetensors")
+    assert str(error.value) == (
+        "'0.weight' is (5, 3, 3, 3) in the tensors of x.safetensors and (4, 3, 3, 3) in the model: "
+        "give the model, with the arguments, that they were trained with"
+    )
+    lacking = {name: tensor for name, tensor in before.items() if name != "1.bias"}
+    with pytest.raises(UserError, match=r"^the weights lack '1\.bias' \(4,\): they belong to another model$"):
+        load_into(model, lacking)
+    with pytest.raises(UserError, match=r"^the weights have 'fc\.bias' \(2,\), the model does not: give the model"):
+        load_into(model, {**before, "fc.bias": torch.zeros(2)})
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_shapes_fit_the_model_they_are_of() -> None:
+    found = shapes(network().state_dict())
+    assert found["0.weight"] == (4, 3, 3, 3)
+    assert found["1.num_batches_tracked"] == ()
+    check_fit(network(), found, "the weights")

@@ -1,0 +1,371 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lottery_pools.config import Training
+from lottery_pools.data.dataset import Dataset, Split
+from lottery_pools.errors import UserError
+from lottery_pools.models import registry
+from lottery_pools.runs.seeds import generator
+from lottery_pools.tickets import masks, training
+from lottery_pools.tickets.ticket import snapshot
+from lottery_pools.tickets.training import Epoch, Trained, accuracy_of, predict, rate, steps_per_epoch, train
+
+PLAIN = Training(epochs=4, batch=16, lr=0.05, milestones=(2, 3), weight_decay=1e-3, keep="last")
+SEED, LEVEL, PER_EPOCH = 5, 2, 3
+
+
+def split(n: int, name: str) -> Split:
+    draws = generator(0, "tiny", name)
+    labels = torch.arange(n) % 3
+    images = torch.randint(0, 200, (n, 3, 8, 8), dtype=torch.uint8, generator=draws)
+    return Split(images + 25 * labels.to(torch.uint8)[:, None, None, None], labels)
+
+
+VALIDATION = split(24, "validation")
+DATA = Dataset(
+    train=split(40, "train"),  # batches of 16, 16 and 8
+    epochs=VALIDATION,
+    validation=VALIDATION,
+    test=split(24, "test"),
+    classes=("a", "b", "c"),
+    mean=torch.full((3,), 120.0),
+    std=torch.full((3,), 60.0),
+    crop=1,
+    flip=True,
+)
+
+
+def network() -> nn.Module:
+    return registry.build("resnet20", {"width": 4, "blocks": 1}, 3, (3, 8, 8), seed=0)
+
+
+def dropout_network() -> nn.Module:
+    layers = (nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten())
+    model = nn.Sequential(*layers, nn.Linear(144, 3))
+    draws = generator(0, "weights")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.rand(parameter.shape, generator=draws) - 0.5)
+    return model
+
+
+def half(model: nn.Module) -> dict[str, Tensor]:
+    """Half of the convolutional weights, drawn at random."""
+    mask = masks.dense(model.state_dict(), registry.prunable(model, "convolutions"))
+    return masks.prune(masks.random_scores(mask, generator(0, "half")), mask, masks.count(mask)[0] // 2)
+
+
+def bits(weights: dict[str, Tensor]) -> dict[str, bytes]:
+    return {name: tensor.numpy().tobytes() for name, tensor in weights.items()}
+
+
+def plain_loop(model: nn.Module, settings: Training, start: int, stop: int) -> dict[str, Tensor]:
+    """What anyone would write, on the batches of our named streams."""
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.SGD(model.parameters(), momentum=0.9, weight_decay=1e-3, nesterov=settings.nesterov)
+    model.train()
+    for step in range(start, stop):
+        epoch, place = divmod(step, PER_EPOCH)
+        order = torch.randperm(40, generator=generator(SEED, "order", LEVEL, epoch))
+        chosen = order[16 * place : 16 * (place + 1)]
+        images = DATA.augment(DATA.train.images[chosen], generator(SEED, "augment", LEVEL, step))
+        images = ((images - DATA.mean[0]) / DATA.std[0]).contiguous(memory_format=torch.channels_last)
+        loss = F.cross_entropy(model(images), DATA.train.labels[chosen], label_smoothing=settings.label_smoothing)
+        optimizer.param_groups[0]["lr"] = 0.05 * 0.1 ** ((epoch >= 2) + (epoch >= 3))
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
+        optimizer.step()
+    return snapshot(model)
+
+
+@pytest.mark.parametrize("start", [0, 3, 4])
+@pytest.mark.parametrize("settings", [PLAIN, replace(PLAIN, nesterov=True, label_smoothing=0.1, clip_norm=0.5)])
+def test_equals_a_plain_loop_to_the_bit_from_any_step(settings: Training, start: int) -> None:
+    model = network()
+    trained = train(model, {}, DATA, settings, SEED, LEVEL, start=start)
+    assert bits(trained.weights) == bits(plain_loop(network(), settings, start, 12))
+    assert bits(snapshot(model)) == bits(trained.weights)
+    assert trained.images == {0: 160, 3: 120, 4: 104}[start]
+    assert (trained.epoch, trained.accuracy) == (4, None)
+
+
+def test_stops_within_an_epoch_and_holds_a_fixed_rate() -> None:
+    assert bits(train(network(), {}, DATA, PLAIN, SEED, LEVEL, stop=4).weights) == bits(
+        plain_loop(network(), PLAIN, 0, 4)
+    )
+    model = network()
+    before = snapshot(model)
+    trained = train(model, {}, DATA, PLAIN, SEED, LEVEL, stop=2, fixed_rate=0.0)
+    assert trained.images == 32
+    for name, _ in model.named_parameters():
+        assert torch.equal(trained.weights[name], before[name])
+
+
+def test_nothing_to_train() -> None:
+    with pytest.raises(UserError, match=r"^nothing to train at level 2: it would start at step 12 and stop at 12$"):
+        train(network(), {}, DATA, PLAIN, SEED, LEVEL, start=12)
+
+
+@pytest.mark.parametrize("step", [0, 4])
+def test_at_step_acts_once_before_that_step(step: int) -> None:
+    model, seen = network(), []
+    plain = plain_loop(network(), PLAIN, 0, step)
+    trained = train(model, {}, DATA, PLAIN, SEED, LEVEL, at_step=(step, lambda: seen.append(snapshot(model))))
+    assert [bits(weights) for weights in seen] == [bits(plain)]
+    assert bits(trained.weights) == bits(plain_loop(network(), PLAIN, 0, 12))
+
+
+@pytest.mark.parametrize(
+    ("settings", "points"),
+    [
+        (
+            Training(epochs=10, lr=0.2, milestones=(4, 8), warmup=2),
+            {0: 0.0, 0.5: 0.05, 1: 0.1, 2: 0.2, 3.99: 0.2, 4: 0.02, 7.99: 0.02, 8: 0.002, 9.99: 0.002},
+        ),
+        (Training(epochs=10, lr=0.2, milestones=(2.5,), gamma=0.5), {0: 0.2, 2.4: 0.2, 2.5: 0.1}),
+        (Training(epochs=10, lr=0.2, schedule="cosine"), {0: 0.2, 2.5: 0.1 + 0.1 / math.sqrt(2), 5: 0.1, 10: 0.0}),
+        (Training(epochs=10, lr=0.2, schedule="cosine", warmup=2), {0: 0.0, 1: 0.1, 2: 0.2, 6: 0.1, 10: 0.0}),
+        (
+            Training(epochs=10, lr=0.5, schedule="one-cycle", warmup=3),
+            {0: 0.02, 1.5: 0.26, 3: 0.5, 6.5: 0.25, 10: 0.0},
+        ),
+        (Training(epochs=10, lr=0.2, schedule="constant", warmup=1), {0: 0.0, 0.5: 0.1, 1: 0.2, 9.9: 0.2}),
+    ],
+)
+def test_learning_rates(settings: Training, points: dict[float, float]) -> None:
+    for epoch, expected in points.items():
+        assert rate(settings, epoch) == pytest.approx(expected, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch", "steps"),
+    [(128, 128, 1), (129, 128, 1), (130, 128, 2), (257, 128, 2), (5, 128, 1), (1, 128, 1), (6, 2, 3), (3, 1, 3)],
+)
+def test_steps_per_epoch(samples: int, batch: int, steps: int) -> None:
+    assert steps_per_epoch(samples, batch) == steps
+
+
+def test_a_last_batch_of_a_single_sample_is_left_out() -> None:
+    data = replace(DATA, train=DATA.train.take(torch.arange(33)))
+    assert train(network(), {}, data, PLAIN, SEED, LEVEL).images == 4 * 32
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_pruned_weights_stay_zero_and_the_others_move(optimizer: Any, precision: Any) -> None:
+    settings = replace(
+        PLAIN, optimizer=optimizer, precision=precision, weight_decay=0.1, clip_norm=1.0, label_smoothing=0.1
+    )
+    model = network()
+    mask, before = half(model), snapshot(model)
+    epochs: list[int] = []
+
+    def check(epoch: Epoch) -> None:
+        epochs.append(epoch.epoch)
+        for name, m in mask.items():
+            weight = model.state_dict()[name]
+            assert not weight[~m].any()
+            assert not weight[~m].signbit().any()
+            assert (weight != before[name])[m].float().mean() > 0.9
+            assert weight.dtype == torch.float32
+
+    train(model, mask, DATA, settings, SEED, LEVEL, report=check)
+    assert epochs == [1, 2, 3, 4]
+
+
+class Awkward(nn.Module):
+    """Gradients that are not finite at zero, and a prunable tensor that no output depends on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.linspace(0.01, 0.02, 576).reshape(192, 3))
+        self.unused = nn.Parameter(torch.ones(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1) @ self.w.abs().sqrt()
+
+
+def test_a_gradient_that_is_not_finite_does_not_reach_a_pruned_weight() -> None:
+    model = Awkward()
+    mask = {"w": torch.rand(192, 3, generator=generator(0)) < 0.5, "unused": torch.tensor([True, False, True, True])}
+    settings = replace(PLAIN, lr=1e-6, weight_decay=0.0)
+    weights = train(model, mask, DATA, settings, SEED, LEVEL).weights
+    assert weights["w"].isfinite().all()
+    assert not weights["w"][~mask["w"]].any()
+    assert weights["unused"].tolist() == [1.0, 0.0, 1.0, 1.0]
+
+
+def test_the_clipped_norm_is_that_of_the_surviving_gradient() -> None:
+    model = network()
+    mask = half(model)
+    settings = replace(PLAIN, lr=1.0, momentum=0.0, weight_decay=0.0, clip_norm=0.01)
+    before = masks.apply(snapshot(model), mask)
+    after = train(model, mask, DATA, settings, SEED, LEVEL, stop=1).weights
+    moved = torch.cat([(after[name] - before[name]).flatten() for name, _ in model.named_parameters()])
+    assert float(moved.norm()) == pytest.approx(0.01, rel=1e-3)
+
+
+class StopHereError(Exception):
+    pass
+
+
+def stop_at(epoch: int) -> Callable[[Epoch], None]:
+    def report(done: Epoch) -> None:
+        if done.epoch == epoch:
+            raise StopHereError
+
+    return report
+
+
+@pytest.mark.parametrize("build", [network, dropout_network])
+@pytest.mark.parametrize("keep", ["best", "last"])
+@pytest.mark.parametrize(("optimizer", "momentum"), [("sgd", 0.9), ("sgd", 0.0), ("adamw", 0.9)])
+def test_interrupted_after_any_epoch_it_goes_on_to_the_same_bits(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    optimizer: Any,
+    momentum: float,
+    keep: Any,
+    build: Callable[[], nn.Module],
+) -> None:
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+    settings = replace(PLAIN, optimizer=optimizer, momentum=momentum, keep=keep, schedule="cosine", clip_norm=1.0)
+    mask = half(build())
+
+    def attempt(model: nn.Module, checkpoint: Path | None, report: Callable[[Epoch], None]) -> Trained:
+        return train(model, mask, DATA, settings, SEED, LEVEL, start=1, checkpoint=checkpoint, report=report)
+
+    whole: list[Epoch] = []
+    expected = attempt(build(), None, whole.append)
+    for epoch in range(1, 5):
+        checkpoint = tmp_path / f"{epoch}.safetensors"
+        with pytest.raises(StopHereError):
+            attempt(build(), checkpoint, stop_at(epoch))
+        assert checkpoint.exists() == (epoch > 1)
+        rest: list[Epoch] = []
+        torch.manual_seed(epoch)  # of no account
+        model = build()
+        trained = attempt(model, checkpoint, rest.append)
+        assert rest == whole[epoch - 1 :]
+        assert bits(trained.weights) == bits(snapshot(model)) == bits(expected.weights)
+        assert (trained.epoch, trained.accuracy, trained.images) == (expected.epoch, expected.accuracy, 160 - 16)
+
+
+def test_a_short_run_writes_no_checkpoint(tmp_path: Path) -> None:
+    train(network(), {}, DATA, PLAIN, SEED, LEVEL, checkpoint=tmp_path / "c.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_callers_random_numbers_are_left_alone() -> None:
+    one, other = dropout_network(), dropout_network()
+    state = torch.get_rng_state()
+    train(one, {}, DATA, PLAIN, SEED, LEVEL)
+    with pytest.raises(StopHereError):
+        train(other, {}, DATA, PLAIN, SEED, LEVEL, report=stop_at(2))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_every_level_and_seed_has_batches_of_its_own() -> None:
+    first = bits(train(network(), {}, DATA, PLAIN, SEED, LEVEL).weights)
+    assert first != bits(train(network(), {}, DATA, PLAIN, SEED + 1, LEVEL).weights)
+    assert first != bits(train(network(), {}, DATA, PLAIN, SEED, LEVEL + 1).weights)
+
+
+@pytest.mark.parametrize("broken", [0, 4, 5, 11])
+def test_a_loss_that_is_not_finite_is_named_by_level_epoch_and_step(broken: int) -> None:
+    class Breaks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside, self.step = network(), 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.inside(x)
+            if self.training:
+                out, self.step = out * (math.nan if self.step >= broken else 1.0), self.step + 1
+            return out
+
+    with pytest.raises(UserError) as error:
+        train(Breaks(), {}, DATA, PLAIN, SEED, LEVEL)
+    assert str(error.value) == (
+        f"the training loss is nan at level 2, epoch {broken // 3}, step {broken}: lower training.lr, warm up, "
+        "or set training.clip_norm; finished levels are kept"
+    )
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "best"), [((0.5, 0.7, 0.7, 0.6), 2), ((0.0, 0.0, 0.0, 0.0), 1), ((0.1, 0.2, 0.3, 0.4), 4)]
+)
+def test_the_ticket_is_the_first_of_the_best_epochs(
+    monkeypatch: pytest.MonkeyPatch, accuracies: tuple[float, ...], best: int
+) -> None:
+    answers = iter(accuracies)
+    monkeypatch.setattr(training, "accuracy_of", lambda *_: next(answers))
+    model = network()
+    after: list[dict[str, Tensor]] = []
+    reported: list[Epoch] = []
+
+    def report(epoch: Epoch) -> None:
+        after.append(snapshot(model))
+        reported.append(epoch)
+
+    trained = train(model, {}, DATA, replace(PLAIN, keep="best"), SEED, LEVEL, report=report)
+    assert (trained.epoch, trained.accuracy, trained.images) == (best, accuracies[best - 1], 160)
+    assert bits(trained.weights) == bits(after[best - 1]) == bits(snapshot(model))
+    assert [(epoch.epoch, epoch.accuracy) for epoch in reported] == list(enumerate(accuracies, 1))
+
+
+def test_epochs_are_chosen_on_the_samples_for_it() -> None:
+    reported: list[Epoch] = []
+    data = replace(DATA, epochs=split(9, "epochs"))
+    settings = replace(PLAIN, keep="best")
+    model = network()
+    trained = train(model, {}, data, settings, SEED, LEVEL, report=reported.append)
+    assert trained.accuracy == accuracy_of(model, data, data.epochs, settings)
+    assert trained.accuracy == max(epoch.accuracy or 0.0 for epoch in reported)
+
+
+def test_it_learns() -> None:
+    losses: list[float] = []
+    settings = replace(PLAIN, epochs=15, schedule="constant")
+    train(network(), {}, DATA, settings, SEED, LEVEL, report=lambda epoch: losses.append(epoch.loss))
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_bfloat16_differs_and_leaves_float32_weights() -> None:
+    settings = replace(PLAIN, precision="bfloat16")
+    low = train(network(), {}, DATA, settings, SEED, LEVEL).weights
+    full = train(network(), {}, DATA, PLAIN, SEED, LEVEL).weights
+    for name, tensor in full.items():
+        assert low[name].dtype == tensor.dtype
+    assert 0 < float((low["conv1.weight"] - full["conv1.weight"]).abs().max()) < 0.1
+    (logits,) = predict(network(), DATA, DATA.test, settings)
+    assert logits.dtype == torch.float32
+
+
+def test_predictions_come_in_order_and_leave_no_context_open() -> None:
+    model = network().train()
+    parts = []
+    for part in predict(model, DATA, DATA.test, replace(PLAIN, precision="bfloat16"), batch=10):
+        assert not torch.is_inference_mode_enabled()
+        assert not torch.is_autocast_enabled("cpu")
+        parts.append(part)
+    assert [len(part) for part in parts] == [10, 10, 4]
+    assert not model.training
+    with torch.no_grad():
+        one = model((DATA.test.images[13:14] - 120.0) / 60.0)
+    (logits,) = predict(model, DATA, DATA.test, PLAIN)
+    torch.testing.assert_close(logits[13:14], one)
+    hits = int((logits.argmax(1) == DATA.test.labels).sum())
+    assert accuracy_of(model, DATA, DATA.test, PLAIN) == pytest.approx(hits / 24)
