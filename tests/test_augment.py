@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional
 
 from lottery_pools.data import augment
 from lottery_pools.runs.seeds import generator
@@ -82,3 +85,74 @@ def test_every_offset_is_as_likely(padding: int) -> None:
 def test_half_of_the_images_are_flipped() -> None:
     images = torch.tensor([0, 1]).expand(20_000, 1, 2)
     assert abs(float(augment.flip(images, generator(0, "flip"))[:, 0, 0].double().mean()) - 0.5) < 0.015
+
+
+@given(
+    n=st.integers(1, 4),
+    c=st.sampled_from([1, 3]),
+    side=st.integers(4, 40),
+    size=st.integers(1, 40),
+    seed=st.integers(0, 99),
+    dtype=st.sampled_from([torch.uint8, torch.float32]),
+)
+def test_resized_crop_interpolates_each_images_own_part(
+    n: int, c: int, side: int, size: int, seed: int, dtype: torch.dtype
+) -> None:
+    images = batch(n, c, side, side, seed).to(dtype)
+    found = augment.resized_crop(images, size, generator(seed, "crop"))
+    assert found.dtype == dtype
+    for i, (top, left, height, width) in enumerate(augment.boxes(n, side, side, generator(seed, "crop")).tolist()):
+        part = images[i : i + 1, :, top : top + height, left : left + width].float()
+        expected = functional.interpolate(part, (size, size), mode="bilinear", antialias=True)[0]
+        if dtype == torch.uint8:  # a half may be rounded to either side
+            assert (found[i].float() - expected).abs().max() <= 0.501
+        else:
+            torch.testing.assert_close(found[i], expected, atol=1e-3, rtol=0)
+
+
+def test_resized_crop_keeps_its_precision_under_autocast() -> None:
+    images = batch(3, 3, 32, 32, 0)
+    plain = augment.resized_crop(images, 28, generator(0, "crop"))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(augment.resized_crop(images, 28, generator(0, "crop")), plain)
+
+
+def test_resized_crop_of_many_images_is_that_of_each() -> None:
+    images = batch(130, 1, 8, 8, 0)  # more than one block
+    found = augment.resized_crop(images, 7, generator(0, "crop"))
+    drawn = augment.boxes(130, 8, 8, generator(0, "crop"))
+    for i in (0, 63, 64, 129):
+        top, left, height, width = drawn[i].tolist()
+        part = images[i : i + 1, :, top : top + height, left : left + width].float()
+        expected = functional.interpolate(part, (7, 7), mode="bilinear", antialias=True)[0]
+        assert (found[i].float() - expected).abs().max() <= 0.501
+
+
+def test_boxes_have_the_areas_ratios_and_places_that_are_asked_for() -> None:
+    top, left, height, width = augment.boxes(40_000, 256, 256, generator(0, "crop")).double().unbind(1)
+    assert bool(((top >= 0) & (left >= 0) & (top + height <= 256) & (left + width <= 256)).all())
+    assert bool(((height > 0) & (width > 0)).all())
+    ratio, area = width / height, height * width / 256**2
+    assert 0.73 < float(ratio.min()) < 0.76
+    assert 1.32 < float(ratio.max()) < 1.37
+    assert abs(float(ratio.log().mean())) < 0.005
+    assert 0.078 < float(area.min()) < 0.083
+    small = area < 0.5  # these fit whatever their ratio: uniform, the log of their ratio too
+    assert float(area[small].mean()) == pytest.approx(0.29, abs=0.005)
+    assert float(ratio[small].log().std()) == pytest.approx(math.log(4 / 3) / 3**0.5, abs=0.005)
+    for start, length in ((top, height), (left, width)):
+        share = start[small] / (256 - length[small])
+        assert float(share.mean()) == pytest.approx(0.5, abs=0.01)
+        assert float(share.std()) == pytest.approx(12**-0.5, abs=0.01)
+
+
+def test_a_box_that_never_fits_is_the_whole_image() -> None:
+    assert augment.boxes(5, 2, 60, generator(0, "crop")).tolist().count([0, 0, 2, 60]) > 0
+    assert (augment.boxes(200, 1, 100, generator(0, "crop"))[:, 2] == 1).all()
+
+
+@pytest.mark.parametrize(("side", "size"), [(8, 7), (9, 5), (6, 6)])
+def test_middle_is_the_central_square(side: int, size: int) -> None:
+    images = batch(2, 3, side, side, 0)
+    start = (side - size) // 2
+    assert torch.equal(augment.middle(images, size), images[..., start : start + size, start : start + size])

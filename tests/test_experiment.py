@@ -16,9 +16,11 @@ import torch
 from torch import nn
 
 from lottery_pools import config as settings
-from lottery_pools import experiment
-from lottery_pools.config import Config, Data, Model, Pooling, Pruning, Training
+from lottery_pools import experiment, work
+from lottery_pools.config import Config, Data, Evaluation, Model, Pooling, Pruning, Training
+from lottery_pools.data.shifts import SIGNAL_SHIFTS
 from lottery_pools.errors import UserError
+from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest
 from lottery_pools.runs.results import Row
@@ -59,7 +61,7 @@ def test_a_run_leaves_what_the_contract_says(finished: Path) -> None:
         *(f"pools/{m}/level_0{level}.safetensors" for m in ("average", "interpolation") for level in range(3)),
     }  # fmt: skip
     _, rows, pools = experiment.read(finished)
-    methods = ("ticket", "recalibrated", "average", "interpolation", "admissible")
+    methods = ("ticket", "recalibrated", "average", "interpolation", "ensemble", "admissible")
     assert {row.key for row in rows} == {
         (method, level, split, "none", 0)
         for method in methods
@@ -152,17 +154,19 @@ def test_the_best_admissible_ticket_is_chosen_on_validation_among_the_sparser() 
     def row(level: int, split: str, accuracy: float) -> Row:
         return Row(
             "r", 0, "recalibrated", level, 0.5**level, split, "none", 0, 10, round(10 * accuracy), 1.0, accuracy, 0.1,
-            level, 1, 1, "",
+            level, 1, 1, 1, "",
         )  # fmt: skip
 
     scores = {0: (0.5, 0.9), 1: (0.7, 0.1), 2: (0.7, 0.2), 3: (0.6, 0.8)}  # level: validation, test
     rows = [
-        row(level, split, s) for level, pair in scores.items() for split, s in zip(experiment.SPLITS, pair, strict=True)
+        row(level, split, s)
+        for level, pair in scores.items()
+        for split, s in zip(("validation", "test"), pair, strict=True)
     ]
-    found = experiment._admissible(rows)
+    found = work.admissible(rows)
     assert {r.level: r.source for r in found} == {0: 1, 1: 1, 2: 2, 3: 3}
     assert [r.accuracy for r in found if r.split == "test"] == [0.1, 0.1, 0.2, 0.8]
-    assert experiment._admissible(rows + found) == []
+    assert work.admissible(rows + found) == []
 
 
 def half(classes: int) -> nn.Module:
@@ -262,3 +266,81 @@ def test_the_cpu_is_refused_nothing_and_a_missing_gpu_is_named() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="--device cuda cannot be used here"):
             Machine(device="cuda").torch_device()
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All methods and all shifts, two seeds."""
+    folder = tmp_path_factory.mktemp("runs") / "all"
+    pooling = dataclasses.replace(tiny().pooling, methods=(*METHODS, work.OTHER_SEED))
+    evaluation = Evaluation(corruptions=("all",), severities=(1, 5), corrupted=100)
+    experiment.run(tiny(seeds=(0, 1), pooling=pooling, evaluation=evaluation), folder, ONE)
+    return folder
+
+
+def test_every_method_and_every_shift_makes_its_rows(everything: Path) -> None:
+    _, rows, pools = experiment.read(everything)
+    keys = {(row.seed, *row.key) for row in rows}
+    assert len(keys) == len(rows)
+    methods = ("ticket", "recalibrated", "admissible", "ensemble", *METHODS, "other-seed")
+    cells = [("validation", "none", 0), ("test", "none", 0)]
+    cells += [("test", name, severity) for name in SIGNAL_SHIFTS for severity in (1, 5)]
+    assert keys == {(seed, m, level, *cell) for seed in (0, 1) for m in methods for level in range(3) for cell in cells}
+    assert {pool.method for pool in pools} == {*METHODS, "other-seed"}
+    for row in rows:
+        assert row.n == (100 if row.severity else 500 if row.split == "test" else 200)
+    flops = {row.level: row.flops for row in rows if row.method == "interpolation"}
+    tickets = {row.level: row.flops for row in rows if row.method == "ticket"}
+    assert flops[0] == tickets[0] > flops[2]
+    for seed in (0, 1):
+        own = {row.level: row.flops for row in rows if row.method == "ticket" and row.seed == seed}
+        assert {r.flops for r in rows if r.method == "ensemble" and r.seed == seed} == {sum(own.values())}
+
+
+@pytest.mark.parametrize("method", [*METHODS, work.OTHER_SEED])
+def test_every_pool_is_exact_in_density_and_replays_to_the_byte(everything: Path, method: str) -> None:
+    folder = RunFolder(everything / "seed_1")
+    pooled, target = files.load(folder.pool(method, 1)), files.load(folder.ticket(1))
+    assert (pooled.kept, pooled.prunable) == (target.kept, target.prunable)
+    assert experiment.replay(folder.pool(method, 1))
+
+
+def test_the_report_of_everything_names_every_method(everything: Path) -> None:
+    page = (everything / "report.html").read_text()
+    for label in ("SWA (neighbours)", "TIES", "DARE", "SLERP", "Learned soup, by layer", "another seed", "Ensemble"):
+        assert label in page
+    assert "iid_noise" in page or "Iid noise" in page
+
+
+def test_the_diagnosis_is_kept_and_its_parts_add_up(everything: Path) -> None:
+    config, rows, _ = experiment.read(everything)
+    found = experiment.diagnose(config, everything, ONE, points=3)
+    assert [one["seed"] for one in found] == [0, 1]
+    for one in found:
+        assert {(pair["first"], pair["second"]) for pair in one["pairs"]} == {(0, 1), (0, 2), (1, 2)}
+        assert one["ensemble"]["passes"] == 3
+        for part in one["attribution"]:
+            parts = sum(part[name] for name in ("batchnorm", "takeover", "averaging", "repruning"))
+            assert parts == pytest.approx(part["pooled"] - part["ticket"])
+    clean = {row.seed: row for row in rows if row.method == "ensemble" and row.split == "test" and not row.severity}
+    assert [one["ensemble"]["correct"] for one in found] == [clean[seed].correct for seed in (0, 1)]
+    before = hashes(everything)
+    assert experiment.diagnose(config, everything, ONE, points=3) == found
+    assert hashes(everything) == before
+
+
+def test_corruptions_can_be_added_but_not_changed_in_number(tmp_path: Path) -> None:
+    experiment.run(tiny(), tmp_path / "run", ONE)
+    shear = Evaluation(corruptions=("shear",), severities=(2,), corrupted=50)
+    experiment.evaluate(tiny(evaluation=shear), tmp_path / "run", ONE)
+    more = dataclasses.replace(shear, corruptions=("scale",))
+    experiment.evaluate(tiny(evaluation=more), tmp_path / "run", ONE)
+    found = {row.corruption for row in experiment.read(tmp_path / "run")[1]}
+    assert found == {"none", "shear", "scale"}
+    with pytest.raises(UserError, match=r"evaluation\.corrupted = 50, not 60"):
+        experiment.evaluate(tiny(evaluation=dataclasses.replace(shear, corrupted=60)), tmp_path / "run", ONE)
+
+
+def test_the_control_needs_a_second_seed(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="other-seed needs a second seed"):
+        experiment.pool(tiny(pooling=Pooling(methods=("other-seed",))), tmp_path / "run", ONE)

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lottery_pools.config import Config, Model, Pruning, Training, identity
@@ -15,7 +17,7 @@ from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.errors import UserError
 from lottery_pools.models import registry
 from lottery_pools.runs.folder import RunFolder
-from lottery_pools.runs.seeds import generator
+from lottery_pools.runs.seeds import derive, generator
 from lottery_pools.tickets import files, imp, masks, training
 from lottery_pools.tickets.ticket import Ticket, snapshot
 from lottery_pools.tickets.training import Epoch, Trained
@@ -337,3 +339,184 @@ def test_a_loss_that_diverges_keeps_the_finished_levels(tmp_path: Path, monkeypa
         "level_00.safetensors",
         "level_01.safetensors",
     ]
+
+
+def copy_of(config: Config, point: dict[str, Tensor], mask: dict[str, Tensor], level: int, copy: int) -> Trained:
+    """One network of a level, trained by itself."""
+    model = imp.network(config, DATA, SEED)
+    model.load_state_dict(masks.apply(point, mask))
+    seed = derive(SEED, "copy", copy) if copy else SEED
+    return training.train(model, mask, DATA, config.training, seed, level, start=3)
+
+
+@pytest.mark.parametrize(
+    ("copies", "keep", "after"),
+    [(1, "last", "rewind"), (2, "swa", "rewind"), (3, "last", "learning-rate")],
+)
+def test_a_ticket_is_the_mean_of_its_copies(tmp_path: Path, after: Any, keep: Any, copies: int) -> None:
+    config = pruned(levels=2, copies=copies, after=after)
+    config = replace(config, training=replace(config.training, keep=keep, average_from=0.5))
+    tickets = run(config, tmp_path)
+    assert list(hashes(tmp_path)) == [*(f"level_{level:02d}.safetensors" for level in range(3)), "rewind.safetensors"]
+    model = imp.network(config, DATA, SEED)
+    dense = training.train(model, {}, DATA, config.training, SEED, 0).weights
+    assert same(tickets[0].weights, dense)
+    for before, ticket in pairwise(tickets):
+        mask = dict(ticket.mask)
+        assert same(mask, imp.next_mask(before, 0.7**ticket.level, "global", "magnitude", SEED))
+        point = dense_run(3) if after == "rewind" else dict(before.weights)
+        parts = [copy_of(config, point, mask, ticket.level, copy).weights for copy in range(copies)]
+        if copies == 1:
+            assert same(ticket.weights, parts[0])
+            continue
+        assert not same(parts[0], parts[1])
+        for name, _ in model.named_parameters():
+            mean = torch.stack([part[name].double() for part in parts]).mean(0)
+            torch.testing.assert_close(ticket.weights[name].double(), mean, rtol=1e-5, atol=1e-7)
+        model.load_state_dict(dict(ticket.weights))
+        training.refit_batchnorm(model, DATA, config.training, SEED, ticket.level)
+        assert same(ticket.weights, snapshot(model))
+        assert ticket.origin["copies"] == copies
+
+
+def test_copies_tell_their_epochs_by_number(tmp_path: Path) -> None:
+    done: list[tuple[int, int, int]] = []
+    run(pruned(levels=1, copies=2), tmp_path, lambda level, epoch: done.append((level, epoch.copy, epoch.epoch)))
+    assert done == [(0, 0, 1), (0, 0, 2), (0, 0, 3), (1, 0, 2), (1, 0, 3), (1, 1, 2), (1, 1, 3)]
+
+
+def test_killed_in_the_midst_of_copies_no_finished_work_is_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+    config = pruned(levels=2, copies=2)
+    config = replace(config, training=replace(config.training, keep="swa", average_from=0.0))
+    run(config, tmp_path / "whole")
+    killed: list[tuple[int, int, int]] = []
+
+    def kill_once(level: int, epoch: Epoch) -> None:
+        if (now := (level, epoch.copy, epoch.epoch)) not in killed:
+            killed.append(now)
+            raise KeyboardInterrupt
+        assert now == killed[-1]  # only what was under way, and not yet on disk, is done again
+
+    for _ in range(3 + 2 * 2 * 2):
+        with pytest.raises(KeyboardInterrupt):
+            run(config, tmp_path / "killed", kill_once)
+    run(config, tmp_path / "killed", kill_once)
+    assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
+
+
+def test_killed_when_all_copies_are_done_only_their_mean_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: list[Call]
+) -> None:
+    config = pruned(levels=1, copies=2)
+    run(config, tmp_path / "whole")
+
+    def kill(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(imp, "refit_batchnorm", kill)
+        with pytest.raises(KeyboardInterrupt):
+            run(config, tmp_path / "killed")
+    calls.clear()
+    run(config, tmp_path / "killed")
+    assert not calls
+    assert hashes(tmp_path / "killed") == hashes(tmp_path / "whole")
+
+
+def test_what_a_kill_after_the_ticket_left_is_removed(tmp_path: Path) -> None:
+    config = pruned(levels=1, copies=2)
+    run(config, tmp_path)
+    expected = hashes(tmp_path)
+    for left in ("level_01.copy_0", "level_01.copy_1", "level_01.copy_1.partial", "level_00.partial"):
+        (tmp_path / "tickets" / f"{left}.safetensors").touch()
+    run(config, tmp_path)
+    assert hashes(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("copies", "unit", "after"),
+    [
+        (1, "epochs", "rewind"),
+        (2, "steps", "rewind"),
+        (2, "epochs", "learning-rate"),
+        (2, "epochs", "fine-tune"),
+        (2, "steps", "reinitialise"),
+    ],
+)
+def test_what_tickets_cost_is_known_beforehand(tmp_path: Path, after: Any, unit: Any, copies: int) -> None:
+    config = pruned(after=after, rewind_unit=unit, rewind=1, fine_tune_epochs=2, levels=2, copies=copies)
+    found = [ticket.origin["train_images"] for ticket in run(config, tmp_path)]
+    assert found == [imp.train_images(config, 40, level) for level in range(3)]
+
+
+@pytest.mark.parametrize(("samples", "an_epoch"), [(40, 40), (33, 32), (10, 10)])
+def test_images_of_an_epoch(samples: int, an_epoch: int) -> None:
+    assert imp.train_images(CONFIG, samples, 0) == 3 * an_epoch
+
+
+PAPER = Config()
+
+
+def test_equal_cost_by_hand() -> None:
+    config = replace(
+        PAPER,
+        training=Training(epochs=30, milestones=(15.0, 24.0), warmup=3.0),
+        pruning=Pruning(rewind=6, levels=4, fine_tune_epochs=8),
+    )
+    found = imp.equal_cost(config, 2, 1000)  # 30 + 4 · 24 = 126 epochs; 18 + 4 · 2 · 14 = 130, 17 + 8 · 14 = 129
+    assert found.pruning.copies == 2
+    assert (found.training.epochs, found.pruning.rewind, found.pruning.fine_tune_epochs) == (17, 3, 5)
+    assert found.training.milestones == (8.5, 13.6)
+    assert found.training.warmup == 1.7
+    assert imp.train_images(found, 1000, 4) == 129_000
+    assert replace(found, training=config.training, pruning=config.pruning) == config
+
+
+def test_longer_by_hand() -> None:
+    found = imp.longer(PAPER, 5, 45000)  # 182 + 18 · 173 = 3296 epochs; 573 + 5 · 545 = 3298
+    assert imp.train_images(PAPER, 45000, 18) == 3296 * 45000
+    assert (found.training.epochs, found.pruning.rewind, found.pruning.levels) == (573, 28, 5)
+    assert found.pooling.targets == (5,)
+    assert found.training.milestones == (91 * 573 / 182, 136 * 573 / 182)
+    dense = imp.longer(PAPER, 0, 45000)
+    assert (dense.training.epochs, dense.pruning.levels, dense.pooling.targets) == (3296, 1, (0,))
+    last = imp.longer(PAPER, 18, 45000)
+    assert replace(last, pooling=PAPER.pooling) == PAPER
+
+
+@pytest.mark.parametrize("level", [-1, 4])
+def test_longer_for_a_level_that_is_not_there(level: int) -> None:
+    with pytest.raises(UserError) as error:
+        imp.longer(CONFIG, level, 40)
+    assert str(error.value) == f"level {level} cannot be trained for longer: this run has levels 0 to 3"
+
+
+@settings(max_examples=30)
+@given(
+    epochs=st.integers(20, 60),
+    rewind=st.integers(0, 19),
+    levels=st.integers(1, 12),
+    after=st.sampled_from(["rewind", "learning-rate", "fine-tune", "reinitialise"]),
+    copies=st.integers(1, 5),
+    data=st.data(),
+)
+def test_costs_are_equal_to_half_an_epoch_a_network(
+    epochs: int, rewind: int, levels: int, after: Any, copies: int, data: st.DataObject
+) -> None:
+    config = replace(
+        PAPER,
+        training=Training(epochs=epochs, milestones=(epochs / 2,)),
+        pruning=Pruning(rewind=rewind, levels=levels, after=after, fine_tune_epochs=epochs // 2),
+    )
+    whole = imp.train_images(config, 1000, levels)
+    found = imp.equal_cost(config, copies, 1000)
+    assert abs(imp.train_images(found, 1000, levels) - whole) <= 500 * (1 + levels * copies)
+    assert found.training.milestones[0] == found.training.epochs / 2
+    assert imp.equal_cost(config, 1, 1000) == config
+    level = data.draw(st.integers(0, levels))
+    long = imp.longer(config, level, 1000)
+    assert long.training.epochs >= epochs
+    assert abs(imp.train_images(long, 1000, level) - whole) <= 500 * (1 + level)

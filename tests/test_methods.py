@@ -1,53 +1,367 @@
-"""The methods: what holds of every one, and what `pool` refuses."""
+"""The methods: each worked out by hand, what holds of every one, and what `pool` refuses."""
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
-from lottery_pools.pooling.methods import METHODS, pool
-from lottery_pools.pooling.search import replay
+from lottery_pools.pooling.deltas import DROPS
+from lottery_pools.pooling.methods import METHODS, pool, replay
+from lottery_pools.pooling.search import Pooled, Trial
+from lottery_pools.pooling.weights import MaskRule, Scope
+from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket, snapshot
-from tests.test_search import COEFFICIENTS, Net, make_recalibrate, make_score, make_tickets, tensors_equal
+from tests.test_search import (
+    COEFFICIENTS,
+    HAND,
+    Net,
+    linear_score,
+    linear_ticket,
+    make_recalibrate,
+    make_samples,
+    make_score,
+    make_tickets,
+    tensors_equal,
+)
 
+NAN = float("nan")
 TICKETS = make_tickets(0, range(4))
 
 
-def pooled_by(method: str, seed: int = 0, target: int = 1, **options: Any) -> Any:
-    return pool(Net(), make_tickets(seed, range(4)), target, make_score(seed), method=method, **options)
+def make_loss(seed: int) -> Callable[[nn.Module], Tensor]:
+    """Cross-entropy on batches of twelve, in turn, from the first at each call of this."""
+    images, labels = make_samples(seed)
+    batches = [(images[:12], labels[:12]), (images[12:], labels[12:])]
+
+    def loss(model: nn.Module) -> Tensor:
+        batches.append(batches.pop(0))
+        return nn.functional.cross_entropy(model(batches[-1][0]), batches[-1][1])
+
+    return loss
+
+
+def make_base(seed: int) -> dict[str, Tensor]:
+    return dict(make_tickets(seed, [0], noise=0.1)[0].weights)
+
+
+def pooled_by(method: str, seed: int = 0, target: int = 1, **options: Any) -> Pooled:
+    options = {"tickets": make_tickets(seed, range(4)), "loss": make_loss(seed), "base": make_base(seed), **options}
+    model = options.pop("model", None) or Net()
+    return pool(model, options.pop("tickets"), target, make_score(seed), method=method, **options)
+
+
+# By hand
+
+
+def by_hand(
+    method: str,
+    tickets: Sequence[Ticket],
+    target: int,
+    score: Callable[[nn.Module], float] = linear_score,
+    **options: Any,
+) -> tuple[Pooled, list[float]]:
+    inputs = tickets[0].weights["weight"].shape[1]
+    pooled = pool(nn.Linear(inputs, 1, bias=False), tickets, target, score, method=method, **options)
+    return pooled, pooled.ticket.weights["weight"][0].tolist()
+
+
+def product(model: nn.Module) -> float:
+    return float(model.weight[0, 0] * model.weight[0, 1])  # type: ignore[index]
+
+
+def kept_two(level: int, *values: float) -> Ticket:
+    mask = {"weight": torch.tensor([[True, True, False, False]])}
+    return Ticket({"weight": torch.tensor([values]).float()}, mask, level)
+
+
+def dense_ticket(level: int, *values: float) -> Ticket:
+    weights = {"weight": torch.tensor([values]).float()}
+    return Ticket(weights, masks.dense(weights, weights), level)
+
+
+def test_swa_gives_the_accepted_equal_weight() -> None:
+    pooled, weights = by_hand("swa", HAND, 2)
+    # 1: [3, 1, 2, 0] → [3, 0, 2, 0] → 1;  3: [1, 4, 0, 0] → 5;  0 at 2/3;  4 at 3/4: [1.875, 2, 0, 2.25] → 2
+    assert [(t.candidate, t.alpha, t.accepted) for t in pooled.trials] == [
+        (1, 1 / 2, False),
+        (3, 1 / 2, True),
+        (0, 2 / 3, True),
+        (4, 3 / 4, False),
+    ]
+    assert weights == pytest.approx([7.5 / 3, 8 / 3, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("method", "alpha", "second"),
+    [
+        ("ema", 0.95, 0.95 * (0.95 * 1 + 0.05 * 3) + 0.05 * 5),
+        ("ema-as-published", 0.05, 0.05 * (0.05 + 0.95 * 3) + 0.95 * 5),
+    ],
+)
+def test_ema(method: str, alpha: float, second: float) -> None:
+    tickets = [linear_ticket(0, 1, 1, 0, 0), linear_ticket(1, 1, 3, 0, 0), linear_ticket(2, 1, 5, 0, 0)]
+    pooled, weights = by_hand(method, tickets, 0)
+    assert pooled.recipe == ((1, alpha), (2, alpha))
+    assert weights == pytest.approx([1, second, 0, 0])
+
+
+def test_slerp_takes_the_better_of_the_two_nearest() -> None:
+    tickets = [linear_ticket(0, 0, 2, 0, 0), kept_two(1, 2, 0, 0, 0), linear_ticket(2, 0, 0, 2, 0)]
+    pooled, weights = by_hand("slerp", [*tickets, linear_ticket(3, 0, 99, 0, 0)], 1, coefficients=(2 / 3, 1 / 2))
+    root = math.sqrt(2)  # half way between two vectors of length 2 at right angles: (√2, √2)
+    assert weights == pytest.approx([root, root, 0, 0])
+    assert pooled.recipe == ((0, 0.5),)
+    assert [(t.candidate, t.alpha, t.accepted) for t in pooled.trials] == [(0, 1 / 2, True), (2, 2 / 3, False)]
+    assert [trial.score for trial in pooled.trials] == pytest.approx([2 * root, math.sqrt(3) - 1])
+    refused, weights = by_hand("slerp", [tickets[1], tickets[2]], 1)
+    assert (refused.recipe, weights) == ((), [2, 0, 0, 0])
+
+
+def test_uniform_soup_is_the_mean_of_all_whatever_it_scores() -> None:
+    pooled, weights = by_hand("uniform-soup", HAND, 2)
+    assert weights == pytest.approx([11.5 / 5, 0, 0, 9 / 5])  # of [2.3, 1.6, 0.8, 1.8]
+    assert pooled.score == pytest.approx(2.3)
+    assert pooled.target_score == 4
+    assert pooled.recipe == tuple((level, 1 / 5) for level in (2, 1, 3, 0, 4))
+
+
+def test_greedy_soup_starts_with_the_best_and_takes_what_does_not_lower_it() -> None:
+    # alone, 2 has the product 4, all others 0, so they follow nearest first
+    pooled, weights = by_hand("greedy-soup", HAND, 2, product)
+    assert pooled.trials[:2] == (
+        Trial(1, 1 / 2, 0.0, 4.0, False),  # [3, 1, 2, 0] → [3, 0, 2, 0]
+        Trial(3, 1 / 2, 4.0, 4.0, True),  # [1, 4, 0, 0]
+    )
+    assert [(t.candidate, t.alpha, t.accepted) for t in pooled.trials[2:]] == [(0, 2 / 3, True), (4, 3 / 4, False)]
+    assert pooled.recipe == tuple((level, 1 / 3) for level in (2, 3, 0))
+    assert weights == pytest.approx([7.5 / 3, 8 / 3, 0, 0])
+    alone, weights = by_hand("greedy-soup", HAND, 2)  # 3 scores 6, and every mean with it less
+    assert (alone.recipe, weights) == (((3, 1.0),), [0, 6, 0, 0])
+
+
+def squared(goal: Sequence[float]) -> Callable[[nn.Module], Tensor]:
+    def loss(model: nn.Module) -> Tensor:
+        weights = torch.cat([parameter.flatten() for parameter in model.parameters()])
+        return (weights - torch.tensor(goal, dtype=weights.dtype)).square().sum()
+
+    return loss
+
+
+def test_learned_soup_finds_the_best_coefficients() -> None:
+    # c · [2, 2] + (1 - c) · [6, 0] is nearest to [3, 1.5] at c = 3/4
+    tickets = [linear_ticket(0, 2, 2, 0, 0), kept_two(1, 6, 0, 0, 0)]
+    pooled, weights = by_hand("learned-soup", tickets, 0, loss=squared([3, 1.5, 0, 0]))
+    assert [share for _, share in pooled.recipe] == pytest.approx([3 / 4, 1 / 4], abs=0.01)
+    assert weights == pytest.approx([3, 1.5, 0, 0], abs=0.05)
+    assert (pooled.looks, pooled.losses) == (2, 60)
+
+
+def test_learned_soup_by_tensor() -> None:
+    tickets = [
+        Ticket(
+            {"weight": torch.tensor([[value]]), "bias": torch.tensor([value])},
+            {"weight": torch.tensor([[True]])},
+            level,
+        )
+        for level, value in enumerate((1.0, 5.0))
+    ]
+    model = nn.Linear(1, 1)
+    pooled = pool(model, tickets, 0, lambda model: 0.0, method="learned-soup-layers", loss=squared([2, 4]))
+    assert model.weight.item() == pytest.approx(2, abs=0.05)
+    assert model.bias.item() == pytest.approx(4, abs=0.05)
+    shares = pooled.settings["shares"]
+    assert shares["weight"] == pytest.approx([3 / 4, 1 / 4], abs=0.01)
+    assert shares["bias"] == pytest.approx([1 / 4, 3 / 4], abs=0.01)
+    assert [share for _, share in pooled.recipe] == pytest.approx([1 / 2, 1 / 2], abs=0.01)
+
+
+def test_learning_follows_the_gradient_that_autograd_finds_through_the_mixture() -> None:
+    draws = generator(0, "tickets")
+    tickets = [linear_ticket(level, *torch.randn(8, generator=draws).tolist()) for level in range(3)]
+    keep = torch.arange(8) < 5
+    tickets[1] = Ticket({"weight": tickets[1].weights["weight"] * keep}, {"weight": keep[None]}, 1)
+    goal = torch.randn(8, generator=draws).tolist()
+    pooled, _ = by_hand("learned-soup", tickets, 1, lambda model: 0.0, loss=squared(goal))
+    stacked = torch.stack([tickets[level].weights["weight"][0] for level in (1, 0, 2)]).double()
+    logits = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    adam = torch.optim.Adam([logits], 0.1)
+    for _ in range(60):
+        mixed = logits.softmax(0) @ stacked
+        top = torch.zeros(8, dtype=torch.bool).index_fill(0, mixed.abs().topk(5).indices, True)
+        loss = (mixed * top - torch.tensor(goal)).square().sum()
+        adam.zero_grad()
+        torch.autograd.backward(loss)
+        adam.step()
+    assert [level for level, _ in pooled.recipe] == [1, 0, 2]
+    assert [share for _, share in pooled.recipe] == pytest.approx(logits.softmax(0).tolist(), abs=1e-4)
+    assert max(logits.softmax(0).tolist()) > 0.4
+
+
+def test_ties() -> None:
+    def away(level: int, *difference: float) -> Ticket:
+        return dense_ticket(level, *(1 + d for d in (*difference, 0, 0, 0, 0, 0, 0, 0)))
+
+    # the two largest of ten stay: [4, -3], [2, 5], [-1, -6]; signs of the sums: +, -; means 3 and -4.5
+    tickets = [away(0, 4, -3, 1), away(1, 2, 5, -1), away(2, -1, -6, 0.5)]
+
+    def score(model: nn.Module) -> float:
+        return -abs(float(model.weight[0, 0]) - 3.3)  # type: ignore[index]
+
+    pooled, weights = by_hand("ties", tickets, 1, score, base={"weight": torch.ones(1, 10)})
+    assert pooled.settings == {"trim": 0.2, "scale": 0.8}
+    assert weights == pytest.approx([1 + 0.8 * 3, 1 - 0.8 * 4.5, *[1] * 8])
+    assert pooled.looks == 1 + 6
+
+
+def test_ties_elects_no_sign_where_differences_cancel() -> None:
+    tickets = [dense_ticket(0, 3, 1, 1), dense_ticket(1, -1, 1, 1)]
+    _, weights = by_hand("ties", tickets, 0, lambda model: 0.0, base={"weight": torch.ones(1, 3)})
+    assert weights == [1, 1, 1]
+
+
+def test_dare() -> None:
+    tickets = [dense_ticket(0, 2, 4, 6, 8), dense_ticket(1, 5, 5, 5, 5)]
+    base = torch.tensor([1.0, 1.0, 2.0, 2.0])
+    differences = {0: torch.tensor([1.0, 3, 4, 6]), 1: torch.tensor([4.0, 4, 3, 3])}
+    draws = {level: torch.rand(1, 4, generator=generator(7, "dare", level))[0] for level in (0, 1)}
+    expected = {
+        drop: base + sum(differences[k] * (draws[k] >= drop) for k in (0, 1)) / (1 - drop) / 2 for drop in DROPS
+    }
+
+    for drop in DROPS:
+
+        def score(model: nn.Module, goal: Tensor = expected[drop]) -> float:
+            return -float((model.weight - goal).abs().max())  # type: ignore[operator]
+
+        pooled, weights = by_hand("dare", tickets, 0, score, base={"weight": base[None]}, seed=7)
+        assert pooled.settings == {"drop": drop, "seed": 7}
+        assert weights == pytest.approx(expected[drop].tolist())
+    assert len({tuple(value.tolist()) for value in expected.values()}) == len(DROPS)
+
+
+def test_mask_rules_by_hand() -> None:
+    # target [2, 2, 0, 0] and [0, 6, 8, 0], half and half: [1, 4, 4, 0]; both have the second weight, none the fourth
+    tickets = [linear_ticket(0, 2, 2, 0, 0), linear_ticket(1, 0, 6, 8, 0)]
+    found = {
+        rule: by_hand("average", tickets, 0, lambda model: 1.0, mask=rule)[1]
+        for rule in ("magnitude", "target", "union", "intersection")
+    }
+    assert found == {
+        "magnitude": [0, 4, 4, 0],
+        "target": [1, 4, 0, 0],
+        "union": [0, 4, 4, 0],
+        "intersection": [0, 4, 4, 0],
+    }
+    # the rewind point brings back what neither has, but not by union
+    base = {"weight": torch.tensor([[0.0, 0, 0, 50]])}
+    for rule, kept in (("magnitude", True), ("union", False)):
+        score = lambda model: float(model.weight[0].abs().sum())  # noqa: E731
+        _, weights = by_hand("dare", tickets, 0, score, mask=rule, base=base)
+        assert (weights[3] != 0) is kept
+
+
+# What holds of every method
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    method=st.sampled_from(sorted(METHODS)),
+    seed=st.integers(0, 2**32),
+    target=st.integers(0, 3),
+    scope=st.sampled_from(["global", "layer"]),
+    rule=st.sampled_from(["magnitude", "target", "union", "intersection"]),
+    recalibrates=st.booleans(),
+)
+def test_every_method_keeps_density_and_integers_and_can_be_replayed(
+    method: str, seed: int, target: int, scope: Scope, rule: MaskRule, recalibrates: bool
+) -> None:
+    tickets, model = make_tickets(seed, range(4)), Net()
+    recalibrate = make_recalibrate(seed) if recalibrates else None
+    pooled = pooled_by(
+        method, seed, target, model=model, tickets=tickets, recalibrate=recalibrate, scope=scope, mask=rule
+    )
+    ticket = pooled.ticket
+    assert (ticket.level, ticket.kept, ticket.density) == (target, tickets[target].kept, tickets[target].density)
+    if scope == "layer" or rule == "target":
+        assert {n: int(m.sum()) for n, m in ticket.mask.items()} == {
+            n: int(m.sum()) for n, m in tickets[target].mask.items()
+        }
+    if rule == "target":
+        assert all(torch.equal(mask, tickets[target].mask[name]) for name, mask in ticket.mask.items())
+    assert ticket.weights["norm.num_batches_tracked"] == (3 if recalibrates else 100 + target)
+    assert all(torch.equal(tensor, ticket.weights[name]) for name, tensor in snapshot(model).items())
+    assert make_score(seed)(model).double().mean() == pooled.score
+    assert all(map(tensors_equal, tickets, make_tickets(seed, range(4))))
+    assert not any(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
+
+    origin = json.loads(json.dumps(dict(ticket.origin)))  # as a file keeps it
+    assert origin.pop("recipe") == [list(step) for step in pooled.recipe]
+    assert (origin["method"], origin["scope"], origin["mask"]) == (method, scope, rule)
+    again = replay(Net(), tickets[::-1], target, pooled.recipe, recalibrate, base=make_base(seed), **origin)
+    assert tensors_equal(again, ticket)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-@pytest.mark.parametrize("target", [0, 2])
-def test_every_method_keeps_density_and_integers_and_says_how_it_was_done(method: str, target: int) -> None:
-    for seed in range(4):
-        tickets = make_tickets(seed, range(4))
-        model = Net()
-        pooled = pool(model, tickets, target, make_score(seed), method=method)
-        ticket = pooled.ticket
-        assert (ticket.level, ticket.kept, ticket.density) == (target, tickets[target].kept, tickets[target].density)
-        assert ticket.weights["norm.num_batches_tracked"] == 100 + target
-        assert ticket.origin["method"] == method
-        assert all(torch.equal(tensor, ticket.weights[name]) for name, tensor in snapshot(model).items())
-        assert make_score(seed)(model).double().mean() == pooled.score
-        assert all(map(tensors_equal, tickets, make_tickets(seed, range(4))))
-        again = pool(Net(), tickets[::-1], target, make_score(seed), method=method)
-        assert tensors_equal(again.ticket, ticket)
+def test_the_order_in_which_tickets_are_given_does_not_matter(method: str) -> None:
+    for seed in range(2):
+        pooled = pooled_by(method, seed)
+        again = pooled_by(method, seed, tickets=[make_tickets(seed, range(4))[i] for i in (2, 0, 3, 1)])
+        assert (again.recipe, again.trials, again.looks) == (pooled.recipe, pooled.trials, pooled.looks)
+        assert tensors_equal(again.ticket, pooled.ticket)
 
 
-@pytest.mark.parametrize("method", ["average", "interpolation"])
-def test_origin_holds_the_recipe_which_rebuilds_the_ticket(method: str) -> None:
-    tickets, recalibrate = make_tickets(5, range(4)), make_recalibrate(5)
-    pooled = pool(Net(), tickets, 1, make_score(5), recalibrate, method=method, scope="layer")
-    origin = pooled.ticket.origin
-    assert origin == {"method": method, "scope": "layer", "recipe": [list(step) for step in pooled.recipe]}
-    assert origin["recipe"]
-    assert tensors_equal(replay(Net(), tickets, 1, origin["recipe"], recalibrate, origin["scope"]), pooled.ticket)
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_equal_candidates_come_in_a_fixed_order(method: str) -> None:
+    tickets = [dense_ticket(level, 2, first) for level, first in ((1, 4), (2, 2), (3, 4))]
+    options = {"loss": squared([2, 3]), "base": {"weight": torch.ones(1, 2)}}
+    for order in (tickets, tickets[::-1]):
+        pooled, _ = by_hand(method, order, 2, lambda model: 1.0, **options)
+        levels = [level for level, _ in pooled.recipe if level != 2]
+        assert levels == ([1] if method == "slerp" else [1, 3])
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_looks_are_counted(method: str) -> None:
+    calls: list[nn.Module] = []
+    pooled = pooled_by(method, recalibrate=calls.append)
+    assert pooled.looks == len(calls) > 1
+
+
+def test_learning_has_batch_statistics_and_leaves_modes_as_they_were() -> None:
+    model, modes = Net(), []
+    loss = make_loss(0)
+
+    def watched(model: nn.Module) -> Tensor:
+        modes.append({name: module.training for name, module in model.named_modules()})
+        return loss(model)
+
+    model.first.train()
+    with torch.no_grad():  # of the caller's
+        pooled_by("learned-soup", model=model, loss=watched, recalibrate=lambda model: None)
+    assert len(modes) == 60
+    assert all(mode == {"": False, "first": False, "norm": True, "second": False} for mode in modes)
+
+
+def test_memory_for_learning_may_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = pooled_by("learned-soup")
+    monkeypatch.setattr("lottery_pools.pooling.soups.HELD", 0)
+    assert tensors_equal(pooled_by("learned-soup").ticket, held.ticket)
+
+
+def test_the_table_links_its_papers() -> None:
+    for name, method in METHODS.items():
+        assert method.paper.startswith("https://"), name
+        assert "\n" not in method.summary
 
 
 def test_average_is_interpolation_half_and_half() -> None:
@@ -61,6 +375,7 @@ def test_average_is_interpolation_half_and_half() -> None:
 def test_only_the_nearest_candidates_are_offered_on_request() -> None:
     assert [trial.candidate for trial in pooled_by("average").trials] == [0, 2, 3]
     assert [trial.candidate for trial in pooled_by("average", candidates=1).trials] == [0]
+    assert [level for level, _ in pooled_by("uniform-soup", candidates=2).recipe] == [1, 0, 2]
 
 
 @pytest.mark.parametrize(
@@ -84,6 +399,16 @@ def test_only_the_nearest_candidates_are_offered_on_request() -> None:
             "'second.weight' is prunable in only one of the tickets of levels 1 and 4",
         ),
         ({"score": lambda model: float("nan")}, "score returned NaN"),
+        ({"mask": "targets"}, "unknown mask rule 'targets': did you mean 'target'"),
+        ({"method": "learned-soup"}, "learned soups need a loss: give `loss`"),
+        ({"method": "learned-soup", "loss": lambda model: 1.0}, "loss returned no differentiable scalar"),
+        (
+            {"method": "learned-soup", "loss": lambda model: model.first.weight},
+            "loss returned no differentiable scalar",
+        ),
+        ({"method": "learned-soup-layers", "loss": lambda model: model.first.weight.sum() * NAN}, "loss returned NaN"),
+        ({"method": "ties"}, "differences from the rewind point: give `base`"),
+        ({"method": "dare", "base": {}}, r"the weights of `base` lack 'first.weight' \(5, 4\)"),
     ],
 )
 def test_mistakes_are_refused_in_one_line(options: dict[str, Any], message: str) -> None:

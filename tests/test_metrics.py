@@ -105,7 +105,15 @@ def row(method: str, level: int, seed: int, hits: str) -> Row:
     correct = np.array([hit == "1" for hit in hits])
     packed, accuracy = pack_hits(correct), float(correct.mean())
     counts = {"n": len(hits), "correct": int(correct.sum()), "loss": 1.0, "accuracy": accuracy, "ece": 0.1}
-    same = {"run": "r", "split": "test", "corruption": "none", "severity": 0, "train_images": 1, "search_images": 1}
+    same = {
+        "run": "r",
+        "split": "test",
+        "corruption": "none",
+        "severity": 0,
+        "train_images": 1,
+        "search_images": 1,
+        "flops": 1,
+    }
     return Row(**counts, **same, method=method, level=level, seed=seed, density=0.8**level, source=level, hits=packed)  # type: ignore[arg-type]
 
 
@@ -150,8 +158,28 @@ def test_baselines_are_compared_only_with_the_ticket() -> None:
     ]
 
 
-def test_gains_read_clean_test_rows_only() -> None:
+def test_clean_gains_read_clean_test_rows_only() -> None:
     others = [replace(r, split="validation", hits="") for r in ROWS]
-    others += [replace(r, corruption="fog", severity=3, hits="") for r in ROWS]
-    assert gains(ROWS + others) == gains(ROWS)
+    others += [replace(r, corruption="fog", severity=3) for r in ROWS]
+    assert [gain for gain in gains(ROWS + others) if gain.corruption == "none"] == gains(ROWS)
     assert gains(others) == []
+
+
+def test_corrupted_gains_are_means_over_all_corruptions_sample_by_sample() -> None:
+    def corrupted(method: str, corruption: str, severity: int, hits: str) -> Row:
+        return replace(row(method, 0, 0, hits), corruption=corruption, severity=severity)
+
+    rows = [
+        row("ticket", 0, 0, "1111"),
+        row("average", 0, 0, "1111"),
+        corrupted("ticket", "fog", 1, "0000"),
+        corrupted("ticket", "fog", 2, "0000"),
+        corrupted("average", "fog", 1, "1100"),
+        corrupted("average", "fog", 2, "1000"),
+        corrupted("swa", "fog", 1, "1111"),  # severity 2 is missing: no mean over all
+    ]
+    found = {(g.method, g.corruption, g.level): g for g in gains(rows)}
+    assert found["average", "none", 0].gain == 0
+    assert found["average", "all", 0].gain == found["average", "all", None].gain == 37.5
+    assert found["average", "all", 0].n == 4
+    assert not any(method == "swa" for method, _, _ in found)

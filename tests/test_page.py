@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
 
 from lottery_pools.config import Config, Model
 from lottery_pools.reporting import page
+from lottery_pools.reporting.tables import Table
 from lottery_pools.runs.results import Gain, PoolRow
-from tests.test_tables import make_gain, make_rows
+from tests.test_tables import MANY, make_gain, make_rows, make_shifted
 
 POOLS = [PoolRow(0, "interpolation", 2, 0.64, ((1, 0.6),), 4000)]
 GAINS = [make_gain(level=level) for level in range(4)] + [make_gain("average"), make_gain()]
@@ -20,6 +22,18 @@ GAINS = [make_gain(level=level) for level in range(4)] + [make_gain("average"), 
 
 def build(title: str = "A study", gains: list[Gain] = GAINS, config: Config | None = None) -> str:
     return page.render(title, make_rows(), gains, POOLS, config or Config(seeds=(0, 1)))
+
+
+def build_wide() -> str:
+    """With corruptions, and methods beyond the two that are featured."""
+    gains = [
+        Gain(**{**vars(make_gain(method, level)), "corruption": corruption})
+        for corruption in ("none", "all")
+        for method in MANY[2:]
+        for level in (0, 1, 2, None)
+    ]
+    rows = make_rows(MANY, levels=3) + make_shifted()
+    return page.render("A study", rows, gains, POOLS, Config(seeds=(0, 1)), [Table("mCE", ("a",), (("1",),))])
 
 
 class _Outline(HTMLParser):
@@ -53,10 +67,12 @@ class _Outline(HTMLParser):
 
 def test_the_page_is_the_same_to_the_byte() -> None:
     assert build() == build()
+    assert build_wide() == build_wide()
 
 
-def test_the_page_nests_has_unique_ids_and_loads_nothing() -> None:
-    text = build()
+@pytest.mark.parametrize("make", [build, build_wide])
+def test_the_page_nests_has_unique_ids_and_loads_nothing(make: Callable[[], str]) -> None:
+    text = make()
     outline = _Outline()
     outline.feed(text)
     assert outline.open == []
@@ -69,13 +85,41 @@ def test_the_page_nests_has_unique_ids_and_loads_nothing() -> None:
 def test_the_page_tells_its_story_in_order() -> None:
     text = build()
     marks = [
-        *("+1.00", "Accuracy against density", "Gain by density", "Test accuracy by level", "Gain over all levels"),
-        *("Likelihood", ">Recipes<", "Cost of one network", ">Settings<", "rewind_unit", "How to read this"),
+        *("+1.00", "Accuracy against density", "Gain by density", "Test accuracy by level", ">Methods: gain over"),
+        *("Gain over all levels", ">Recipes<", ">Settings<", "rewind_unit", "How to read this"),
     ]
     places = [text.index(mark) for mark in marks]
     assert places == sorted(places)
     assert "mean of 2 seeds" in text
     assert "1,000 samples" in text
+    assert "orrupted" not in text
+    assert "All methods" not in text
+
+
+def test_corruptions_and_further_methods_bring_their_own_sections() -> None:
+    text = build_wide()
+    marks = [
+        *("Accuracy against density", "The same under corruption: the mean over 3 corruptions at 2 severities."),
+        *("Gain by density", "Gain by corruption and severity", "Interpolation: accuracy less"),
+        *(
+            "Test accuracy by level",
+            ">Methods: gain over",
+            "All methods: clean test accuracy",
+            "All methods: clean gain",
+        ),
+        *("Accuracy under corruption by level", "Gain under corruption by level", ">By corruption: ", ">By severity: "),
+        *("Gain over all levels", ">mCE<", "Other methods", "<dt>Ensemble", "<dt>Corrupted"),
+    ]
+    places = [text.index(mark) for mark in marks]
+    assert places == sorted(places)
+    assert text.count("<svg") == 4
+    assert "<dt>Pool of another seed" not in text
+
+
+def test_the_headline_is_the_papers_method_whatever_comes_after_it() -> None:
+    gains = [make_gain(method) for method in ("average", "interpolation", "swa", "other-seed", "ensemble")]
+    assert page.headline(gains) == gains[1]
+    assert page.headline(gains[3:]) is None
 
 
 def test_strings_of_the_user_are_escaped() -> None:
@@ -121,7 +165,7 @@ def test_a_run_without_rows_still_has_its_page() -> None:
 def test_markdown_holds_the_headline_and_every_table() -> None:
     text = page.markdown("A study", make_rows(), GAINS, POOLS, Config())
     assert text.startswith("# A study\n\n**+1.00 [+0.50, +1.50]** percentage points (95 % interval; 2 seeds, 1,000 ")
-    assert text.count("\n### ") == 6
+    assert text.count("\n### ") == 5
     assert "| Interpolation | 0 | 2 | 64.0 % | 1 (0.60) | 4,000 |" in text
     assert text == page.markdown("A study", make_rows(), GAINS, POOLS, Config())
 

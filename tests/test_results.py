@@ -32,6 +32,7 @@ ROW = Row(
     source=2,
     train_images=10**12,
     search_images=5,
+    flops=7,
     hits=pack_hits(np.arange(10) < 4),
 )
 ROWS = [ROW, replace(ROW, level=3, loss=0.1 + 0.2), replace(ROW, seed=4)]

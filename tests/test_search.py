@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,9 @@ from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
 from lottery_pools.pooling import batchnorm
-from lottery_pools.pooling.search import Bench, Pooled, Scope, Trial, greedy, neighbours, replay
+from lottery_pools.pooling.methods import replay
+from lottery_pools.pooling.search import Bench, Pooled, Problem, Trial, checked, greedy, neighbours
+from lottery_pools.pooling.weights import Scope
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket, snapshot
@@ -41,6 +44,16 @@ class Net(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.second(self.norm(self.first(x)).relu())
         return logits
+
+
+def algorithm2(
+    bench: Bench,
+    target: Ticket,
+    candidates: Sequence[Ticket],
+    coefficients: Sequence[float],
+    scope: Scope = "global",
+) -> Pooled:
+    return greedy(Problem(bench, target, candidates, coefficients, scope), lambda n: coefficients)
 
 
 def make_tickets(seed: int, levels: Sequence[int], noise: float = 0.5) -> list[Ticket]:
@@ -94,7 +107,7 @@ def tensors_equal(one: Ticket, other: Ticket) -> bool:
 
 
 def linear_ticket(level: int, *values: float) -> Ticket:
-    weights = {"weight": torch.tensor([values])}
+    weights = {"weight": torch.tensor([values]).float()}
     return Ticket(weights, masks.from_zeros(weights, ["weight"]), level)
 
 
@@ -119,7 +132,7 @@ def test_by_hand() -> None:
         calls.append(linear_score(model))
         return calls[-1]
 
-    pooled = greedy(Bench(model, score), HAND[2], neighbours(HAND, 2), (0.25, 0.5))
+    pooled = algorithm2(Bench(model, score), HAND[2], neighbours(HAND, 2), (0.25, 0.5))
     assert pooled.trials == (
         # [3.5, 0.5, 3, 0] → [3.5, 0, 3, 0] → 0.5;  [3, 1, 2, 0] → [3, 0, 2, 0] → 1: below the target's 4
         Trial(candidate=1, alpha=0.5, score=1.0, bar=4.0, accepted=False),
@@ -156,7 +169,7 @@ def test_the_recalibrated_target_sets_the_bar() -> None:
     # half and half: [1.5, 2, 0, 0] → 3.5 + 1, above the stored target's 4 but below the recalibrated target's 5
     target, other = ticket(0, 2, 2, 0, 0), ticket(1, 1, 2, 0, 0)
     bench = Bench(Bonus(), lambda model: linear_score(model) + float(model.bonus), settle)  # type: ignore[arg-type]
-    pooled = greedy(bench, target, [other], (0.5,))
+    pooled = algorithm2(bench, target, [other], (0.5,))
     assert pooled.trials == (Trial(1, 0.5, 4.5, 5.0, False),)
     assert (pooled.target_score, pooled.score, pooled.recipe) == (5.0, 5.0, ())
     assert pooled.ticket.weights["bonus"] == 1.0
@@ -226,7 +239,7 @@ def test_agrees_with_an_independent_implementation(
     tickets = make_tickets(seed, sorted(levels))
     target = tickets[pick % len(tickets)]
     recalibrate = make_recalibrate(seed) if recalibrates else None
-    pooled = greedy(
+    pooled = algorithm2(
         Bench(Net(), make_score(seed), recalibrate), target, neighbours(tickets, target.level), COEFFICIENTS, scope
     )
     plain = {
@@ -263,7 +276,7 @@ def search(
 ) -> Pooled:
     by_level = {ticket.level: ticket for ticket in tickets}
     bench = Bench(Net(), make_score(seed), recalibrate)
-    return greedy(bench, by_level[target], neighbours(tickets, target), COEFFICIENTS, scope)
+    return algorithm2(bench, by_level[target], neighbours(tickets, target), COEFFICIENTS, scope)
 
 
 @pytest.mark.parametrize("scope", ["global", "layer"])
@@ -315,14 +328,14 @@ def test_equal_candidates_come_in_a_fixed_order() -> None:
     tickets = [linear_ticket(level, *values) for level, values in ((1, (2, 4, 0, 0)), (2, (2, 2, 0, 0)))]
     tickets.append(linear_ticket(3, 2, 4, 0, 0))
     for order in (tickets, tickets[::-1]):
-        pooled = greedy(Bench(nn.Linear(4, 1, bias=False), linear_score), tickets[1], neighbours(order, 2), (0.5,))
+        pooled = algorithm2(Bench(nn.Linear(4, 1, bias=False), linear_score), tickets[1], neighbours(order, 2), (0.5,))
         assert pooled.recipe == ((1, 0.5), (3, 0.5))
 
 
 def test_a_score_may_be_a_number_or_one_per_sample() -> None:
     tickets, score = make_tickets(4, range(4)), make_score(4)
     results = [
-        greedy(Bench(Net(), scored), tickets[1], neighbours(tickets, 1), COEFFICIENTS)
+        algorithm2(Bench(Net(), scored), tickets[1], neighbours(tickets, 1), COEFFICIENTS)
         for scored in (score, lambda model: float(score(model).double().mean()), lambda model: score(model).float())
     ]
     assert results[0].trials == results[1].trials == results[2].trials
@@ -334,7 +347,7 @@ def test_tickets_of_another_precision_are_mixed_in() -> None:
     half = Ticket(
         {n: t.float() if t.is_floating_point() else t for n, t in tickets[2].weights.items()}, tickets[2].mask, 2
     )
-    pooled = greedy(Bench(Net(), lambda model: 1.0), tickets[0], [half], (0.5,))
+    pooled = algorithm2(Bench(Net(), lambda model: 1.0), tickets[0], [half], (0.5,))
     assert pooled.recipe == ((2, 0.5),)
     assert pooled.ticket.weights["first.weight"].dtype == torch.float64
 
@@ -342,7 +355,7 @@ def test_tickets_of_another_precision_are_mixed_in() -> None:
 @pytest.mark.parametrize("value", [float("nan"), torch.tensor([0.0, float("nan")])])
 def test_a_score_of_nan_is_refused(value: float | Tensor) -> None:
     with pytest.raises(UserError, match="score returned NaN"):
-        greedy(Bench(nn.Linear(4, 1, bias=False), lambda model: value), HAND[2], HAND[:2])
+        algorithm2(Bench(nn.Linear(4, 1, bias=False), lambda model: value), HAND[2], HAND[:2], (0.5,))
 
 
 def test_a_recipe_of_a_missing_level_is_refused() -> None:
@@ -350,10 +363,40 @@ def test_a_recipe_of_a_missing_level_is_refused() -> None:
         replay(nn.Linear(4, 1, bias=False), HAND, 2, [(7, 0.5)])
 
 
+def of_run(ticket: Ticket, **origin: object) -> Ticket:
+    model = {"name": "net", "classes": 3}
+    return replace(ticket, origin={"model": model, "data": "d", "config": "c", "seed": 0, **origin})
+
+
+@pytest.mark.parametrize(
+    ("origin", "message"),
+    [
+        ({"seed": 1}, "the tickets of levels 0 and 2 are of different runs: seed is 0 and 1; pool tickets of one run"),
+        ({"config": "e"}, "different runs: config is c and e"),
+        ({"data": "cifar10"}, "different runs: data is d and cifar10"),
+        ({"model": {"name": "net", "classes": 10}}, "different models: classes is 3 and 10"),
+        ({"model": {"name": "other", "classes": 3}}, "different models: name is net and other"),
+    ],
+)
+def test_tickets_of_another_run_or_model_are_refused(origin: dict[str, object], message: str) -> None:
+    tickets = make_tickets(0, range(3))
+    same, other = [of_run(ticket) for ticket in tickets[:2]], of_run(tickets[2], **origin)
+    with pytest.raises(UserError, match=message) as caught:
+        checked(Net(), [*same, other], 0)
+    assert "\n" not in str(caught.value)
+    assert list(checked(Net(), [*same, tickets[2]], 0)) == [0, 1, 2]  # one of no known origin
+    if "model" in origin:  # no control
+        with pytest.raises(UserError, match=message):
+            checked(Net(), [*same, other], 0, allow_other_run=True)
+    else:
+        assert list(checked(Net(), [*same, other], 0, allow_other_run=True)) == [0, 1, 2]
+
+
 MEMORY = """
 import dataclasses, sys, torch
 from pathlib import Path
 from torch import nn
+from lottery_pools.pooling import soups
 from lottery_pools.pooling.methods import pool
 from lottery_pools.tickets import files, masks
 from lottery_pools.tickets.ticket import Ticket
@@ -363,13 +406,16 @@ def peak():
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 torch.set_num_threads(1)
-model = nn.Linear(2**10, 2**10, bias=False)
+soups.HELD, soups.LEARNING_STEPS = 0, 2
+model = nn.Linear(2**9, 2**9, bias=False)
 weights = {"weight": model.weight.detach()}
 path = Path(sys.argv[1])
 files.save(Ticket(weights, masks.dense(weights, weights), 0), path)
 for count in (4, 16):
     lazy = [dataclasses.replace(files.load(path), level=level) for level in range(count)]
-    pool(model, lazy, 0, lambda model: 1.0, coefficients=(0.5,))
+    for method in ("interpolation", "greedy-soup", "learned-soup", "ties"):
+        loss = lambda model: model.weight.square().mean()
+        pool(model, lazy, 0, lambda model: 1.0, coefficients=(0.5,), method=method, base=weights, loss=loss)
     print(peak())
 """
 
@@ -380,4 +426,4 @@ def test_peak_memory_does_not_grow_with_the_number_of_tickets(tmp_path: Path) ->
     given_back = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "100000"}  # so that freed tensors leave no trace
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=given_back)
     four, sixteen = map(float, done.stdout.split())
-    assert sixteen - four < 2  # MB, of which a ticket has 4
+    assert sixteen - four < 2  # MB, of which a ticket has 1

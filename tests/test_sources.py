@@ -218,10 +218,13 @@ def test_greyscale_stays_one_channel_and_joins_colour_as_three(tmp_path: Path) -
     grey = image_folder(tmp_path / "grey", *CAT_DOG, shape=(8, 8))
     data = load(Data(name=str(grey), validation=2))
     assert data.input_shape == (1, 8, 8)
-    (grey / "train" / "cat" / "0.png").write_bytes(png(pixels(1)[0]))
+    (grey / "train" / "dog" / "3.png").write_bytes(png(pixels(1)[0]))
     mixed = load(Data(name=str(grey), validation=2))
     assert mixed.input_shape == (3, 8, 8)
     assert torch.equal(mixed.test.images, data.test.images.expand(-1, 3, -1, -1))
+    assert torch.from_numpy(pixels(1)[0]).permute(2, 0, 1).numpy().tobytes() in (
+        rows(mixed.train.images) | rows(mixed.validation.images)
+    )
 
 
 def test_shrinking_by_a_whole_factor_averages_areas(tmp_path: Path) -> None:
@@ -258,7 +261,7 @@ def test_the_second_load_reads_the_cache_and_follows_the_content(
     folder = small(tmp_path / "set")
     settings = Data(name=str(folder), validation=6)
     first = load(settings)
-    assert [path.suffix for path in cache.iterdir()] == [".safetensors"]
+    assert len(list(cache.iterdir())) == 1
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "datasets", None)
         second = load(settings)
@@ -296,6 +299,82 @@ def test_integers_serve_as_labels(tmp_path: Path) -> None:
     for split in ("train", "test"):
         parquet(tmp_path / f"{split}.parquet", pixels(6), digit=([0, 1, 2] * 2, datasets.Value("int32")))
     assert load(Data(name=str(tmp_path), validation=3)).classes == ("0", "1", "2")
+
+
+def test_the_last_samples_validate_where_that_is_asked(tmp_path: Path) -> None:
+    data = load(Data(name=str(small(tmp_path / "set")), validation=5, carve="last"))
+    original = torch.from_numpy(pixels(20, seed=0)).permute(0, 3, 1, 2)
+    assert torch.equal(data.train.images, original[:15])
+    assert torch.equal(data.validation.images, original[15:])
+
+
+# -- larger than memory
+
+
+def unequal_sizes(folder: Path, n: int = 12) -> Path:
+    """Noise of 40 × 30 to 52 × 41 pixels in two class folders, train and val."""
+    for seed, split in enumerate(("train", "val")):
+        for k, name in enumerate(CAT_DOG):
+            (folder / split / name).mkdir(parents=True)
+            for i in range(n):
+                shape = (40 + i, 30 + i % 5 + k * i % 7, 3)
+                Image.fromarray(pixels(1, shape, seed=100 * seed + 20 * k + i)[0]).save(
+                    folder / split / name / f"{i:02}.png"
+                )
+    return folder
+
+
+def test_a_split_too_large_to_copy_stays_in_its_file_and_gives_the_same_batches(tmp_path: Path) -> None:
+    settings = Data(name=str(unequal_sizes(tmp_path / "set")), size=14, resized_crop=True, validation=8, test=10)
+    held, mapped = load(settings), load(settings, large=5 * 3 * 16 * 16)
+    for name in ("train", "validation", "test"):
+        small, big = getattr(held, name), getattr(mapped, name)
+        assert small.rows is None
+        assert len(big.stored) == 24
+        assert big.stored.shape[1:] == (3, 16, 16)
+        assert len(big) == len(small) == len(big.rows)
+        assert torch.equal(big.labels, small.labels)
+        indices = torch.tensor([3, 0, len(big) - 1])
+        assert torch.equal(big.batch(indices), small.images[indices])
+        assert torch.equal(torch.cat(list(big.batches(4))), small.images)
+        assert torch.equal(torch.cat(list(small.batches(4))), small.images)
+    # Moments of every third of sixteen images, so as not to read all: rough, but of noise.
+    assert (held.mean - mapped.mean).abs().max() < 12
+    assert held.input_shape == mapped.input_shape == (3, 14, 14)
+
+
+def test_moments_of_a_large_split_are_those_of_evenly_spaced_samples(tmp_path: Path) -> None:
+    settings = Data(name=str(unequal_sizes(tmp_path / "set")), size=16, validation=8)
+    data = load(settings, large=8 * 3 * 16 * 16)
+    some = data.train.images[::2].double()
+    torch.testing.assert_close(data.mean, some.mean((0, 2, 3)).float())
+    torch.testing.assert_close(data.std, some.std((0, 2, 3), correction=0).float())
+
+
+def test_resized_crops_are_stored_larger_and_tested_on_their_middle(tmp_path: Path) -> None:
+    folder = unequal_sizes(tmp_path / "set")
+    data = load(Data(name=str(folder), size=28, resized_crop=True, validation=8))
+    with Image.open(folder / "val" / "cat" / "00.png") as file:  # 30 wide, 40 high
+        square = file.resize((32, 32), Image.Resampling.BILINEAR, (0, 5, 30, 35))
+    image = torch.from_numpy(np.array(square)).permute(2, 0, 1)
+    assert torch.equal(data.test.images[0], image)
+    assert torch.equal(data.view(data.test.images)[0], image[:, 2:30, 2:30])
+    assert data.augment(data.train.images, generator(0, "augment")).shape == (16, 3, 28, 28)
+
+
+def test_files_that_take_long_to_read_are_told_apart_by_size_and_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "LARGE", 100)
+    monkeypatch.setattr(images, "digest", None)
+    folder = image_folder(tmp_path / "set", *CAT_DOG)
+    settings = Data(name=str(folder), validation=2)
+    first = load(settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "_decode", None)
+        load(settings)
+    (folder / "test" / "cat" / "0.png").write_bytes(png(pixels(1, seed=99)[0]))
+    assert not torch.equal(load(settings).test.images[0], first.test.images[0])
 
 
 # -- mistakes

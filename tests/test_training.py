@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,16 @@ from lottery_pools.models import registry
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks, training
 from lottery_pools.tickets.ticket import snapshot
-from lottery_pools.tickets.training import Epoch, Trained, accuracy_of, predict, rate, steps_per_epoch, train
+from lottery_pools.tickets.training import (
+    Epoch,
+    Trained,
+    accuracy_of,
+    predict,
+    rate,
+    refit_batchnorm,
+    steps_per_epoch,
+    train,
+)
 
 PLAIN = Training(epochs=4, batch=16, lr=0.05, milestones=(2, 3), weight_decay=1e-3, keep="last")
 SEED, LEVEL, PER_EPOCH = 5, 2, 3
@@ -230,8 +240,17 @@ def stop_at(epoch: int) -> Callable[[Epoch], None]:
 
 
 @pytest.mark.parametrize("build", [network, dropout_network])
-@pytest.mark.parametrize("keep", ["best", "last"])
-@pytest.mark.parametrize(("optimizer", "momentum"), [("sgd", 0.9), ("sgd", 0.0), ("adamw", 0.9)])
+@pytest.mark.parametrize(
+    ("keep", "optimizer", "momentum"),
+    [
+        ("best", "sgd", 0.9),
+        ("best", "adamw", 0.9),
+        ("last", "sgd", 0.0),
+        ("last", "adamw", 0.9),
+        ("swa", "sgd", 0.9),
+        ("ema", "adamw", 0.9),
+    ],
+)
 def test_interrupted_after_any_epoch_it_goes_on_to_the_same_bits(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -241,7 +260,9 @@ def test_interrupted_after_any_epoch_it_goes_on_to_the_same_bits(
     build: Callable[[], nn.Module],
 ) -> None:
     monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
-    settings = replace(PLAIN, optimizer=optimizer, momentum=momentum, keep=keep, schedule="cosine", clip_norm=1.0)
+    settings = replace(
+        PLAIN, optimizer=optimizer, momentum=momentum, keep=keep, average_from=0.5, schedule="cosine", clip_norm=1.0
+    )
     mask = half(build())
 
     def attempt(model: nn.Module, checkpoint: Path | None, report: Callable[[Epoch], None]) -> Trained:
@@ -369,3 +390,105 @@ def test_predictions_come_in_order_and_leave_no_context_open() -> None:
     torch.testing.assert_close(logits[13:14], one)
     hits = int((logits.argmax(1) == DATA.test.labels).sum())
     assert accuracy_of(model, DATA, DATA.test, PLAIN) == pytest.approx(hits / 24)
+
+
+def learnt(model: nn.Module) -> list[str]:
+    return [name for name, _ in model.named_parameters()]
+
+
+@pytest.mark.parametrize(
+    ("average_from", "start", "stop", "steps"),
+    [
+        (0.75, 0, 12, (9, 12)),
+        (0.0, 0, 12, (3, 6, 9, 12)),
+        (0.6, 0, 12, (9, 12)),  # rounded up
+        (0.25, 4, 12, (6, 9, 12)),  # epoch 1 was before the start
+        (0.5, 0, 10, (6, 9, 10)),  # the last epoch is one, though it is short
+        (0.99, 0, 12, (12,)),
+    ],
+)
+def test_swa_is_the_mean_of_the_weights_after_the_last_epochs(
+    average_from: float, start: int, stop: int, steps: tuple[int, ...]
+) -> None:
+    settings = replace(PLAIN, keep="swa", average_from=average_from)
+    model = network()
+    trained = train(model, {}, DATA, settings, SEED, LEVEL, start=start, stop=stop)
+    points = [plain_loop(network(), PLAIN, start, step) for step in steps]
+    for name in learnt(model):
+        mean = torch.stack([point[name].double() for point in points]).mean(0)
+        torch.testing.assert_close(trained.weights[name].double(), mean, rtol=1e-6, atol=1e-7)
+    assert (trained.epoch, trained.accuracy) == (4, None)
+    assert trained.images == train(network(), {}, DATA, PLAIN, SEED, LEVEL, start=start, stop=stop).images
+    assert bits(snapshot(model)) == bits(trained.weights)
+
+
+@pytest.mark.parametrize(("decay", "start"), [(0.5, 0), (0.999, 4)])
+def test_ema_is_the_bias_corrected_moving_average_of_the_steps(decay: float, start: int) -> None:
+    model = network()
+    trained = train(model, {}, DATA, replace(PLAIN, keep="ema", ema_decay=decay), SEED, LEVEL, start=start)
+    steps = range(start + 1, 13)
+    for name in learnt(model):
+        past = torch.zeros_like(trained.weights[name], dtype=torch.float64)
+        for step in steps:
+            past = decay * past + (1 - decay) * plain(start, step)[name].double()
+        torch.testing.assert_close(
+            trained.weights[name].double(), past / (1 - decay ** len(steps)), rtol=1e-5, atol=1e-7
+        )
+
+
+@cache
+def plain(start: int, stop: int) -> dict[str, Tensor]:
+    return plain_loop(network(), PLAIN, start, stop)
+
+
+@pytest.mark.parametrize("keep", ["swa", "ema"])
+def test_averaged_weights_get_batchnorm_statistics_of_one_augmented_epoch(keep: Any) -> None:
+    weights = train(network(), {}, DATA, replace(PLAIN, keep=keep), SEED, LEVEL).weights
+    order = torch.randperm(40, generator=generator(SEED, "refit", LEVEL))
+    draws = generator(SEED, "refit", "augment", LEVEL)
+    seen = [
+        F.conv2d((DATA.augment(DATA.train.images[batch], draws) - 120.0) / 60.0, weights["conv1.weight"], padding=1)
+        for batch in torch.split(order, 16)
+    ]
+    mean = torch.stack([batch.mean((0, 2, 3)) for batch in seen]).mean(0)
+    variance = torch.stack([batch.transpose(0, 1).flatten(1).var(1) for batch in seen]).mean(0)
+    torch.testing.assert_close(weights["bn1.running_mean"], mean, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(weights["bn1.running_var"], variance, rtol=1e-5, atol=1e-5)
+    assert weights["bn1.num_batches_tracked"] == 3
+
+
+@pytest.mark.parametrize("training_mode", [True, False])
+def test_refitting_changes_nothing_but_batchnorm_statistics(training_mode: bool) -> None:
+    model = dropout_network().train(training_mode)
+    before, state = snapshot(model), torch.get_rng_state()
+    refit_batchnorm(model, DATA, PLAIN, SEED, LEVEL)
+    once = snapshot(model)
+    assert {name for name in before if not torch.equal(before[name], once[name])} == {
+        "1.running_mean",
+        "1.running_var",
+        "1.num_batches_tracked",
+    }
+    refit_batchnorm(model, DATA, PLAIN, SEED, LEVEL)
+    assert bits(snapshot(model)) == bits(once)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [module.training for module in model.modules()] == [training_mode] * 7
+    assert model[1].momentum == 0.1  # type: ignore[index]
+
+
+@pytest.mark.parametrize("keep", ["swa", "ema"])
+def test_pruned_weights_of_a_mean_are_zero(keep: Any) -> None:
+    model = network()
+    mask = half(model)
+    weights = train(model, mask, DATA, replace(PLAIN, keep=keep, average_from=0.0), SEED, LEVEL).weights
+    for name, m in mask.items():
+        assert not weights[name][~m].any()
+        assert not weights[name][~m].signbit().any()
+        assert weights[name][m].all()
+
+
+def test_a_mean_without_batchnorm() -> None:
+    mask = {"w": torch.ones(192, 3, dtype=torch.bool)}
+    settings = replace(PLAIN, lr=1e-6, keep="swa")
+    weights = train(Awkward(), mask, DATA, settings, SEED, LEVEL).weights
+    assert set(weights) == {"w", "unused"}
+    assert weights["w"].isfinite().all()

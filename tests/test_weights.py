@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from itertools import permutations
 from typing import Literal
 
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -42,7 +41,13 @@ def test_lerp_weighs_the_first_by_alpha() -> None:
 def test_results_are_typed_as_the_first_and_integers_are_copied_from_it(dtype: torch.dtype) -> None:
     first = {"w": torch.ones(2, dtype=dtype), "steps": torch.tensor(7), "flags": torch.tensor([True, False])}
     second = {"w": torch.zeros(2), "steps": torch.tensor(100), "flags": torch.tensor([False, True])}
-    for result in (arithmetic.lerp(first, second, 0.5), arithmetic.average([first, second])):
+    total = arithmetic.add(arithmetic.add({}, first), second)
+    for result in (
+        arithmetic.lerp(first, second, 0.5),
+        arithmetic.slerp({**first, "w": first["w"] / 2}, {**second, "w": first["w"] / 2}, 0.5, ["w"]),
+        arithmetic.weighted(first, [first, second], [0.5, 0.5]),
+        arithmetic.divide(total, 2, first),
+    ):
         assert result["w"].dtype == dtype
         assert result["w"].tolist() == [0.5, 0.5]
         assert result["steps"].item() == 7
@@ -51,15 +56,67 @@ def test_results_are_typed_as_the_first_and_integers_are_copied_from_it(dtype: t
     assert first["steps"].item() == 7
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sums_leave_what_they_were_given_alone(dtype: torch.dtype) -> None:
+    items = [{"w": torch.tensor([1.0, 2.0], dtype=dtype)}, {"w": torch.tensor([3.0, 8.0], dtype=dtype)}]
+    assert arithmetic.weighted(items[0], items, [0.5, 2.0])["w"].tolist() == [6.5, 17.0]
+    total = arithmetic.add(arithmetic.add({}, items[0]), items[1])
+    assert arithmetic.divide(total, 2, items[0])["w"].tolist() == [2.0, 5.0]
+    assert [item["w"].tolist() for item in items] == [[1.0, 2.0], [3.0, 8.0]]
+
+
 @settings(deadline=None)
 @given(st.lists(COLUMN, min_size=2, max_size=4))
-@example([[2.0**90] * 5, [1.0] * 5, [-(2.0**90)] * 5])
-def test_average_is_the_same_in_any_order_to_the_bit(columns: list[list[float]]) -> None:
+def test_sums_round_only_at_the_end(columns: list[list[float]]) -> None:
     items = [{"w": torch.tensor(column)} for column in columns]
-    assert len({tuple(bits(arithmetic.average(order)["w"])) for order in permutations(items)}) == 1
-    exact = [math.fsum(values) / len(values) for values in zip(*columns, strict=True)]
-    error = max(map(abs, sum(columns, []))) * 1e-15  # noqa: RUF017
-    torch.testing.assert_close(arithmetic.average(items)["w"], torch.tensor(exact), rtol=1e-6, atol=error)
+    n = len(items)
+    exact = torch.tensor([math.fsum(values) / n for values in zip(*columns, strict=True)])
+    error = max(abs(value) for column in columns for value in column) * 1e-15
+    total: dict[str, Tensor] = {}
+    for item in items:
+        total = arithmetic.add(total, item)
+    torch.testing.assert_close(arithmetic.divide(total, n, items[0])["w"], exact, rtol=1e-6, atol=error)
+    torch.testing.assert_close(arithmetic.weighted(items[0], items, [1 / n] * n)["w"], exact, rtol=1e-6, atol=error)
+
+
+def test_tensors_may_have_shares_of_their_own() -> None:
+    items = [{"a": torch.tensor(1.0), "b": torch.tensor(1.0)}, {"a": torch.tensor(3.0), "b": torch.tensor(3.0)}]
+    mixed = arithmetic.weighted(items[0], items, [0.5, 0.5], {"b": [0.25, 0.75]})
+    assert (mixed["a"].item(), mixed["b"].item()) == (2.0, 2.5)
+
+
+# Along the arc
+
+
+def test_slerp_by_hand() -> None:
+    # (2, 0) and (0, 2) over two tensors, at right angles: α = 2/3 is 30° from the first
+    first = {"a": torch.tensor([2.0]), "b": torch.tensor([0.0]), "mean": torch.tensor([3.0])}
+    second = {"a": torch.tensor([0.0]), "b": torch.tensor([2.0]), "mean": torch.tensor([0.0])}
+    turned = arithmetic.slerp(first, second, 2 / 3, ["a", "b"])
+    assert list(turned) == ["a", "b", "mean"]
+    torch.testing.assert_close(torch.cat([*turned.values()]), torch.tensor([math.sqrt(3), 1.0, 2.0]))
+
+
+@settings(deadline=None)
+@given(COLUMN, COLUMN, st.floats(0, 1))
+def test_slerp_is_an_operand_at_the_ends_and_keeps_a_common_length(
+    first: list[float], second: list[float], alpha: float
+) -> None:
+    a, b = {"w": torch.tensor(first).double()}, {"w": torch.tensor(second).double()}
+    assert torch.equal(arithmetic.slerp(a, b, 1.0, ["w"])["w"], a["w"])
+    assert torch.equal(arithmetic.slerp(a, b, 0.0, ["w"])["w"], b["w"])
+    assume(float(a["w"].norm()) > 0 and float(b["w"].norm()) > 0)
+    a, b = {"w": a["w"] / a["w"].norm()}, {"w": b["w"] / b["w"].norm()}
+    assume(float(a["w"] @ b["w"]) > -0.999)
+    length = float(arithmetic.slerp(a, b, alpha, ["w"])["w"].norm())
+    assert length == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("other", [[2.0, 4.0], [1.0, 2.0 + 1e-9], [-1.0, -2.0], [0.0, 0.0]])
+def test_slerp_of_nearly_parallel_vectors_is_straight(other: list[float]) -> None:
+    first, second = ({"w": torch.tensor(w, dtype=torch.float64)} for w in ([1.0, 2.0], other))
+    turned = arithmetic.slerp(first, second, 0.3, ["w"])
+    assert torch.equal(turned["w"], arithmetic.lerp(first, second, 0.3)["w"])
 
 
 def test_distance_is_euclidean_over_the_named_tensors() -> None:
@@ -98,3 +155,46 @@ def test_prune_back_keeps_the_largest_and_exactly_as_many(
     for name, tensor in pruned.items():
         expected = weights[name] * new[name] if name in new else weights[name]
         assert torch.equal(tensor, expected)
+
+
+@settings(deadline=None)
+@given(
+    values=st.lists(st.integers(-2, 2), min_size=10, max_size=10),
+    bits=st.tuples(*[st.lists(st.booleans(), min_size=10, max_size=10)] * 3),
+    scope=st.sampled_from(["global", "layer"]),
+    rule=st.sampled_from(["target", "union", "intersection"]),
+)
+def test_mask_rules_keep_their_own_first_and_exactly_as_many(
+    values: list[int], bits: tuple[list[bool], ...], scope: arithmetic.Scope, rule: arithmetic.MaskRule
+) -> None:
+    def split(flat: Tensor) -> dict[str, Tensor]:
+        return {"a": flat[:6].view(2, 3), "b": flat[6:]}
+
+    own, *merged = (split(torch.tensor(mask)) for mask in bits)
+    assume(masks.count(own)[0] > 0)
+    ticket = Ticket(masks.apply(split(torch.ones(10)), own), own, 1)
+    weights = split(torch.tensor(values).float())
+    first = arithmetic.preferred(rule, own, merged)
+    assert first is not None
+    expected = {"target": own, "union": {n: merged[0][n] | merged[1][n] for n in own}}.get(
+        rule, {n: merged[0][n] & merged[1][n] for n in own}
+    )
+    assert all(torch.equal(first[name], expected[name]) for name in own)
+    new = arithmetic.back_mask(weights, ticket, scope, first)
+    assert masks.count(new) == masks.count(own)
+    if rule == "target":
+        assert all(torch.equal(new[name], own[name]) for name in own)
+    for group in [["a", "b"]] if scope == "global" else [["a"], ["b"]]:
+        rank = [  # those in `first`, then the larger
+            (bool(first[name].flatten()[i]), float(weights[name].flatten()[i].abs()), bool(new[name].flatten()[i]))
+            for name in group
+            for i in range(new[name].numel())
+        ]
+        assert sum(kept for *_, kept in rank) == sum(int(own[name].sum()) for name in group)
+        stay, go = ([key for *key, kept in rank if kept is which] for which in (True, False))
+        assert not stay or not go or min(stay) >= max(go)
+
+
+def test_magnitude_prefers_none() -> None:
+    mask = {"a": torch.tensor([True, False])}
+    assert arithmetic.preferred("magnitude", mask, [mask]) is None

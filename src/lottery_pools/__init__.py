@@ -15,8 +15,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lottery_pools.pooling.batchnorm import recalibrate
-    from lottery_pools.pooling.methods import METHODS, pool
-    from lottery_pools.pooling.search import Pooled, Trial, replay
+    from lottery_pools.pooling.methods import METHODS, pool, replay
+    from lottery_pools.pooling.search import Pooled, Trial
     from lottery_pools.tickets.files import load, save
     from lottery_pools.tickets.masks import from_zeros
     from lottery_pools.tickets.ticket import Ticket
@@ -44,7 +44,7 @@ _HOMES = {
     "load": "tickets.files",
     "pool": "pooling.methods",
     "recalibrate": "pooling.batchnorm",
-    "replay": "pooling.search",
+    "replay": "pooling.methods",
     "save": "tickets.files",
 }
 

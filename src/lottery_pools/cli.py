@@ -76,6 +76,8 @@ class _Start:
     """Settings to start from: a name that `lottery-pools presets` lists, or a TOML file."""
     out: Path | None = None
     """The run's folder; none: runs/NAME."""
+    limit: int | None = None
+    """Try the code of any settings quickly: so many images a split, two epochs; all levels, methods, corruptions."""
     json: FlagOn = False
     """Print one JSON object for machines."""
     machine: Annotated[Machine, Flat] = field(default_factory=Machine)
@@ -92,6 +94,21 @@ class _Folder:
 
 @dataclass(frozen=True)
 class _Evaluate(_Folder):
+    corruptions: tuple[str, ...] = ()
+    """Corruptions to measure on besides those of the run's settings: names, `common`, or `all`."""
+    severities: tuple[int, ...] = ()
+    """Severities from 1 to 5; none named: those of the run's settings."""
+    corrupted: int | None = None
+    """Test samples that are corrupted; none: as the run's settings say."""
+    corrupted_from: str | None = None
+    """Folder of a published set (CIFAR-10-C, CIFAR-100-C, ImageNet-C) to read instead."""
+    machine: Annotated[Machine, Flat] = field(default_factory=Machine)
+
+
+@dataclass(frozen=True)
+class _Diagnose(_Folder):
+    points: int = 5
+    """Places on the line between two tickets that are measured, both ends included."""
     machine: Annotated[Machine, Flat] = field(default_factory=Machine)
 
 
@@ -169,11 +186,34 @@ def evaluate(arguments: list[str]) -> None:
     """measure a run's tickets and pools on validation and test"""
     options = _parse(_Evaluate, arguments, "evaluate", evaluate)
     config = settings.of_folder(options.folder)
+    wanted = dataclasses.replace(
+        config.evaluation,
+        corruptions=tuple(dict.fromkeys((*config.evaluation.corruptions, *options.corruptions))),
+        severities=options.severities or config.evaluation.severities,
+        corrupted=options.corrupted or config.evaluation.corrupted,
+        corrupted_from=options.corrupted_from or config.evaluation.corrupted_from,
+    )
     from lottery_pools import experiment
 
-    experiment.evaluate(config, options.folder, options.machine)
+    experiment.evaluate(dataclasses.replace(config, evaluation=wanted), options.folder, options.machine)
     paths = sorted(map(str, options.folder.rglob("results.jsonl")))
     print(json.dumps({"results": paths}) if options.json else "\n".join(paths))
+
+
+def diagnose(arguments: list[str]) -> None:
+    """say why the gains came about: paths, barriers, overlap, attribution"""
+    options = _parse(_Diagnose, arguments, "diagnose", diagnose)
+    config = settings.of_folder(options.folder)
+    from lottery_pools import experiment
+    from lottery_pools.reporting import diagnosis, terminal
+
+    found = experiment.diagnose(config, options.folder, options.machine, options.points)
+    if options.json:
+        print(json.dumps(found))
+        return
+    for make in (diagnosis.barriers, diagnosis.overlap, diagnosis.attribution, diagnosis.ensemble):
+        table = make(found)
+        terminal.table(table.title, table.columns, table.rows)
 
 
 def report(arguments: list[str]) -> None:
@@ -237,7 +277,7 @@ def presets(arguments: list[str]) -> None:
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    command.__name__: command for command in (run, tickets, pool, evaluate, report, replay, inspect, presets)
+    command.__name__: command for command in (run, tickets, pool, evaluate, diagnose, report, replay, inspect, presets)
 }
 
 
@@ -246,7 +286,10 @@ def _start(arguments: list[str], command: str) -> _Start:
     words = [word for argument in arguments for word in argument.split("=", 1)]
     name = words[words.index("--preset") + 1] if "--preset" in words[:-1] else _Start.preset
     default = _Start(preset=name, config=settings.preset(name))
-    return _parse(_Start, arguments, command, COMMANDS[command], default)
+    start = _parse(_Start, arguments, command, COMMANDS[command], default)
+    if start.limit is None:
+        return start
+    return dataclasses.replace(start, config=settings.limited(start.config, start.limit))
 
 
 def _parse(kind: type[T], arguments: list[str], command: str, function: Any, default: Any = tyro.MISSING_NONPROP) -> T:
@@ -284,7 +327,7 @@ def _show(folder: Path, page: Path, as_json: bool) -> None:
         result = {"folder": str(folder), "report": str(page), "headline": best and dataclasses.asdict(best)}
         print(json.dumps({**result, "gains": [dataclasses.asdict(gain) for gain in found]}))
         return
-    for table in (tables.by_level(rows, found), tables.overall(found)):
+    for table in (tables.by_level(rows, found), tables.summary(rows, found)):
         terminal.table(table.title, table.columns, table.rows)
     print(verdict(headline(found)))
     print(f"Report: {page}")

@@ -64,11 +64,13 @@ class Data:
     name: str = "mnist1d"
     """`mnist1d`, `cifar10`, `cifar100`, a Hugging Face hub id, a folder of parquet files, or an image folder."""
     size: int | None = None
-    """Side in pixels to which images are brought; none: as they are."""
+    """Side in pixels to which images are brought, as networks take them; none: as they are."""
     train: int | None = None
     """Training samples; none: all that the validation split leaves (mnist1d: 4,000)."""
     validation: int = 5000
-    """Samples carved from the training set, stratified by class, to choose epochs and pools."""
+    """Samples carved from the training set to choose epochs and pools."""
+    carve: Literal["stratified", "last"] = "stratified"
+    """Validation samples are drawn in proportion to the classes, or are the last of a training set in random order."""
     epoch_share: float = 0.0
     """Share of the validation samples that only chooses epochs, the rest then only pools; 0: all choose both."""
     test: int | None = None
@@ -79,6 +81,8 @@ class Data:
     """Column of the labels; none: detected."""
     crop: int = 0
     """Pixels (points, for signals) of zero padding before a random crop back to size; 0: no crop."""
+    resized_crop: bool = False
+    """Train on a random part of each image, scaled to `size` (Szegedy et al., 2015); test on the middle 7/8."""
     flip: bool = False
     """Mirror each training image left to right with probability one half."""
     seed: int = 0
@@ -96,6 +100,10 @@ class Data:
             value = getattr(self, name)
             _require(value is None or value > 0, f"data.{name} is {value}: give 1 or more, or leave it out")
         _require(self.crop >= 0, f"data.crop is {self.crop}: give 0 or more pixels")
+        _require(
+            not self.resized_crop or (self.size is not None and self.crop == 0 and self.name != "mnist1d"),
+            "data.resized_crop is for images, needs data.size, and replaces data.crop: set these",
+        )
 
 
 @dataclass(frozen=True)
@@ -134,8 +142,13 @@ class Training:
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast in training, recalibration and evaluation."""
     channels_last: bool = True
-    keep: Literal["best", "last"] = "best"
-    """A ticket is the epoch best on validation (the first of equals), or the last."""
+    keep: Literal["best", "last", "swa", "ema"] = "best"
+    """A ticket is the epoch best on validation (the first of equals), the last, the mean of the last epochs (SWA,
+    Izmailov et al., 2018), or an exponential moving average of the steps (EMA)."""
+    average_from: float = 0.75
+    """Share of the epochs after which `swa` begins to average."""
+    ema_decay: float = 0.999
+    """Weight of the past at each step of `ema`."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch"):
@@ -153,6 +166,8 @@ class Training:
             self.clip_norm is None or self.clip_norm > 0,
             f"training.clip_norm is {self.clip_norm}: give a positive norm",
         )
+        _require(0 <= self.average_from < 1, f"training.average_from is {self.average_from}: give a share in [0, 1)")
+        _require(0 < self.ema_decay < 1, f"training.ema_decay is {self.ema_decay}: give a number in (0, 1)")
         _require(
             not self.nesterov or (self.optimizer == "sgd" and self.momentum > 0),
             "training.nesterov needs optimizer sgd and a momentum above 0",
@@ -181,12 +196,16 @@ class Pruning:
     rewind_unit: Literal["epochs", "steps"] = "epochs"
     fine_tune_epochs: int = 40
     """Epochs a level with `after = "fine-tune"`."""
+    copies: int = 1
+    """Networks trained at each level on different batches and averaged into its ticket: more than one is Sparse Model
+    Soups (Zimmer et al., ICLR 2024), and with `training.keep = "swa"` SWAMP (Choi et al., ICLR 2024)."""
 
     def __post_init__(self) -> None:
         _require(0 < self.rate < 1, f"pruning.rate is {self.rate}: give a share in (0, 1)")
         _require(self.levels >= 1, f"pruning.levels is {self.levels}: give 1 or more")
         _require(self.rewind >= 0, f"pruning.rewind is {self.rewind}: give 0 or more {self.rewind_unit}")
         _require(self.fine_tune_epochs >= 1, f"pruning.fine_tune_epochs is {self.fine_tune_epochs}: give 1 or more")
+        _require(self.copies >= 1, f"pruning.copies is {self.copies}: give 1 or more")
         previous = 1.0
         for density in self.densities:
             _require(
@@ -211,6 +230,9 @@ class Pooling:
     """How many of the nearest tickets are offered; none: all others."""
     targets: tuple[int, ...] = ()
     """Levels to strengthen; none named: all."""
+    mask: Literal["magnitude", "target", "union", "intersection"] = "magnitude"
+    """Which weights a mixture keeps: its largest (the paper), the target's, the largest of those that are in either
+    mask, or those in both and then the largest."""
     recalibration: int | Literal["all"] = 2000
     """Augmented training images that re-estimate BatchNorm; 0: none; `all`: the whole training set, as in the paper."""
 
@@ -232,11 +254,26 @@ class Pooling:
 class Evaluation:
     """What is measured of every network."""
 
+    corruptions: tuple[str, ...] = ()
+    """Corruptions of the test samples: names, `common` (the 15), `all` (with the 4 extra; for mnist1d its shifts)."""
+    severities: tuple[int, ...] = (1, 2, 3, 4, 5)
+    """Of every corruption."""
+    corrupted: int | None = None
+    """Test samples that are corrupted, drawn stratified; none: all."""
+    corrupted_from: str | None = None
+    """Folder of a published set (CIFAR-10-C, CIFAR-100-C, ImageNet-C) to read instead of corrupting test samples."""
+
     batch: int = 500
     """Samples forwarded at once."""
 
     def __post_init__(self) -> None:
         _require(self.batch >= 1, f"evaluation.batch is {self.batch}: give 1 or more")
+        for severity in self.severities:
+            _require(1 <= severity <= 5, f"evaluation.severities has {severity}: give numbers from 1 to 5")
+        _require(
+            self.corrupted is None or self.corrupted >= 1,
+            f"evaluation.corrupted is {self.corrupted}: give 1 or more, or leave it out",
+        )
 
 
 @dataclass(frozen=True)
@@ -367,17 +404,74 @@ def preset(name: str) -> Config:
     return read_toml(known[name])
 
 
+def scaled(config: Config, epochs: int) -> Config:
+    """`config` with so many epochs, and all else that is counted in epochs or steps in proportion.
+
+    A rewind point after the first step stays after it where it can.
+    """
+    training, pruning = config.training, config.pruning
+
+    def share(value: float) -> float:
+        return value * epochs / training.epochs  # in this order: a whole epoch that stays whole is exact
+
+    rewind = max(round(share(pruning.rewind)), min(pruning.rewind, 1))
+    return dataclasses.replace(
+        config,
+        training=dataclasses.replace(
+            training, epochs=epochs, warmup=share(training.warmup), milestones=tuple(map(share, training.milestones))
+        ),
+        pruning=dataclasses.replace(
+            pruning,
+            rewind=min(rewind, epochs - 1) if pruning.rewind_unit == "epochs" else rewind,
+            fine_tune_epochs=max(1, round(share(pruning.fine_tune_epochs))),
+        ),
+    )
+
+
+def limited(config: Config, n: int) -> Config:
+    """`config` made quick, to try its code: `n` images a split and 2 epochs at most, all else in proportion.
+
+    Levels, methods, corruptions and networks stay; the name says what it is. Raises UserError where `n` is below 2.
+    """
+    _require(n >= 2, f"limit is {n}: give 2 or more images, for BatchNorm needs two a batch")
+
+    def fewer(value: int | None) -> int:
+        return min(n, value or n)
+
+    data, evaluation = config.data, config.evaluation
+    short = scaled(config, min(2, config.training.epochs))
+    if short.pruning.rewind_unit == "steps":
+        steps = short.training.epochs * max(1, fewer(data.train) // short.training.batch)
+        rewind = min(short.pruning.rewind, steps // 2)
+        short = dataclasses.replace(short, pruning=dataclasses.replace(short.pruning, rewind=rewind))
+    return dataclasses.replace(
+        short,
+        name=f"{config.name}-limit-{n}",
+        data=dataclasses.replace(
+            data, train=fewer(data.train), validation=fewer(data.validation), test=fewer(data.test)
+        ),
+        evaluation=dataclasses.replace(evaluation, corrupted=fewer(evaluation.corrupted)),
+    )
+
+
 def identity(config: Any) -> str:
-    """Sixteen hexadecimal digits that name these settings: equal if and only if all of them are (1 and 1.0 are)."""
+    """Sixteen hexadecimal digits that name these settings: equal if and only if all of them are (1 and 1.0 are).
+
+    Only settings that are not at their default count, so that a new setting leaves the names of old runs alone.
+    """
 
     def canonical(value: Any) -> Any:
+        if dataclasses.is_dataclass(value):
+            default: Any = type(value)()  # type: ignore[misc]
+            found = {f.name: (getattr(value, f.name), getattr(default, f.name)) for f in dataclasses.fields(value)}
+            return {name: canonical(own) for name, (own, usual) in found.items() if own != usual}
         if isinstance(value, dict):
             return {key: canonical(item) for key, item in value.items()}
-        if isinstance(value, list):
+        if isinstance(value, tuple | list):
             return [canonical(item) for item in value]
         return int(value) if isinstance(value, float) and value.is_integer() else value
 
-    text = json.dumps(canonical(to_dict(config)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(canonical(config), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

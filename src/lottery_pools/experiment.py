@@ -2,105 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from lottery_pools import config as settings
-from lottery_pools.config import Config, Data
-from lottery_pools.data import sources
-from lottery_pools.data.dataset import Dataset
+from lottery_pools import work
+from lottery_pools.config import Config
+from lottery_pools.data import shifts
 from lottery_pools.errors import UserError, unknown
-from lottery_pools.evaluation.evaluate import evaluate as measure
 from lottery_pools.evaluation.metrics import gains
-from lottery_pools.pooling import methods, search
-from lottery_pools.pooling.batchnorm import recalibrate, tracked
+from lottery_pools.pooling import methods
 from lottery_pools.reporting import page, terminal
 from lottery_pools.runs import engine, results
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, write
 from lottery_pools.runs.results import PoolRow, Row
-from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import files, imp
-from lottery_pools.tickets.ticket import Ticket, load_into
-from lottery_pools.tickets.training import Epoch, inputs, precision, predict
-
-SPLITS = ("validation", "test")
-
+from lottery_pools.work import CLEAN, Run
 
 HERE = Machine()
-
-
-@dataclass(frozen=True)
-class Run:
-    """One seed of an experiment: what a worker needs to know."""
-
-    config: Config
-    seed: int
-    folder: RunFolder
-    device: str
-
-    @property
-    def levels(self) -> range:
-        return range(len(self.config.pruning.schedule()))
-
-    @property
-    def targets(self) -> tuple[int, ...]:
-        return self.config.pooling.targets or tuple(self.levels)
-
-    @property
-    def dataset(self) -> Dataset:
-        return _dataset(self.config.data, self.device)
-
-    @property
-    def recalibration_images(self) -> int:
-        wanted, available = self.config.pooling.recalibration, len(self.dataset.train)
-        return available if wanted == "all" else min(wanted, available)
-
-    @property
-    def images_a_look(self) -> int:
-        """Images forwarded to recalibrate and score one network in a search."""
-        return self.recalibration_images * bool(tracked(self.network())) + len(self.dataset.validation)
-
-    def network(self) -> nn.Module:
-        return imp.network(self.config, self.dataset, self.seed)
-
-    def tickets(self, model: nn.Module) -> list[Ticket]:
-        return [files.load(self.folder.ticket(level), model) for level in self.levels]
-
-    def score(self, model: nn.Module) -> Tensor:
-        """Which validation samples are predicted correctly, (n,) bool."""
-        split = self.dataset.validation
-        logits = torch.cat(
-            list(predict(model, self.dataset, split, self.config.training, self.config.evaluation.batch))
-        )
-        return logits.argmax(1) == split.labels
-
-    def recalibrate(self, model: nn.Module) -> None:
-        """Re-estimate BatchNorm on augmented training images, the same ones each time."""
-        if self.recalibration_images == 0:
-            return
-        dataset, training = self.dataset, self.config.training
-        order = torch.randperm(len(dataset.train), generator=generator(self.seed, "recalibrate"))
-        chosen = order[: self.recalibration_images].to(dataset.train.images.device)
-        draws = generator(self.seed, "recalibrate", "augment")
-        parts = torch.split(chosen, self.config.evaluation.batch)
-        batches = (inputs(dataset, dataset.augment(dataset.train.images[part], draws), training) for part in parts)
-        with precision(training, chosen.device):
-            recalibrate(model, batches)
-
-
-@cache
-def _dataset(data: Data, device: str) -> Dataset:
-    """The data, once a process."""
-    return sources.load(data).to(torch.device(device))
 
 
 def run(config: Config, out: Path, machine: Machine = HERE) -> Path:
@@ -114,29 +40,51 @@ def run(config: Config, out: Path, machine: Machine = HERE) -> Path:
 def tickets(config: Config, out: Path, machine: Machine = HERE) -> None:
     """Train the tickets of every seed by iterative pruning, continuing where an earlier call stopped."""
     with opened(config, out, machine) as runs:
-        _do(_train, [(run,) for run in runs], runs, machine, _training_work)
+        _do(work.train, [(run,) for run in runs], runs, machine, _training_work)
 
 
 def pool(config: Config, out: Path, machine: Machine = HERE) -> None:
     """Pool the tickets of every seed by every method, for every target."""
     with opened(config, out, machine) as runs:
         tasks = [(run, method, target) for run in runs for method in config.pooling.methods for target in run.targets]
-        _do(_pool, tasks, runs, machine, _training_work, _pooling_work)
+        _do(work.pool, tasks, runs, machine, _training_work, _pooling_work)
 
 
 def evaluate(config: Config, out: Path, machine: Machine = HERE) -> None:
-    """Measure every ticket, its recalibrated self and its pools on validation and test; adds the result rows."""
+    """Measure every ticket, its recalibrated self, its pools and the ensemble, clean and corrupted; adds the rows."""
     with opened(config, out, machine) as runs:
         for run in runs:
             results.mend(run.folder.results)
-        tasks = [(run, *network, _missing(run, *network)) for run in runs for network in _networks(run)]
+        _do(
+            work.corrupt, [(runs[0], *cell[1:]) for cell in runs[0].cells if not work.ready(runs[0], cell)], [], machine
+        )
+        tasks = [(run, *network, work.missing(run, *network)) for run in runs for network in work.networks(run)]
 
         def keep(task: tuple[Any, ...], rows: list[Row]) -> None:
             results.append(task[0].folder.results, rows)
 
-        _do(_measure, tasks, runs, machine, _training_work, _pooling_work, _evaluation_work, keep=keep)
+        _do(work.measure, tasks, runs, machine, _training_work, _pooling_work, _evaluation_work, keep=keep)
         for run in runs:
-            results.append(run.folder.results, _admissible(results.read(run.folder.results)))
+            results.append(run.folder.results, work.admissible(results.read(run.folder.results)))
+
+
+def diagnose(config: Config, out: Path, machine: Machine = HERE, points: int = 5) -> list[dict[str, Any]]:
+    """Why the gains came about: paths, barriers, overlap, attribution, ensemble; kept in each run's folder.
+
+    Every pair of tickets is measured at `points` places of the line between them. Needs the rows of `evaluate`.
+    """
+    with opened(config, out, machine) as runs:
+        for run in runs:
+            if not results.read(run.folder.results):
+                raise UserError(f"{run.folder.path} has no results yet: run `lottery-pools evaluate {out}` first")
+        paths = [run.folder.path / f"diagnosis_{points}.json" for run in runs]
+        tasks = [(run, points) for run, path in zip(runs, paths, strict=True) if not path.exists()]
+
+        def keep(task: tuple[Any, ...], found: dict[str, Any]) -> None:
+            write(task[0].folder.path / f"diagnosis_{points}.json", json.dumps(found, indent=1) + "\n")
+
+        _do(work.diagnose, tasks, runs, machine, keep=keep)
+        return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def report(folder: Path) -> Path:
@@ -168,16 +116,25 @@ def replay(pooled: Path, out: Path | None = None) -> bool:
     if "recipe" not in origin:
         raise UserError(f"{pooled} is a trained ticket, it has no recipe: give a file from a run's pools folder")
     folder = RunFolder(pooled.resolve().parents[2])
-    for level, parent in origin["parents"].items():
-        path = folder.ticket(int(level))
-        if not path.exists() or digest(path) != parent:
-            raise UserError(f"{path} is not the ticket that {pooled} was pooled from: restore it, or pool again")
     config = settings.read_toml(folder.config)
-    run = Run(config, config.seeds[0], folder, origin["device"])
+    candidates = RunFolder((folder.path / origin["candidates"]).resolve())
+    run = Run(config, config.seeds[0], folder, origin["device"], candidates)
+    method = work.OTHER_SEED if candidates != folder else origin["method"]
+    offered = run.pool_of(method, origin["target"])
+    for level, path in offered.items():
+        if not path.exists() or digest(path) != origin["parents"][str(level)]:
+            raise UserError(f"{path} is not the ticket that {pooled} was pooled from: restore it, or pool again")
     torch.set_num_threads(origin["threads"])
     model = run.network()
-    ticket = search.replay(
-        model, run.tickets(model), origin["target"], origin["recipe"], run.recalibrate, origin["scope"]
+    ticket = methods.replay(
+        model,
+        [files.load(path, model) for path in offered.values()],
+        origin["target"],
+        origin["recipe"],
+        run.recalibrate,
+        base=files.load(folder.path / "tickets" / "rewind.safetensors", model).weights,
+        allow_other_run=method == work.OTHER_SEED,
+        **{key: origin[key] for key in ("scope", "method", "mask", "settings")},
     )
     rebuilt = out or pooled.with_name(f".{pooled.name}.replay")
     try:
@@ -195,11 +152,18 @@ def opened(config: Config, out: Path, machine: Machine) -> Iterator[list[Run]]:
     Mistakes in settings, data and model are raised here, before anything is written or work is shared out.
     """
     for method in config.pooling.methods:
-        if method not in methods.METHODS:
-            raise unknown("method", method, methods.METHODS)
+        if method not in (*methods.METHODS, work.OTHER_SEED):
+            raise unknown("method", method, (*methods.METHODS, work.OTHER_SEED))
     device = str(machine.torch_device())
-    imp.check(config, _dataset(config.data, device))
-    runs = [Run(replace(config, seeds=(seed,)), seed, _run_folder(config, out, seed), device) for seed in config.seeds]
+    shifts.names(config.data, config.evaluation.corruptions)
+    imp.check(config, work.dataset(config.data, device))
+    folders = [_run_folder(config, out, seed) for seed in config.seeds]
+    runs = []
+    for number, seed in enumerate(config.seeds):
+        sibling = folders[(number + 1) % len(folders)] if len(folders) > 1 else None
+        runs.append(Run(replace(config, seeds=(seed,)), seed, folders[number], device, sibling))
+        for method in config.pooling.methods:
+            runs[-1].candidates(method)
     with lock(out):
         _settle(config, out)
         for run in runs:
@@ -214,21 +178,36 @@ def _run_folder(config: Config, out: Path, seed: int) -> RunFolder:
 
 
 def _settle(config: Config, folder: Path) -> None:
-    """Write the settings into a new folder; in an old one, refuse others, but for targets and more methods."""
+    """Write the settings into a new folder; in an old one, refuse others, but for what only adds to what it has.
+
+    Methods and corruptions may be added; targets may differ from call to call; how many samples are corrupted may be
+    said as long as none were.
+    """
     path = folder / "config.toml"
     if path.exists():
         old = settings.read_toml(path)
-        added = tuple(method for method in config.pooling.methods if method not in old.pooling.methods)
         pooling = replace(config.pooling, methods=old.pooling.methods, targets=old.pooling.targets)
-        new = replace(config, pooling=pooling)
-        if new != old:
+        evaluation = old.evaluation
+        if evaluation.corruptions:
+            evaluation = replace(
+                config.evaluation, corruptions=evaluation.corruptions, severities=evaluation.severities
+            )
+        same = replace(config, pooling=pooling, evaluation=evaluation)
+        if same != old:
             raise UserError(
-                f"{folder} holds a run with {settings.difference(old, new)}: "
+                f"{folder} holds a run with {settings.difference(old, same)}: "
                 "choose another --out, or give the settings it was started with"
             )
-        if not added:
+        more = dict.fromkeys((*old.pooling.methods, *config.pooling.methods))
+        corruptions = dict.fromkeys((*old.evaluation.corruptions, *config.evaluation.corruptions))
+        severities = sorted({*old.evaluation.severities, *config.evaluation.severities})
+        config = replace(
+            old,
+            pooling=replace(old.pooling, methods=tuple(more)),
+            evaluation=replace(config.evaluation, corruptions=tuple(corruptions), severities=tuple(severities)),
+        )
+        if config == old:
             return
-        config = replace(old, pooling=replace(pooling, methods=(*old.pooling.methods, *added)))
     write(path, settings.to_toml(config))
 
 
@@ -263,136 +242,16 @@ def _pooling_work(run: Run) -> float:
     """Images that one seed's pools forward, every look counted."""
     pooling = run.config.pooling
     candidates = min(len(run.levels) - 1, pooling.candidates or len(run.levels))
-    looks = {"average": candidates + 1}
-    every = candidates * len(pooling.coefficients) + 1
-    return float(sum(looks.get(m, every) for m in pooling.methods) * len(run.targets) * run.images_a_look)
+    searching = ("interpolation", work.OTHER_SEED)
+    looks = [candidates * (len(pooling.coefficients) if method in searching else 1) + 1 for method in pooling.methods]
+    return float(sum(looks) * len(run.targets) * run.images_a_look)
 
 
 def _evaluation_work(run: Run) -> float:
     """Images that one seed's evaluation forwards."""
-    return float(len(_networks(run)) * (len(run.dataset.validation) + len(run.dataset.test)))
-
-
-def _train(run: Run) -> None:
-    """The tickets of one seed."""
-    epochs, images = run.config.training.epochs, len(run.dataset.train)
-
-    def log(level: int, epoch: Epoch) -> None:
-        run.folder.event(stage="training", level=level, epochs=epochs, done=3 * images, **dataclasses.asdict(epoch))
-
-    for ticket in imp.tickets(run.config, run.dataset, run.folder, run.seed, log):
-        run.folder.event(stage="ticket", level=ticket.level, density=ticket.density)
-
-
-def _pool(run: Run, method: str, target: int) -> None:
-    """One pooled ticket with its recipe, saved."""
-    path = run.folder.pool(method, target)
-    if path.exists():
-        return
-    run.folder.event(stage="pooling", method=method, level=target)
-    pooling = run.config.pooling
-    model = run.network()
-    all_tickets = run.tickets(model)
-    pooled = methods.pool(
-        model,
-        all_tickets,
-        target,
-        run.score,
-        run.recalibrate,
-        method=method,
-        coefficients=pooling.coefficients,
-        candidates=pooling.candidates,
-        scope=run.config.pruning.scope,
-    )
-    origin = {
-        **all_tickets[target].origin,
-        **pooled.ticket.origin,
-        "target": target,
-        "parents": {str(level): digest(run.folder.ticket(level)) for level in run.levels},
-        "score": pooled.score,
-        "target_score": pooled.target_score,
-        "trials": [dataclasses.asdict(trial) for trial in pooled.trials],
-        "search_images": pooled.looks * run.images_a_look,
-        "train_images": all_tickets[-1].origin["train_images"],
-        "threads": torch.get_num_threads(),
-        "device": run.device,
-    }
-    files.save(replace(pooled.ticket, origin=origin), path)
-    run.folder.event(stage="pooling", method=method, level=target, accuracy=pooled.score, done=origin["search_images"])
-
-
-def _networks(run: Run) -> list[tuple[str, int]]:
-    """Every network of a run that is measured, (method, level): tickets, recalibrated tickets, and pools there are."""
-    own = [(method, level) for method in ("ticket", "recalibrated") for level in run.levels]
-    return own + [
-        (method, target)
-        for method in methods.METHODS
-        for target in run.levels
-        if run.folder.pool(method, target).exists()
-    ]
-
-
-def _missing(run: Run, method: str, level: int) -> tuple[str, ...]:
-    """The splits on which a network is not yet measured."""
-    done = {row.key for row in results.read(run.folder.results)}
-    return tuple(split for split in SPLITS if (method, level, split, "none", 0) not in done)
-
-
-def _measure(run: Run, method: str, level: int, splits: tuple[str, ...]) -> list[Row]:
-    """The rows of one network, one a split."""
-    if not splits:
-        return []
-    own = method in ("ticket", "recalibrated")
-    model = run.network()
-    ticket = files.load(run.folder.ticket(level) if own else run.folder.pool(method, level), model)
-    load_into(model, ticket.weights)
-    search_images = ticket.origin.get("search_images", 0)
-    if method == "recalibrated":
-        run.recalibrate(model)
-        search_images = run.images_a_look - len(run.dataset.validation)
-    rows = []
-    for split in splits:
-        samples = run.dataset.validation if split == "validation" else run.dataset.test
-        measured = measure(model, run.dataset, samples, run.config.training, run.config.evaluation.batch)
-        row = Row(
-            run=run.config.name,
-            seed=run.seed,
-            method=method,
-            level=level,
-            density=ticket.density,
-            split=split,
-            corruption="none",
-            severity=0,
-            n=len(samples),
-            correct=int(measured.hits.sum()),
-            loss=measured.loss,
-            accuracy=measured.accuracy,
-            ece=measured.ece,
-            source=level,
-            train_images=ticket.origin["train_images"],
-            search_images=search_images,
-            hits=results.pack_hits(measured.hits),
-        )
-        rows.append(row)
-    done = sum(row.n for row in rows)
-    run.folder.event(stage="evaluation", method=method, level=level, accuracy=rows[-1].accuracy, done=done)
-    return rows
-
-
-def _admissible(rows: list[Row]) -> list[Row]:
-    """The rows of the best admissible ticket of every level that `rows` lack: those of the ticket taken over.
-
-    It is the ticket at least as sparse as the target that is best on validation, recalibrated; the denser of equals.
-    """
-    done = {row.key for row in rows}
-    own = [row for row in rows if row.method == "recalibrated"]
-    added = []
-    for level in sorted({row.level for row in own}):
-        eligible = [row for row in own if row.split == "validation" and row.level >= level]
-        best = max(eligible, key=lambda row: (row.accuracy, -row.level)).level
-        taken = [replace(row, method="admissible", level=level, source=best) for row in own if row.level == best]
-        added += [row for row in taken if row.key not in done]
-    return added
+    images = run.config.evaluation.corrupted or len(run.dataset.test)
+    clean = len(run.dataset.validation) + len(run.dataset.test)
+    return float(len(work.networks(run)) * (clean + images * (len(run.cells) - len(CLEAN))))
 
 
 def _pool_row(path: Path) -> PoolRow:
@@ -401,4 +260,4 @@ def _pool_row(path: Path) -> PoolRow:
     origin = metadata["origin"]
     recipe = tuple((level, alpha) for level, alpha in origin["recipe"])
     density = metadata["kept"] / metadata["prunable"]
-    return PoolRow(origin["seed"], origin["method"], metadata["level"], density, recipe, origin["search_images"])
+    return PoolRow(origin["seed"], path.parent.name, metadata["level"], density, recipe, origin["search_images"])

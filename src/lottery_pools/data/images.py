@@ -1,4 +1,4 @@
-"""Image sets: from the hub, parquet files or folders to tensors, decoded once and cached on disk."""
+"""Image sets: from the hub, parquet files or folders to tensors, decoded once to files that are memory-mapped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,33 +19,34 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import save as serialize
 from torch import Tensor
 
 from lottery_pools import config
-from lottery_pools.data.dataset import Source, Split
+from lottery_pools.data.dataset import LARGE, Source, Split
 from lottery_pools.errors import UserError, unknown
-from lottery_pools.runs.folder import digest, write
+from lottery_pools.runs.folder import digest
 
 T = TypeVar("T")
 
 _HUB = {"cifar10": ("uoft-cs/cifar10", "label"), "cifar100": ("uoft-cs/cifar100", "fine_label")}
 _TEST = ("test", "validation", "val")  # the split that reports: the first of these
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
 
 
 def load(data: config.Data) -> Source:
-    """An image set: from the cache where it holds these very files decoded this way, otherwise decoded and cached."""
+    """An image set: from the cache where it holds these very files decoded this way, otherwise decoded and cached.
+
+    Images stay in the cache, memory-mapped and not to be written to. With `data.resized_crop` their side is 8/7 of
+    `data.size`, so that its middle 7/8 are of that size.
+    """
     name, label = _HUB.get(data.name, (data.name, None))
-    data = dataclasses.replace(data, label_column=data.label_column or label)
+    size = round(data.size * 8 / 7) if data.size is not None and data.resized_crop else data.size
+    data = dataclasses.replace(data, size=size, resized_crop=False, label_column=data.label_column or label)
     path = Path(name).expanduser()
     local = data.name not in _HUB and path.is_dir()
     if local:
         files = _files(path)
-        every = [file for split in files.values() for file in split]
-        with ThreadPoolExecutor() as pool:
-            content = dict(zip((str(file.relative_to(path)) for file in every), pool.map(digest, every), strict=True))
+        content = _content(path, [file for split in files.values() for file in split])
     else:
         if "/" not in name:
             raise unknown("data set", name, ("mnist1d", *_HUB))
@@ -55,19 +57,34 @@ def load(data: config.Data) -> Source:
 
     key = [_CACHE_VERSION, content, data.size, data.image_column, data.label_column]
     root = Path(os.environ.get("LOTTERY_POOLS_CACHE") or "~/.cache/lottery-pools").expanduser()
-    cache = root / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}.safetensors"
+    cache = root / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
     if not cache.exists():
         try:
             root.mkdir(parents=True, exist_ok=True)
             # `datasets` copies local files into Arrow files first; they go once the pixels are out of them.
-            temporary = tempfile.TemporaryDirectory(dir=root)
+            with tempfile.TemporaryDirectory(dir=root) as scratch:
+                unfinished = Path(scratch) / "decoded"
+                unfinished.mkdir()
+                _decode(_open_files(files, Path(scratch), path) if local else tables, data, unfinished)
+                unfinished.rename(cache)
         except OSError as error:
-            reason = f"cannot write to the cache {root}: {error.strerror}"
-            raise UserError(f"{reason}; set LOTTERY_POOLS_CACHE to a folder that can be written") from error
-        with temporary as scratch:
-            source = _decode(_open_files(files, Path(scratch), path) if local else tables, data)
-        _write(cache, source)
+            if not cache.exists():  # else another process was faster
+                reason = f"cannot write to the cache {root}: {error.strerror}"
+                raise UserError(
+                    f"{reason}; set LOTTERY_POOLS_CACHE to a folder that can be written and has the space"
+                ) from error
     return _read(cache)
+
+
+def _content(path: Path, files: list[Path]) -> dict[str, str]:
+    """What tells the files apart from others: their digests or, where reading them takes long, size and time."""
+    stats = [file.stat() for file in files]
+    if sum(stat.st_size for stat in stats) > LARGE:
+        marks = [f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats]
+    else:
+        with ThreadPoolExecutor() as pool:
+            marks = list(pool.map(digest, files))
+    return dict(zip((str(file.relative_to(path)) for file in files), marks, strict=True))
 
 
 def _files(path: Path) -> dict[str, list[Path]]:
@@ -134,8 +151,8 @@ def _open(name: str, failure: str, **arguments: Any) -> Mapping[str, Any]:
     return tables
 
 
-def _decode(tables: Mapping[str, Any], data: config.Data) -> Source:
-    """Pixels, labels and class names of a data set's training and test tables."""
+def _decode(tables: Mapping[str, Any], data: config.Data, folder: Path) -> None:
+    """Write pixels, labels and class names of a data set's training and test tables into `folder`, for `_read`."""
     tables = {split: tables[split] for split in ("train", *_TEST) if split in tables}
     features = _pick(tables, data.name)[0].features
     image, label = _columns(features, data)
@@ -164,17 +181,20 @@ def _decode(tables: Mapping[str, Any], data: config.Data) -> Source:
             f"class {names[int(odd[0])]!r} is in one of them only; give both the same"
         )
 
-    train, test = (
-        _pixels(table, image, data, split) for split, table in (("train", train_table), ("test", test_table))
-    )
-    if train.shape[2:] != test.shape[2:]:
-        raise _unequal(data, {tuple(train.shape[2:]), tuple(test.shape[2:])})
-    channels = max(train.shape[1], test.shape[1])
-    return Source(
-        Split(train.expand(-1, channels, -1, -1).contiguous(), train_labels),
-        Split(test.expand(-1, channels, -1, -1).contiguous(), test_labels),
-        tuple(names),
-    )
+    found = {"train": train_table, "test": test_table}
+    # Greyscale until a colour image turns up: then all are stored anew, with three channels.
+    if not all(_store(folder / f"{split}.images.npy", table, image, data, split, 1) for split, table in found.items()):
+        for split, table in found.items():
+            _store(folder / f"{split}.images.npy", table, image, data, split, 3)
+    shapes = {split: np.load(folder / f"{split}.images.npy", mmap_mode="r").shape for split in found}
+    if shapes["train"][2:] != shapes["test"][2:]:
+        raise _unequal(data, {shape[2:] for shape in shapes.values()})
+    for split, some in (("train", train_labels), ("test", test_labels)):
+        np.save(folder / f"{split}.labels.npy", some.numpy())
+    (folder / "classes.json").write_text(json.dumps(names), encoding="utf-8")
+    for file in folder.iterdir():
+        with file.open("rb") as written:
+            os.fsync(written.fileno())
 
 
 def _columns(features: Mapping[str, Any], data: config.Data) -> tuple[str, str]:
@@ -208,11 +228,32 @@ def _labels(table: Any, column: str) -> Tensor:
     return torch.tensor([-1 if label is None else label for label in table[column][:]], dtype=torch.int64)
 
 
-def _pixels(table: Any, column: str, data: config.Data, split: str) -> Tensor:
-    """The images of a table, (n, c, h, w) uint8: c is 1 where all are greyscale, otherwise 3."""
+def _store(path: Path, table: Any, column: str, data: config.Data, split: str, channels: int) -> bool:
+    """Write the images of a table as an .npy file, (n, channels, h, w) uint8, and return True.
+
+    Returns False, leaving the file unfinished, at a colour image where one channel is asked for. No more than a batch
+    is in memory at once.
+    """
+    with path.open("wb") as file:
+        shape: tuple[int, ...] = ()
+        for images in _pixels(table, column, data, split):
+            if max(image.shape[0] for image in images) > channels:
+                return False
+            if len(sizes := {image.shape[1:] for image in images} | {shape[1:]} - {()}) > 1:
+                raise _unequal(data, sizes)
+            if not shape:
+                shape = (channels, *images[0].shape[1:])
+                header = {"descr": "|u1", "fortran_order": False, "shape": (len(table), *shape)}
+                np.lib.format.write_array_header_1_0(file, header)
+            for image in images:
+                file.write(np.broadcast_to(image, shape).tobytes())
+    return True
+
+
+def _pixels(table: Any, column: str, data: config.Data, split: str) -> Iterator[list[NDArray[np.uint8]]]:
+    """The images of a table, some at a time, each (c, h, w) with c = 1 where it is greyscale, otherwise 3."""
     from datasets import Image
 
-    parts: list[NDArray[np.uint8]] = []
     with ThreadPoolExecutor() as pool:
         for batch in table.select_columns(column).cast_column(column, Image(decode=False)).iter(1000):
             try:
@@ -221,12 +262,7 @@ def _pixels(table: Any, column: str, data: config.Data, split: str) -> Tensor:
                 raise UserError(
                     f"{data.name} has an image in {split} that cannot be read: {error}; mend or remove it"
                 ) from error
-            channels = max(image.shape[0] for image in images)
-            if len(sizes := {image.shape[1:] for image in images} | {part.shape[2:] for part in parts[:1]}) > 1:
-                raise _unequal(data, sizes)
-            parts.append(np.stack([np.broadcast_to(image, (channels, *image.shape[1:])) for image in images]))
-    channels = max(part.shape[1] for part in parts)
-    return torch.cat([torch.from_numpy(part).expand(-1, channels, -1, -1) for part in parts])
+            yield images
 
 
 def _unequal(data: config.Data, sizes: set[tuple[int, ...]]) -> UserError:
@@ -257,20 +293,15 @@ def _pixel_array(cell: Mapping[str, Any], size: int | None) -> NDArray[np.uint8]
     return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
 
 
-def _write(path: Path, source: Source) -> None:
-    tensors = {
-        "train.images": source.train.images,
-        "train.labels": source.train.labels,
-        "test.images": source.test.images,
-        "test.labels": source.test.labels,
-    }
-    write(path, serialize(tensors, {"classes": json.dumps(source.classes)}))
+def _read(folder: Path) -> Source:
+    """What `_decode` wrote, the images memory-mapped."""
 
+    def array(name: str) -> Tensor:
+        with warnings.catch_warnings():
+            # That the array cannot be written to is meant. A private mapping that can is refused by Linux where it is
+            # larger than memory.
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+            return torch.from_numpy(np.load(folder / f"{name}.npy", mmap_mode="r"))
 
-def _read(path: Path) -> Source:
-    """What `_write` wrote, memory-mapped."""
-    with safe_open(path, "pt") as file:
-        train, test = (
-            Split(file.get_tensor(f"{split}.images"), file.get_tensor(f"{split}.labels")) for split in ("train", "test")
-        )
-        return Source(train, test, tuple(json.loads(file.metadata()["classes"])))
+    train, test = (Split(array(f"{split}.images"), array(f"{split}.labels").clone()) for split in ("train", "test"))
+    return Source(train, test, tuple(json.loads((folder / "classes.json").read_text(encoding="utf-8"))))

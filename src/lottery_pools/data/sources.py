@@ -7,19 +7,22 @@ from torch import Tensor
 
 from lottery_pools import config
 from lottery_pools.data import images, mnist1d
-from lottery_pools.data.dataset import Dataset, Source, Split
+from lottery_pools.data.dataset import LARGE, Dataset, Source, Split
 from lottery_pools.errors import UserError
 from lottery_pools.runs.seeds import generator
 
+_AT_ONCE = 3 << 20  # values summed at once: more only costs memory and the time to get it
 
-def load(data: config.Data) -> Dataset:
+
+def load(data: config.Data, large: int = LARGE) -> Dataset:
     """The data that the settings describe, on the CPU; raises UserError for what is missing, ambiguous or too small.
 
     `mnist1d` is generated. `cifar10`, `cifar100` and hub ids come through Hugging Face `datasets`, as do folders of
     train*.parquet and test*.parquet (or val*.parquet) files and image folders train/CLASS/…, test/CLASS/…. Decoded
-    images are cached in $LOTTERY_POOLS_CACHE (~/.cache/lottery-pools) under a hash of their content.
+    images are cached in $LOTTERY_POOLS_CACHE (~/.cache/lottery-pools) under a hash of their content. Splits of more
+    than `large` bytes stay there, memory-mapped: take batches of them.
     """
-    return _divide(data, _generated(data) if data.name == "mnist1d" else images.load(data))
+    return _divide(data, _generated(data) if data.name == "mnist1d" else images.load(data), large)
 
 
 def stratified(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
@@ -37,7 +40,7 @@ def stratified(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
     return shuffled[rank < quota[labels[shuffled]]].sort().values
 
 
-def _divide(data: config.Data, source: Source) -> Dataset:
+def _divide(data: config.Data, source: Source, large: int) -> Dataset:
     """Training, validation and test samples from what a source brings."""
     available, needed = len(source.train), data.validation + (data.train or 1)
     if needed > available:
@@ -47,12 +50,15 @@ def _divide(data: config.Data, source: Source) -> Dataset:
         )
     if data.test is not None and data.test > len(source.test):
         raise UserError(f"data.test is {data.test}, {data.name} has {len(source.test)} test samples: lower it")
-    chosen = stratified(source.train.labels, data.validation, generator(data.seed, "split", "validation"))
+    if data.carve == "last":
+        chosen = torch.arange(available - data.validation, available)
+    else:
+        chosen = stratified(source.train.labels, data.validation, generator(data.seed, "split", "validation"))
     rest = _others(available, chosen)
     if data.train is not None:
         rest = rest[stratified(source.train.labels[rest], data.train, generator(data.seed, "split", "train"))]
-    train = source.train.take(rest)
-    epochs = validation = source.train.take(chosen)
+    train = source.train.take(rest, large)
+    epochs = validation = source.train.take(chosen, large)
     if data.epoch_share:
         n = round(data.epoch_share * data.validation)
         if not 0 < n < data.validation:
@@ -61,12 +67,14 @@ def _divide(data: config.Data, source: Source) -> Dataset:
                 f"{n} to choose epochs and {data.validation - n} to choose pools: give both at least 1"
             )
         first = stratified(validation.labels, n, generator(data.seed, "split", "epochs"))
-        epochs, validation = validation.take(first), validation.take(_others(data.validation, first))
+        others = _others(data.validation, first)
+        epochs, validation = validation.take(first, large), validation.take(others, large)
     test = source.test
     if data.test is not None:
-        test = test.take(stratified(test.labels, data.test, generator(data.seed, "split", "test")))
-    mean, std = _moments(train.images)
-    return Dataset(train, epochs, validation, test, source.classes, mean, std, data.crop, data.flip)
+        test = test.take(stratified(test.labels, data.test, generator(data.seed, "split", "test")), large)
+    mean, std = _moments(train, large)
+    resized = data.size if data.resized_crop else None
+    return Dataset(train, epochs, validation, test, source.classes, mean, std, data.crop, data.flip, resized)
 
 
 def _others(n: int, indices: Tensor) -> Tensor:
@@ -76,14 +84,19 @@ def _others(n: int, indices: Tensor) -> Tensor:
     return free.nonzero()[:, 0]
 
 
-def _moments(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, (c,) float32; a constant channel has deviation 1."""
-    first = second = torch.zeros(images.shape[1], dtype=torch.float64)
-    for part in torch.split(images, 1000):
-        values = part.flatten(2).float()
+def _moments(split: Split, large: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel, (c,) float32; a constant channel has deviation 1.
+
+    Of a split of more than `large` bytes, over every k-th sample, so that these are not more.
+    """
+    places = torch.arange(0, len(split), -(-split.nbytes // large))
+    first = second = torch.zeros(split.stored.shape[1], dtype=torch.float64)
+    at_once = min(1000, -(-_AT_ONCE // split.stored[0].numel()))
+    for part in torch.split(places, at_once):
+        values = split.batch(part).flatten(2).float()
         first = first + values.sum((0, 2))
         second = second + values.square().sum((0, 2))
-    count = images.numel() // images.shape[1]
+    count = len(places) * split.stored[0, 0].numel()
     mean = first / count
     std = (second / count - mean.square()).clamp(min=0).sqrt()
     return mean.float(), torch.where(std > 1e-6, std, 1.0).float()

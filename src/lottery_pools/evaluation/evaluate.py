@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from lottery_pools.config import Training
 from lottery_pools.data.dataset import Dataset, Split
@@ -35,9 +35,13 @@ class Measured:
 def evaluate(model: nn.Module, dataset: Dataset, split: Split, training: Training, batch: int = 500) -> Measured:
     """Measure `model` on `split`, under the precision it was trained with."""
     logits = torch.cat(list(predict(model, dataset, split, training, batch))).cpu()
-    logp = logits.log_softmax(1)
-    labels = split.labels.cpu()
-    confidence, predicted = logp.max(1)
+    return measured(logits.log_softmax(1), split.labels)
+
+
+def measured(log_probabilities: Tensor, labels: Tensor) -> Measured:
+    """Measures of predictions: log-probabilities (n, classes) float32 on the CPU, labels (n,)."""
+    labels = labels.cpu()
+    confidence, predicted = log_probabilities.max(1)
     hits = (predicted == labels).numpy()
-    loss = -logp.gather(1, labels[:, None]).double().mean().item()
+    loss = -log_probabilities.gather(1, labels[:, None]).double().mean().item()
     return Measured(hits, loss, calibration_error(confidence.exp().double().numpy(), hits))

@@ -64,18 +64,32 @@ def paired_intervals(
 
 
 def gains(rows: Sequence[Row], baselines: Sequence[str] = BASELINES) -> list[Gain]:
-    """Every method against every baseline, level by level and over all levels, on clean test samples.
+    """Every method against every baseline, level by level and over all levels, on clean and on corrupted test samples.
 
-    Only levels that every seed has of both are compared, so that nothing is averaged over different sets. Rows of
+    Only what every seed has of both is compared, so that nothing is averaged over different sets: a level, and of
+    corrupted samples every (corruption, severity) that any network was measured on, averaged sample by sample. Rows of
     one experiment: the same test samples in all.
     """
-    clean = [row for row in rows if row.split == "test" and row.corruption == "none"]
-    hits = {(row.method, row.level, row.seed): unpack_hits(row).astype(np.float32) for row in clean}
-    density = {row.level: row.density for row in clean if row.method == "ticket"}
-    seeds = sorted({row.seed for row in clean})
+    test = [row for row in rows if row.split == "test"]
+    clean = [row for row in test if row.corruption == "none"]
+    corrupted = [row for row in test if row.corruption != "none"]
+    return _gains(clean, "none", baselines) + _gains(corrupted, "all", baselines)
+
+
+def _gains(rows: Sequence[Row], corruption: str, baselines: Sequence[str]) -> list[Gain]:
+    cells = {(row.corruption, row.severity) for row in rows}
+    seeds = sorted({row.seed for row in rows})
+    density = {row.level: row.density for row in rows if row.method == "ticket"}
+    sums: dict[tuple[str, int, int], NDArray[np.float32]] = {}
+    seen: dict[tuple[str, int, int], int] = {}
+    for row in rows:
+        key = (row.method, row.level, row.seed)
+        sums[key] = sums.get(key, np.float32(0)) + unpack_hits(row).astype(np.float32)
+        seen[key] = seen.get(key, 0) + 1
+    hits = {key: total / np.float32(len(cells)) for key, total in sums.items() if seen[key] == len(cells)}
     names: list[tuple[str, str, int | None]] = []
     differences: list[NDArray[np.float32]] = []
-    for method in dict.fromkeys(row.method for row in clean):
+    for method in dict.fromkeys(row.method for row in rows):
         for against in baselines:
             if method == against or (method in baselines and against != "ticket"):
                 continue
@@ -84,9 +98,8 @@ def gains(rows: Sequence[Row], baselines: Sequence[str] = BASELINES) -> list[Gai
                 for level in sorted(density)
                 if all((name, level, seed) in hits for name in (method, against) for seed in seeds)
             }
-            for level, pair in pairs.items():
-                names.append((method, against, level))
-                differences.append(pair)
+            names += [(method, against, level) for level in pairs]
+            differences += pairs.values()
             if pairs:
                 names.append((method, against, None))
                 differences.append(np.mean(list(pairs.values()), axis=0))
@@ -94,9 +107,10 @@ def gains(rows: Sequence[Row], baselines: Sequence[str] = BASELINES) -> list[Gai
         return []
     mean, low, high = paired_intervals(np.stack(differences) * 100)
     result = []
-    for i, (method, against, at_level) in enumerate(names):
+    for i, (method, against, level) in enumerate(names):
         gain, lower, upper = (round(float(value[i]), 4) for value in (mean, low, high))
-        at = None if at_level is None else density[at_level]
-        n = differences[i].shape[1]
-        result.append(Gain(method, against, at_level, at, "none", gain, lower, upper, len(seeds), n))
+        at = None if level is None else density[level]
+        result.append(
+            Gain(method, against, level, at, corruption, gain, lower, upper, len(seeds), len(differences[i][0]))
+        )
     return result

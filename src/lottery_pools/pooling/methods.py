@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, get_args
 
-from torch import nn
+from torch import Tensor, nn
 
 from lottery_pools.config import PAPER_COEFFICIENTS
 from lottery_pools.errors import UserError, unknown
-from lottery_pools.pooling.search import Bench, Pooled, Recalibrate, Scope, Score, checked, greedy, neighbours
-from lottery_pools.tickets.ticket import Ticket, load_into
+from lottery_pools.pooling import deltas, soups
+from lottery_pools.pooling import weights as arithmetic
+from lottery_pools.pooling.search import (
+    Bench,
+    Loss,
+    Network,
+    Pooled,
+    Problem,
+    Recalibrate,
+    Score,
+    Settings,
+    Steps,
+    Trial,
+    best_trial,
+    checked,
+    greedy,
+    mix_in_turn,
+    neighbours,
+)
+from lottery_pools.pooling.weights import MaskRule, Scope
+from lottery_pools.tickets.ticket import Ticket, check_fit, load_into, shapes
 
 LOTTERY_POOLS = "https://arxiv.org/abs/2208.10842"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What a method is given: a bench to look at networks, the target, and the candidates, nearest first."""
-
-    bench: Bench
-    target: Ticket
-    candidates: Sequence[Ticket]
-    coefficients: Sequence[float]
-    scope: Scope
+SWA = "https://arxiv.org/abs/1803.05407"
+SOUPS = "https://arxiv.org/abs/2203.05482"
+SLERP = "https://doi.org/10.1145/325334.325242"
+TIES = "https://arxiv.org/abs/2306.01708"
+DARE = "https://arxiv.org/abs/2311.03099"
 
 
 @dataclass(frozen=True)
@@ -33,21 +48,87 @@ class Method:
     run: Callable[[Problem], Pooled]
     summary: str
     paper: str
+    build: Callable[[Problem, Steps, Settings], Network] = mix_in_turn
+    """The network of a recipe, before its BatchNorm is re-estimated; the problem's candidates play no part."""
 
 
 def interpolation(problem: Problem) -> Pooled:
     """Lottery Pools (Interpolation): Algorithm 2 with every coefficient."""
-    return greedy(problem.bench, problem.target, problem.candidates, problem.coefficients, problem.scope)
+    return greedy(problem, lambda n: problem.coefficients)
 
 
 def average(problem: Problem) -> Pooled:
     """Lottery Pools (Average): Algorithm 2 with α = 1/2 alone."""
-    return greedy(problem.bench, problem.target, problem.candidates, (0.5,), problem.scope)
+    return greedy(problem, lambda n: (0.5,))
+
+
+def swa(problem: Problem) -> Pooled:
+    """Running average over neighbours: α = n/(n + 1), so that each of the n + 1 tickets weighs the same."""
+    return greedy(problem, lambda n: (n / (n + 1),))
+
+
+def ema(problem: Problem) -> Pooled:
+    """Exponential moving average over neighbours: α = 0.95."""
+    return greedy(problem, lambda n: (0.95,))
+
+
+def ema_as_published(problem: Problem) -> Pooled:
+    """The baseline of the paper's public code: its 0.95 weighs each new ticket, the network so far has 0.05."""
+    return greedy(problem, lambda n: (0.05,))
+
+
+def slerp(problem: Problem) -> Pooled:
+    """Spherical interpolation of the target and the better of its two nearest neighbours, at the best coefficient.
+
+    All parameters together are one vector; buffers are interpolated linearly. It is taken where the score is no lower.
+    """
+    bar, start = problem.look((problem.target.weights, problem.target.mask))
+    nearest = problem.candidates[:2]
+    tried = [best_trial(problem, start, ticket, problem.coefficients, _arc(problem)) for ticket in nearest]
+    best = max(range(len(tried)), key=lambda i: tried[i][0])
+    trials = [
+        Trial(ticket.level, alpha, score, bar, i == best and score >= bar)
+        for i, (ticket, (score, alpha, _)) in enumerate(zip(nearest, tried, strict=True))
+    ]
+    score, alpha, network = tried[best]
+    if score < bar:
+        return problem.pooled(start, (), bar, bar, trials)
+    return problem.pooled(network, ((nearest[best].level, alpha),), score, bar, trials)
+
+
+def build_slerp(problem: Problem, steps: Steps, settings: Settings) -> Network:
+    """The network of `slerp`'s recipe."""
+    return mix_in_turn(problem, steps, settings, _arc(problem))
+
+
+def _arc(problem: Problem) -> Callable[..., dict[str, Tensor]]:
+    return partial(arithmetic.slerp, names=problem.parameters)
 
 
 METHODS: dict[str, Method] = {
     "average": Method(average, "mix in neighbours half and half where validation does not fall", LOTTERY_POOLS),
     "interpolation": Method(interpolation, "mix in neighbours, each at its best coefficient", LOTTERY_POOLS),
+    "swa": Method(swa, "running average of neighbours that do not lower validation", SWA),
+    "ema": Method(ema, "moving average, 0.95 for the network so far", LOTTERY_POOLS),
+    "ema-as-published": Method(
+        ema_as_published, "the authors' code: the weight of `ema` inverted, 0.95 for each new ticket", LOTTERY_POOLS
+    ),
+    "slerp": Method(slerp, "along the arc to the better of the two nearest", SLERP, build_slerp),
+    "uniform-soup": Method(soups.uniform, "the mean of all tickets", SOUPS, soups.mean),
+    "greedy-soup": Method(
+        soups.greedy, "the mean of the best ticket and those that do not lower it", SOUPS, soups.mean
+    ),
+    "learned-soup": Method(
+        soups.learned, "one coefficient a ticket, learned on the validation loss", SOUPS, soups.mixture
+    ),
+    "learned-soup-layers": Method(
+        soups.learned_layers,
+        "one coefficient a tensor and ticket, learned on the validation loss",
+        SOUPS,
+        soups.mixture,
+    ),
+    "ties": Method(deltas.ties, "differences from the rewind point, trimmed, signs elected", TIES, deltas.build_ties),
+    "dare": Method(deltas.dare, "differences from the rewind point, randomly dropped", DARE, deltas.build_dare),
 }
 
 
@@ -62,6 +143,11 @@ def pool(
     coefficients: Sequence[float] = PAPER_COEFFICIENTS,
     candidates: int | None = None,
     scope: Scope = "global",
+    mask: MaskRule = "magnitude",
+    loss: Loss | None = None,
+    base: Mapping[str, Tensor] | None = None,
+    seed: int = 0,
+    allow_other_run: bool = False,
 ) -> Pooled:
     """Strengthen the ticket of level `target` with the others: Lottery Pools, for any module, data and metric.
 
@@ -72,28 +158,83 @@ def pool(
         score: `score(model)` is one number, higher is better, or a 1-D tensor with one per sample. Use held-out data.
         recalibrate: `recalibrate(model)` re-estimates BatchNorm statistics; called after each change of weights.
         method: a name of `METHODS`.
-        coefficients: α, the weight of the best network so far.
+        coefficients: α, the weight of the best network so far, of the methods that try several.
         candidates: offer only so many of the nearest tickets; none: all.
         scope: prune back over the whole network, as the paper, or tensor by tensor.
+        mask: which weights are kept first, as many as the target has: the largest (`magnitude`, as the paper), the
+            target's own, or those in any (`union`) or all (`intersection`) of the masks of what is merged.
+        loss: for learned soups: `loss(model)` is the differentiable loss of a next mini-batch. BatchNorm then has the
+            statistics of the batch, everything else is in evaluation mode.
+        base: for `ties` and `dare`: the weights at the rewind point.
+        seed: of what `dare` drops.
+        allow_other_run: take tickets whose origin names other data, settings or seed; as a control.
 
     Returns the pooled ticket, whose density is exactly the target's, with its recipe and every trial.
 
-    Raises UserError where the target is not among the tickets, two share a level, one does not fit the model, a
-    coefficient is not strictly between 0 and 1, `candidates` is below 1, the method is unknown, or the score is NaN.
+    Raises UserError where the target is not among the tickets, two share a level, one does not fit the model, their
+    origins name different models or runs, a coefficient is not strictly between 0 and 1, `candidates` is below 1, the
+    method or mask is unknown, what the method needs is missing, or the score or loss is NaN.
 
-    Source: Yin et al., "Lottery Pools", AAAI 2023, Algorithm 2.
+    Source: Yin et al., "Lottery Pools", AAAI 2023, Algorithm 2; those of other methods are linked in `METHODS`.
     """
-    if method not in METHODS:
-        raise unknown("method", method, METHODS)
     if not coefficients or not all(0 < alpha < 1 for alpha in coefficients):
         raise UserError(f"coefficients are {list(coefficients)}: give numbers strictly between 0 and 1")
     if candidates is not None and candidates < 1:
         raise UserError(f"candidates is {candidates}: give 1 or more, or leave it out")
-    by_level = checked(model, tickets, target)
+    entry = _entry(method, mask, model, base)
+    by_level = checked(model, tickets, target, allow_other_run)
     nearest = neighbours(tickets, target)[:candidates]
-    pooled = METHODS[method].run(
-        Problem(Bench(model, score, recalibrate), by_level[target], nearest, coefficients, scope)
-    )
+    bench = Bench(model, score, recalibrate)
+    problem = Problem(bench, by_level[target], nearest, coefficients, scope, mask, loss, base, seed)
+    pooled = entry.run(problem)
     load_into(model, pooled.ticket.weights)
-    origin = {"method": method, "scope": scope, "recipe": [list(step) for step in pooled.recipe]}
+    origin = {
+        "method": method,
+        "scope": scope,
+        "mask": mask,
+        "recipe": [list(step) for step in pooled.recipe],
+        "settings": dict(pooled.settings),
+    }
     return replace(pooled, ticket=replace(pooled.ticket, origin=origin))
+
+
+def replay(
+    model: nn.Module,
+    tickets: Sequence[Ticket],
+    target: int,
+    recipe: Iterable[tuple[int, float]],
+    recalibrate: Recalibrate | None = None,
+    scope: Scope = "global",
+    *,
+    method: str = "interpolation",
+    mask: MaskRule = "magnitude",
+    settings: Mapping[str, Any] | None = None,
+    base: Mapping[str, Tensor] | None = None,
+    allow_other_run: bool = False,
+) -> Ticket:
+    """The pooled ticket of a recipe, to the same bytes, without a search; `model` is left with it.
+
+    The pooled ticket's `origin` has method, scope, mask, recipe and settings; the rest is as `pool` was given it.
+    Raises UserError where a level of the recipe is not among the tickets, and as `pool`.
+    """
+    entry = _entry(method, mask, model, base)
+    by_level = checked(model, tickets, target, allow_other_run)
+    steps = []
+    for level, coefficient in recipe:
+        if level not in by_level:
+            raise UserError(f"the recipe mixes in level {level}, which is not among the tickets: {sorted(by_level)}")
+        steps.append((by_level[level], coefficient))
+    bench = Bench(model, lambda model: 0.0, recalibrate)
+    problem = Problem(bench, by_level[target], (), scope=scope, mask=mask, base=base)
+    return Ticket(*problem.settle(entry.build(problem, steps, settings or {})), target)
+
+
+def _entry(method: str, mask: str, model: nn.Module, base: Mapping[str, Tensor] | None) -> Method:
+    """The table's entry; raises UserError where the method or mask rule is unknown or `base` does not fit."""
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    if mask not in get_args(MaskRule):
+        raise unknown("mask rule", mask, get_args(MaskRule))
+    if base is not None:
+        check_fit(model, shapes(base), "the weights of `base`")
+    return METHODS[method]

@@ -1,4 +1,4 @@
-"""Algorithm 2 of Lottery Pools (Yin et al., AAAI 2023, arXiv 2208.10842): the search for what to mix into a ticket.
+"""Algorithm 2 of Lottery Pools (Yin et al., AAAI 2023, arXiv 2208.10842), and what every search for a mixture needs.
 
 Nothing here knows our data, models or training: a network is scored and recalibrated by the functions given.
 """
@@ -6,9 +6,9 @@ Nothing here knows our data, models or training: a network is scored and recalib
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +16,25 @@ from torch import Tensor, nn
 from lottery_pools.config import PAPER_COEFFICIENTS
 from lottery_pools.errors import UserError
 from lottery_pools.pooling import weights as arithmetic
+from lottery_pools.pooling.weights import MaskRule, Scope, Tensors
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket, check_fit, load_into, shapes, snapshot
 
 Score = Callable[[nn.Module], "float | Tensor"]
 """One number, higher is better, or one per sample, (n,)."""
 Recalibrate = Callable[[nn.Module], object]
+Loss = Callable[[nn.Module], Tensor]
+"""The loss of a next mini-batch, a scalar that can be differentiated."""
 Recipe = tuple[tuple[int, float], ...]
-"""The accepted steps in order: (level of the candidate, α)."""
-Scope = Literal["global", "layer"]
-Network = tuple[arithmetic.Tensors, arithmetic.Tensors]
+"""What went in, in order: (level of the ticket, its coefficient)."""
+Settings = Mapping[str, Any]
+"""What a method needs beside its recipe to rebuild a network: plain values, as JSON has them."""
+Steps = Sequence[tuple[Ticket, float]]
+"""A recipe with the tickets themselves."""
+Network = tuple[Tensors, Tensors]
 """Weights and mask."""
+Fuse = Callable[[Tensors, Tensors, float], Tensors]
+"""Two networks and the coefficient of the first → their mixture."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,9 @@ class Pooled:
     trials: tuple[Trial, ...]
     looks: int
     """Networks recalibrated and scored."""
+    losses: int = 0
+    """Mini-batches whose loss was differentiated."""
+    settings: Settings = field(default_factory=dict)
 
 
 @dataclass
@@ -66,7 +77,7 @@ class Bench:
     recalibrate: Recalibrate | None = None
     looks: int = field(default=0, init=False)
 
-    def look(self, weights: arithmetic.Tensors) -> float:
+    def look(self, weights: Tensors) -> float:
         """The mean score of a network, recalibrated first; the module then holds it."""
         self.settle(weights)
         self.looks += 1
@@ -77,18 +88,70 @@ class Bench:
             raise UserError("score returned NaN: return a number, higher is better, or one per sample")
         return result
 
-    def settle(self, weights: arithmetic.Tensors) -> None:
+    def settle(self, weights: Tensors) -> None:
         """Load weights into the module and re-estimate its BatchNorm statistics."""
         load_into(self.model, weights)
         if self.recalibrate is not None:
             self.recalibrate(self.model)
 
 
-def mix(best: arithmetic.Tensors, other: arithmetic.Tensors, alpha: float, target: Ticket, scope: Scope) -> Network:
-    """Prune_{d_t}(α · best + (1 - α) · other): one trial of Algorithm 2, before its BatchNorm is re-estimated."""
-    mixed = arithmetic.lerp(best, other, alpha)
-    mask = arithmetic.back_mask(mixed, target, scope)
-    return masks.apply(mixed, mask), mask
+@dataclass(frozen=True)
+class Problem:
+    """What a method is given: a bench to look at networks, the target, the candidates, nearest first, and options."""
+
+    bench: Bench
+    target: Ticket
+    candidates: Sequence[Ticket]
+    coefficients: Sequence[float] = PAPER_COEFFICIENTS
+    scope: Scope = "global"
+    mask: MaskRule = "magnitude"
+    loss: Loss | None = None
+    base: Tensors | None = None
+    """Weights at the rewind point."""
+    seed: int = 0
+
+    @property
+    def tickets(self) -> tuple[Ticket, ...]:
+        """The target, then the candidates."""
+        return (self.target, *self.candidates)
+
+    @property
+    def parameters(self) -> list[str]:
+        """The tensors that are trained: neither BatchNorm's statistics nor other buffers."""
+        return [name for name, _ in self.bench.model.named_parameters(remove_duplicate=False)]
+
+    def prune(self, mixed: Tensors, merged: Iterable[Tensors]) -> Network:
+        """A mixture of networks with the masks `merged`, at exactly the target's density; not yet recalibrated."""
+        first = arithmetic.preferred(self.mask, self.target.mask, merged)
+        mask = arithmetic.back_mask(mixed, self.target, self.scope, first)
+        return masks.apply(mixed, mask), mask
+
+    def look(self, network: Network) -> tuple[float, Network]:
+        """The score of a network, and a copy of the very one that was scored: recalibrated."""
+        score = self.bench.look(network[0])
+        return score, self._held(network[1])
+
+    def settle(self, network: Network) -> Network:
+        """A copy of a network, recalibrated."""
+        self.bench.settle(network[0])
+        return self._held(network[1])
+
+    def _held(self, mask: Tensors) -> Network:
+        weights = snapshot(self.bench.model)
+        return weights, {name: kept.to(weights[name].device) for name, kept in mask.items()}
+
+    def pooled(
+        self,
+        network: Network,
+        recipe: Recipe,
+        score: float,
+        target_score: float,
+        trials: Iterable[Trial] = (),
+        **details: Any,
+    ) -> Pooled:
+        """The result of a search; `details` are further fields of `Pooled`."""
+        ticket = Ticket(*network, self.target.level)
+        return Pooled(ticket, recipe, score, target_score, tuple(trials), self.bench.looks, **details)
 
 
 def neighbours(tickets: Sequence[Ticket], target: int) -> list[Ticket]:
@@ -97,94 +160,93 @@ def neighbours(tickets: Sequence[Ticket], target: int) -> list[Ticket]:
     return sorted(others, key=lambda ticket: (abs(ticket.level - target), ticket.level))
 
 
-def greedy(
-    bench: Bench,
-    target: Ticket,
-    candidates: Iterable[Ticket],
-    coefficients: Sequence[float] = PAPER_COEFFICIENTS,
-    scope: Scope = "global",
-) -> Pooled:
+def greedy(problem: Problem, coefficients: Callable[[int], Sequence[float]]) -> Pooled:
     """Algorithm 2: mix each candidate into the best network so far where that scores at least as high.
 
-    Of equally good coefficients the first is taken. At any moment four networks are held beside the module, whatever
-    the number of candidates: the best so far, the candidate, its best trial and the trial.
+    `coefficients(n)` are the α to try when n tickets are in the best network. Of equally good ones the first is taken.
+    At any moment four networks are held beside the module, whatever the number of candidates: the best so far, the
+    candidate, its best trial and the trial.
     """
-    bar = target_score = bench.look(target.weights)
-    best = _held(bench.model, target.mask)
+    target_score, best = problem.look((problem.target.weights, problem.target.mask))
+    bar = target_score
     trials: list[Trial] = []
-    for candidate in candidates:
-        score, alpha, network = _best_trial(bench, best, dict(candidate.weights), coefficients, target, scope)
+    recipe: Recipe = ()
+    for candidate in problem.candidates:
+        score, alpha, network = best_trial(problem, best, candidate, coefficients(len(recipe) + 1))
         trials.append(Trial(candidate.level, alpha, score, bar, score >= bar))
         if score >= bar:
-            best, bar = network, score
-    recipe = tuple((trial.candidate, trial.alpha) for trial in trials if trial.accepted)
-    return Pooled(Ticket(*best, target.level), recipe, bar, target_score, tuple(trials), bench.looks)
+            best, bar, recipe = network, score, (*recipe, (candidate.level, alpha))
+    return problem.pooled(best, recipe, bar, target_score, trials)
 
 
-def _best_trial(
-    bench: Bench,
-    best: Network,
-    other: arithmetic.Tensors,
-    coefficients: Sequence[float],
-    target: Ticket,
-    scope: Scope,
+def best_trial(
+    problem: Problem, best: Network, candidate: Ticket, coefficients: Sequence[float], fuse: Fuse = arithmetic.lerp
 ) -> tuple[float, float, Network]:
     """(score, α, network) of the best coefficient, the first of equals; the network is the very one that was scored."""
+    candidate = replace(candidate, weights=dict(candidate.weights), mask=dict(candidate.mask))  # read once
 
     def trial(alpha: float) -> tuple[float, float, Network]:
-        weights, mask = mix(best[0], other, alpha, target, scope)
-        return bench.look(weights), alpha, _held(bench.model, mask)
+        score, network = problem.look(mix(problem, best, candidate, alpha, fuse))
+        return score, alpha, network
 
     return max(map(trial, coefficients), key=lambda tried: tried[0])
 
 
-def replay(
-    model: nn.Module,
-    tickets: Sequence[Ticket],
-    target: int,
-    recipe: Iterable[tuple[int, float]],
-    recalibrate: Recalibrate | None = None,
-    scope: Scope = "global",
-) -> Ticket:
-    """The pooled ticket of a recipe, to the same bytes, without a search; `model` is left with it.
+def mix(problem: Problem, best: Network, other: Ticket, alpha: float, fuse: Fuse = arithmetic.lerp) -> Network:
+    """Prune_{d_t}(α · best + (1 - α) · other): one trial of Algorithm 2, before its BatchNorm is re-estimated."""
+    return problem.prune(fuse(best[0], other.weights, alpha), (best[1], other.mask))
 
-    Raises UserError where a level of the recipe is not among the tickets.
+
+def mix_in_turn(problem: Problem, steps: Steps, settings: Settings, fuse: Fuse = arithmetic.lerp) -> Network:
+    """What `greedy` accepted, without a search; the last network is not yet recalibrated."""
+    network: Network = (problem.target.weights, problem.target.mask)
+    for ticket, alpha in steps:
+        network = mix(problem, problem.settle(network), ticket, alpha, fuse)
+    return network
+
+
+def checked(
+    model: nn.Module, tickets: Sequence[Ticket], target: int, allow_other_run: bool = False
+) -> dict[int, Ticket]:
+    """The tickets by level; raises UserError unless levels differ, the target is there and all are of one network.
+
+    Where their origins tell, they must also be of one model, and of one run unless `allow_other_run`.
     """
-    by_level = checked(model, tickets, target)
-    bench = Bench(model, lambda model: 0.0, recalibrate)
-    bench.settle(by_level[target].weights)
-    best = _held(model, by_level[target].mask)
-    for level, alpha in recipe:
-        if level not in by_level:
-            raise UserError(f"the recipe mixes in level {level}, which is not among the tickets: {sorted(by_level)}")
-        weights, mask = mix(best[0], by_level[level].weights, alpha, by_level[target], scope)
-        bench.settle(weights)
-        best = _held(model, mask)
-    return Ticket(*best, target)
-
-
-def _held(model: nn.Module, mask: arithmetic.Tensors) -> Network:
-    """A copy of the network in the module, its mask beside it on the same device."""
-    weights = snapshot(model)
-    return weights, {name: kept.to(weights[name].device) for name, kept in mask.items()}
-
-
-def checked(model: nn.Module, tickets: Sequence[Ticket], target: int) -> dict[int, Ticket]:
-    """The tickets by level; raises UserError unless levels differ, the target is there and all are of one network."""
     by_level: dict[int, Ticket] = {}
     for ticket in tickets:
         if ticket.level in by_level:
             raise UserError(f"two tickets have level {ticket.level}: give each a level of its own")
         by_level[ticket.level] = ticket
-        check_fit(model, shapes(ticket.weights), f"the weights of the ticket of level {ticket.level}")
     if target not in by_level:
         raise UserError(f"no ticket of level {target} to strengthen: the tickets have levels {sorted(by_level)}")
     if len(by_level) < 2:
         raise UserError("a pool of one ticket: give at least two tickets of one network")
     for ticket in tickets:
+        _check_origin(ticket, by_level[target], allow_other_run)
+        check_fit(model, shapes(ticket.weights), f"the weights of the ticket of level {ticket.level}")
         if odd := sorted(set(ticket.mask) ^ set(by_level[target].mask)):
             raise UserError(
                 f"{odd[0]!r} is prunable in only one of the tickets of levels {target} and {ticket.level}: "
                 "give tickets whose masks have the same tensors"
             )
     return by_level
+
+
+def _check_origin(ticket: Ticket, target: Ticket, allow_other_run: bool) -> None:
+    """Raise UserError naming the first thing in which the origins of two tickets differ but may not."""
+    own, others = ticket.origin, target.origin
+    both = f"the tickets of levels {target.level} and {ticket.level}"
+    model, other = own.get("model"), others.get("model")
+    if isinstance(model, Mapping) and isinstance(other, Mapping):
+        for key in sorted(set(model) | set(other)):
+            if model.get(key) != other.get(key):
+                raise UserError(
+                    f"{both} are of different models: {key} is {other.get(key)} and {model.get(key)}; "
+                    "pool tickets of one model"
+                )
+    for key in () if allow_other_run else ("data", "config", "seed"):
+        if key in own and key in others and own[key] != others[key]:
+            raise UserError(
+                f"{both} are of different runs: {key} is {others[key]} and {own[key]}; pool tickets of one run, or "
+                "allow another's (allow_other_run, --allow-other-run) as a control"
+            )

@@ -1,9 +1,14 @@
-"""Arithmetic on name → tensor: pure functions; integer tensors are copied from the first operand, never averaged."""
+"""Arithmetic on name → tensor: pure functions; integer tensors are copied from the first operand, never averaged.
+
+Sums over many are taken in float64 on the CPU (not every device has it), one tensor at a time: tickets that read from
+files then cost the memory of one tensor.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -13,6 +18,8 @@ from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket
 
 Tensors = Mapping[str, Tensor]
+Scope = Literal["global", "layer"]
+MaskRule = Literal["magnitude", "target", "union", "intersection"]
 
 
 def lerp(first: Tensors, second: Tensors, alpha: float) -> dict[str, Tensor]:
@@ -23,37 +30,101 @@ def lerp(first: Tensors, second: Tensors, alpha: float) -> dict[str, Tensor]:
     }
 
 
-def average(items: Sequence[Tensors]) -> dict[str, Tensor]:
-    """The mean of several, typed and placed as the first: summed smallest first, so the same bits in any order."""
-    # on the CPU, since not every device has float64
-    return {
-        name: torch.stack([item[name].cpu() for item in items]).sort(0).values.mean(0, dtype=torch.float64).to(first)
-        if first.is_floating_point()
-        else first.clone()
-        for name, first in items[0].items()
-    }
+def slerp(first: Tensors, second: Tensors, alpha: float, names: Collection[str]) -> dict[str, Tensor]:
+    """As `lerp`, but along the arc: the tensors `names` together are one vector, turned from `second` to `first`.
+
+    sin(αΩ)/sin Ω · first + sin((1 - α)Ω)/sin Ω · second, with Ω the angle between them; tensors that are not named are
+    interpolated linearly, and so are all where the vectors are nearly parallel. Source: Shoemake, SIGGRAPH 1985.
+    """
+    pairs = [(wide(first[name]).flatten(), wide(second[name]).flatten()) for name in names]
+    dot = sum(float(a @ b) for a, b in pairs)
+    norms = math.sqrt(sum(float(a @ a) for a, _ in pairs) * sum(float(b @ b) for _, b in pairs))
+    cosine = dot / norms if norms else 1.0
+    straight = lerp(first, second, alpha)
+    if abs(cosine) > 1 - 1e-9:
+        return straight
+    angle = math.acos(cosine)
+    near, far = (math.sin(share * angle) / math.sin(angle) for share in (alpha, 1 - alpha))
+    arc = {name: first[name] * near + second[name].to(first[name]) * far for name in names}
+    return {name: arc.get(name, tensor) for name, tensor in straight.items()}
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """`tensor` in float64 on the CPU, where sums are taken."""
+    return tensor.cpu().double()
+
+
+def weighted(
+    like: Tensors, items: Sequence[Tensors], shares: Sequence[float], own: Mapping[str, Sequence[float]] | None = None
+) -> dict[str, Tensor]:
+    """Σ shares[i] · items[i], typed and placed as `like`, whose integers are copied; a tensor in `own` has shares of
+    its own."""
+    result = {}
+    for name, first in like.items():
+        if first.is_floating_point():
+            here = (own or {}).get(name, shares)
+            total = sum((share * wide(item[name]) for share, item in zip(here, items, strict=True)), torch.zeros(()))
+            result[name] = total.to(first)
+        else:
+            result[name] = first.clone()
+    return result
+
+
+def add(total: Tensors, item: Tensors) -> dict[str, Tensor]:
+    """A running sum, {} at first, with one more item in it: float64 on the CPU, without integer tensors."""
+    floats = {name: wide(tensor) for name, tensor in item.items() if tensor.is_floating_point()}
+    return {name: total[name] + tensor if name in total else tensor for name, tensor in floats.items()}
+
+
+def divide(total: Tensors, n: int, like: Tensors) -> dict[str, Tensor]:
+    """The mean of the n items in a running sum, typed and placed as `like`, whose integers are copied."""
+    return {name: (total[name] / n).to(first) if name in total else first.clone() for name, first in like.items()}
 
 
 def distance(first: Tensors, second: Tensors, names: Sequence[str]) -> float:
     """Euclidean distance over the tensors `names`."""
-    differences = (first[name].cpu().double() - second[name].cpu().double() for name in names)
+    differences = (wide(first[name]) - wide(second[name]) for name in names)
     return math.sqrt(sum(float(difference.square().sum()) for difference in differences))
 
 
-def prune_back(weights: Tensors, ticket: Ticket, scope: Literal["global", "layer"] = "global") -> dict[str, Tensor]:
+def prune_back(weights: Tensors, ticket: Ticket, scope: Scope = "global") -> dict[str, Tensor]:
     """The largest weights by magnitude, exactly as many as `ticket` keeps: over the network, or tensor by tensor."""
     return masks.apply(weights, back_mask(weights, ticket, scope))
 
 
-def back_mask(weights: Tensors, ticket: Ticket, scope: Literal["global", "layer"] = "global") -> dict[str, Tensor]:
-    """The mask of `prune_back`."""
+def back_mask(
+    weights: Tensors, ticket: Ticket, scope: Scope = "global", first: Tensors | None = None
+) -> dict[str, Tensor]:
+    """The mask of exactly as many weights as `ticket` keeps, over the network or tensor by tensor.
+
+    Those in the mask `first` (none given: all) come before all others, the larger before the smaller.
+    """
     scores = masks.magnitude(weights, ticket.mask)
-    everywhere = masks.dense(weights, ticket.mask)
-    if scope == "global":
-        return masks.prune(scores, everywhere, ticket.kept)
-    return {
-        name: masks.prune({name: scores[name]}, {name: everywhere[name]}, kept)[name]
-        if (kept := int(mask.sum()))
-        else torch.zeros_like(everywhere[name])
-        for name, mask in ticket.mask.items()
-    }
+    if first is None:
+        first = masks.dense(weights, ticket.mask)
+    first = {name: first[name].to(score.device) for name, score in scores.items()}
+    kept = {name: int(mask.sum()) for name, mask in ticket.mask.items()}
+    groups = [list(scores)] if scope == "global" else [[name] for name in scores]
+    result: dict[str, Tensor] = {}
+    for group in groups:
+        keep = sum(kept[name] for name in group)
+        result |= _largest({name: scores[name] for name in group}, {name: first[name] for name in group}, keep)
+    return result
+
+
+def _largest(scores: Tensors, first: Tensors, keep: int) -> dict[str, Tensor]:
+    """The mask of the `keep` highest scores, those in `first` before all others."""
+    if (more := keep - masks.count(first)[0]) > 0:
+        rest = masks.prune(scores, {name: ~mask for name, mask in first.items()}, more)
+        return {name: mask | rest[name] for name, mask in first.items()}
+    return masks.prune(scores, first, keep) if keep else {name: torch.zeros_like(mask) for name, mask in first.items()}
+
+
+def preferred(rule: MaskRule, target: Tensors, merged: Iterable[Tensors]) -> Tensors | None:
+    """The mask whose weights a mixture of networks with the masks `merged` keeps before others; none: all alike."""
+    if rule == "magnitude":
+        return None
+    if rule == "target":
+        return target
+    join = torch.logical_or if rule == "union" else torch.logical_and
+    return reduce(lambda a, b: {name: join(mask, b[name].to(mask.device)) for name, mask in a.items()}, merged)

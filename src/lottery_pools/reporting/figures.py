@@ -14,7 +14,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lottery_pools.reporting.tables import clean, label, pooled
+from lottery_pools.reporting.tables import clean, corrupted, differences, featured, kind, label
 from lottery_pools.runs.results import Gain, Row
 
 _INK = "#010203"
@@ -25,42 +25,53 @@ _COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 _MARKERS = "osD^vPXp"
 
+_SERIES = 4
+"""Pooling methods that one figure shows; the tables show all."""
 
-def accuracy(rows: Sequence[Row]) -> str:
-    """Test accuracy against density: the ticket and each pooling method, as SVG.
 
-    Lines are means over seeds, bands run from the lowest seed to the highest; the horizontal line is the dense
-    ticket's mean.
+def accuracy(rows: Sequence[Row], under_corruption: bool = False) -> str:
+    """Test accuracy against density: the ticket, its recalibrated self and the featured methods, as SVG.
+
+    Clean, or the mean over corruptions and severities. Lines are means over seeds, bands run from the lowest seed to
+    the highest; the horizontal line is the dense ticket's mean.
     """
-    rows = clean(rows)
-    methods = pooled(row.method for row in rows)
-    with _style("accuracy"):
-        figure, axes = _canvas("Test accuracy (%)")
-        for index, method in enumerate(["ticket", *methods], start=-1):
-            levels: dict[float, list[float]] = {}
+    rows = corrupted(rows) if under_corruption else clean(rows)
+    methods = ["recalibrated", "ticket", *featured((row.method for row in rows), _SERIES)]
+    samples = "accuracy under corruption" if under_corruption else "accuracy"
+    with _style("corrupted" if under_corruption else "accuracy"):
+        figure, axes = _canvas(f"Test {samples} (%)")
+        for index, method in enumerate(methods, start=-2):
+            seeds: dict[tuple[float, int], list[float]] = {}
             for row in rows:
                 if row.method == method:
-                    levels.setdefault(row.density, []).append(100 * row.accuracy)
+                    seeds.setdefault((row.density, row.seed), []).append(100 * row.accuracy)
+            levels: dict[float, list[float]] = {}
+            for (density, _), measured in seeds.items():
+                levels.setdefault(density, []).append(fmean(measured))
             x = sorted(levels, reverse=True)
             if not x:
+                continue
+            means = [fmean(levels[d]) for d in x]
+            if method == "recalibrated":  # a reference, so thin and without a band
+                axes.plot(x, means, color=_INK, linestyle=":", linewidth=1.2, label=label(method))
                 continue
             colour, marker = _look(index)
             axes.fill_between(
                 x, [min(levels[d]) for d in x], [max(levels[d]) for d in x], color=colour, alpha=0.13, linewidth=0
             )
-            axes.plot(x, [fmean(levels[d]) for d in x], color=colour, marker=marker, label=label(method))
+            axes.plot(x, means, color=colour, marker=marker, label=label(method))
         dense = [100 * row.accuracy for row in rows if row.method == "ticket" and row.level == 0]
         if dense:
             axes.axhline(fmean(dense), color=_INK, linestyle=(0, (5, 4)), linewidth=0.9, label="Dense network")
         _finish(figure, axes, {row.density for row in rows})
-        names = ", ".join(label(method) for method in ["ticket", *methods])
-        return _svg(figure, f"Test accuracy in percent against density in percent, one line each for {names}")
+        names = ", ".join(map(label, methods))
+        return _svg(figure, f"Test {samples} in percent against density in percent, one line each for {names}")
 
 
 def gains(gains: Sequence[Gain]) -> str:
-    """Gain over the recalibrated ticket against density, with 95 % intervals, one series a method, as SVG."""
+    """Gain over the recalibrated ticket against density, with 95 % intervals, one series a featured method, as SVG."""
     gains = [g for g in gains if g.density is not None and g.against == "recalibrated" and g.corruption == "none"]
-    methods = pooled(gain.method for gain in gains)
+    methods = featured((gain.method for gain in gains), _SERIES)
     with _style("gains"):
         figure, axes = _canvas("Gain (percentage points)")
         axes.axhline(0, color=_INK, linewidth=0.9)
@@ -82,6 +93,40 @@ def gains(gains: Sequence[Gain]) -> str:
         _finish(figure, axes, {gain.density for gain in gains if gain.density})
         names = ", ".join(map(label, methods))
         return _svg(figure, f"Gain in accuracy over the recalibrated ticket against density, with intervals: {names}")
+
+
+def heat_map(rows: Sequence[Row], method: str) -> str:
+    """A method's accuracy less the recalibrated ticket's, one cell a corruption and severity, as SVG.
+
+    Percentage points, the mean over levels and seeds; blue is better, orange worse, the deeper the more.
+    """
+    rows = corrupted(rows)
+    found = differences(rows, lambda row: (row.corruption, row.severity))
+    cells = {place: value for (name, place), value in found.items() if name == method}
+    corruptions = list(dict.fromkeys(corruption for corruption, _ in cells))
+    severities = sorted({severity for _, severity in cells})
+    largest = max([1.0, *map(abs, cells.values())])  # one point at least: noise stays pale
+    with _style("heat"):
+        figure = Figure(figsize=(5.2, 0.7 + 0.25 * len(corruptions)), layout="constrained")
+        axes = figure.add_subplot()
+        for (corruption, severity), value in cells.items():
+            x, y = severities.index(severity), corruptions.index(corruption)
+            # Translucent over the page, under the page's own ink: legible in light and dark.
+            colour = (_COLOURS[1] if value > 0 else _COLOURS[0], 0.75 * abs(value) / largest)
+            axes.barh(y, 0.96, 0.92, left=x - 0.48, color=[colour], linewidth=0)
+            axes.text(x, y, f"{value:+z.2f}".replace("-", "−"), ha="center", va="center_baseline")
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        axes.set_xticks(range(len(severities)), [str(severity) for severity in severities])
+        axes.set_yticks(range(len(corruptions)), [kind(corruption) for corruption in corruptions])
+        axes.set_xlim(-0.5, len(severities) - 0.5)
+        axes.set_ylim(len(corruptions) - 0.5, -0.5)
+        axes.xaxis.tick_top()
+        axes.xaxis.set_label_position("top")
+        axes.set_xlabel("Severity")
+        name = label(method)
+        return _svg(figure, f"Accuracy of {name} less the recalibrated ticket's, by corruption and severity, in points")
 
 
 @contextmanager

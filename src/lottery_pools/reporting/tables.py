@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
 
 from lottery_pools.config import Config, to_dict
+from lottery_pools.errors import UserError
 from lottery_pools.runs.results import Gain, PoolRow, Row
 
 DASH = "–"
@@ -16,6 +17,34 @@ DASH = "–"
 
 BASELINES = {"ticket": "Ticket", "recalibrated": "Recalibrated", "admissible": "Best admissible"}
 """What pooled networks are held against, in the order of the columns."""
+
+PAPER = ("average", "interpolation")
+"""The paper's own methods: shown first where there is room for few."""
+
+CONTROLS = ("other-seed", "ensemble")
+"""What is no single pooled network of this run: measured like the methods, but never what a report features."""
+
+_LABELS = BASELINES | {
+    "swa": "SWA (neighbours)",
+    "ema": "EMA (neighbours)",
+    "ema-as-published": "EMA as published (inverted weight)",
+    "uniform-soup": "Uniform soup",
+    "greedy-soup": "Greedy soup",
+    "learned-soup": "Learned soup",
+    "learned-soup-layers": "Learned soup, by layer",
+    "ties": "TIES",
+    "dare": "DARE",
+    "slerp": "SLERP",
+    "other-seed": "Pool of another seed (control)",
+    "ensemble": "Ensemble (n passes)",
+}
+
+_INITIALS = ("iid", "jpeg")
+
+_JOINED = "\u00a0"
+"""A space at which no line breaks."""
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 _NUMBER = re.compile(r"[+-]?[\d,]+(\.\d+)?( ?%)?( \[.*\])?")
 
@@ -37,7 +66,13 @@ class Table:
 
 def label(method: str) -> str:
     """A method's name for people."""
-    return BASELINES.get(method, method[:1].upper() + method[1:])
+    return _LABELS.get(method, method[:1].upper() + method[1:])
+
+
+def kind(corruption: str) -> str:
+    """A corruption's name for people."""
+    words = " ".join(word.upper() if word in _INITIALS else word for word in corruption.split("_"))
+    return words[:1].upper() + words[1:]
 
 
 def pooled(methods: Iterable[str]) -> list[str]:
@@ -45,9 +80,36 @@ def pooled(methods: Iterable[str]) -> list[str]:
     return [method for method in dict.fromkeys(methods) if method not in BASELINES]
 
 
+def featured(methods: Iterable[str], count: int) -> list[str]:
+    """The `count` methods to show where there is no room for all: the paper's, then others, in order of appearance."""
+    names = [method for method in pooled(methods) if method not in CONTROLS]
+    chosen = sorted(names, key=lambda method: method not in PAPER)[:count]
+    return [method for method in names if method in chosen]
+
+
 def clean(rows: Sequence[Row]) -> list[Row]:
     """The rows measured on the uncorrupted test samples."""
     return [row for row in rows if row.split == "test" and row.corruption == "none"]
+
+
+def corrupted(rows: Sequence[Row]) -> list[Row]:
+    """The rows measured on corrupted or shifted test samples."""
+    return [row for row in rows if row.split == "test" and row.corruption != "none"]
+
+
+def differences(rows: Iterable[Row], key: Callable[[Row], _Key]) -> dict[tuple[str, _Key], float]:
+    """Each method's accuracy less the recalibrated ticket's, percentage points, by method and `key(row)`.
+
+    The mean over seeds, levels, corruptions and severities where both were measured.
+    """
+    rows = list(rows)
+    recalibrated = {_place(row): row.accuracy for row in rows if row.method == "recalibrated"}
+    groups: dict[tuple[str, _Key], list[float]] = {}
+    for row in rows:
+        if row.method != "recalibrated" and _place(row) in recalibrated:
+            difference = 100 * (row.accuracy - recalibrated[_place(row)])
+            groups.setdefault((row.method, key(row)), []).append(difference)
+    return {name: fmean(group) for name, group in groups.items()}
 
 
 def percent(share: float) -> str:
@@ -61,10 +123,11 @@ def interval(gain: Gain) -> str:
 
 
 def by_level(rows: Sequence[Row], gains: Sequence[Gain]) -> Table:
-    """One line a level: test accuracy in percent, the mean over seeds, and each method's gain over the recalibrated
-    ticket in percentage points with its 95 % interval."""
+    """One line a level: test accuracy in percent, the mean over seeds, and the gain over the recalibrated ticket of
+    the two featured methods, in percentage points with its 95 % interval."""
     measured = _grouped(clean(rows))
-    methods = _methods(clean(rows))
+    methods = [m for m in _ordered(row.method for row in clean(rows)) if m in BASELINES]
+    methods += featured((row.method for row in clean(rows)), 2)
     found = {(g.method, g.level): g for g in gains if g.against == "recalibrated" and g.corruption == "none"}
     columns = ["Level", "Density"]
     for method in methods:
@@ -101,33 +164,133 @@ def overall(gains: Sequence[Gain]) -> Table:
     return Table("Gain over all levels (percentage points)", columns, lines)
 
 
+def accuracy_by_level(title: str, rows: Sequence[Row]) -> Table:
+    """One line a method, one column a level: the mean accuracy of `rows` in percent."""
+    cells = {place: f"{100 * fmean(row.accuracy for row in here):.2f}" for place, here in _grouped(rows).items()}
+    return _grid(title, cells, {row.level: row.density for row in rows if row.method != "admissible"})
+
+
+def gains_by_level(title: str, gains: Sequence[Gain], corruption: str) -> Table:
+    """One line a method, one column a level: the gain over the recalibrated ticket with its 95 % interval."""
+    cells, density = {}, {}
+    for gain in gains:
+        if gain.against == "recalibrated" and gain.corruption == corruption and gain.level is not None:
+            cells[gain.method, gain.level] = interval(gain)
+            density[gain.level] = gain.density or 0.0
+    return _grid(title, cells, density)
+
+
+def summary(rows: Sequence[Row], gains: Sequence[Gain]) -> Table:
+    """One line a method: what it gains over the recalibrated ticket, how well it predicts, and what it costs."""
+    quality, cost = calibration(rows), costs(rows)
+    found = {(g.method, g.corruption): interval(g) for g in gains if g.level is None and g.against == "recalibrated"}
+    kinds = {"none": "Gain [95 % interval]", "all": "Gain, corrupted [95 % interval]"}
+    if not corrupted(rows):
+        del kinds["all"]
+    lines = tuple(
+        (label(method), *(found.get((method, samples), DASH) for samples in kinds), *good[1:], *spent[1:])
+        for method, good, spent in zip(
+            _ordered(row.method for row in clean(rows)), quality.rows, cost.rows, strict=True
+        )
+    )
+    columns = ("Method", *kinds.values(), *quality.columns[1:], *cost.columns[1:])
+    _, levels = _shared(clean(rows))
+    return Table(f"Methods: gain over the recalibrated ticket, quality, cost (means over {levels})", columns, lines)
+
+
 def calibration(rows: Sequence[Row]) -> Table:
     """One line a method: accuracy, loss and calibration error, the mean over the levels that every method has."""
     shared, levels = _shared(clean(rows))
-    lines = tuple(
-        (
-            label(method),
-            f"{100 * fmean(row.accuracy for row in here):.2f}" if here else DASH,
-            f"{fmean(row.loss for row in here):.4f}" if here else DASH,
-            f"{100 * fmean(row.ece for row in here):.2f}" if here else DASH,
-        )
-        for method, here in shared.items()
-    )
-    columns = ("Method", "Accuracy (%)", "NLL (nats)", "Calibration error (%)")
-    return Table(f"Likelihood and calibration on test (mean over {levels})", columns, lines)
+    shifted, _ = _shared(corrupted(rows))
+    lines = []
+    for method, here in shared.items():
+        line = [label(method), _mean(here, lambda row: 100 * row.accuracy, ".2f")]
+        line += [_mean(here, lambda row: row.loss, ".4f"), _mean(here, lambda row: 100 * row.ece, ".2f")]
+        if shifted:
+            there = shifted.get(method, [])
+            line += [
+                _mean(there, lambda row: 100 * row.accuracy, ".2f"),
+                _mean(there, lambda row: 100 * row.ece, ".2f"),
+            ]
+        lines.append(tuple(line))
+    columns = ["Method", "Accuracy (%)", "NLL (nats)", "Calibration error (%)"]
+    if shifted:
+        columns += ["Accuracy, corrupted (%)", "Calibration error, corrupted (%)"]
+    return Table(f"Likelihood and calibration on test (mean over {levels})", tuple(columns), tuple(lines))
 
 
 def costs(rows: Sequence[Row]) -> Table:
-    """One line a method: images seen to get one network, the mean over the levels that every method has."""
+    """One line a method: images seen to get one network, and multiply-adds to use it, the mean over the levels that
+    every method has."""
     shared, levels = _shared(clean(rows))
     lines = []
     for method, here in shared.items():
-        training = fmean(row.train_images for row in here) if here else None
-        search = fmean(row.search_images for row in here) if here else None
-        share = percent(search / training) if training and search is not None else DASH
-        lines.append((label(method), *(DASH if x is None else f"{x:,.0f}" for x in (training, search)), share))
-    columns = ("Method", "Training images", "Search images", "Search / training")
+        training, search = sum(row.train_images for row in here), sum(row.search_images for row in here)
+        lines.append(
+            (
+                label(method),
+                _mean(here, lambda row: row.train_images, ",.0f"),
+                _mean(here, lambda row: row.search_images, ",.0f"),
+                percent(search / training) if training else DASH,
+                _mean(here, lambda row: row.flops, ",.0f"),
+            )
+        )
+    columns = ("Method", "Training images", "Search images", "Search / training", "Multiply-adds")
     return Table(f"Cost of one network (mean over {levels})", columns, tuple(lines))
+
+
+def by_corruption(rows: Sequence[Row]) -> Table:
+    """One line a corruption: the recalibrated ticket's accuracy, and every method's difference from it."""
+    title = "By corruption: recalibrated ticket (%), and differences from it (percentage points)"
+    return _compared(title, "Corruption", corrupted(rows), lambda row: kind(row.corruption))
+
+
+def by_severity(rows: Sequence[Row]) -> Table:
+    """One line a severity: the recalibrated ticket's accuracy, and every method's difference from it."""
+    title = "By severity: recalibrated ticket (%), and differences from it (percentage points)"
+    ordered = sorted(corrupted(rows), key=lambda row: row.severity)
+    return _compared(title, "Severity", ordered, lambda row: str(row.severity))
+
+
+def mce(rows: Sequence[Row], reference_rows: Sequence[Row], method: str, level: int) -> float:
+    """The mean corruption error of a method at a level: per corruption, its errors in percent of the reference's.
+
+    Errors are summed over severities, their ratio averaged over corruptions; both are means over seeds.
+    `reference_rows` are those of one reference network on the same corruptions and severities. Raises UserError where
+    they lack one of them, where the reference makes no error, or where nothing was measured.
+
+    Source: Hendrycks & Dietterich, ICLR 2019, section 4.2.
+    """
+
+    def errors(found: Iterable[Row]) -> dict[tuple[str, int], float]:
+        groups: dict[tuple[str, int], list[float]] = {}
+        for row in found:
+            groups.setdefault((row.corruption, row.severity), []).append(1 - row.accuracy)
+        return {place: fmean(group) for place, group in groups.items()}
+
+    own = errors(row for row in corrupted(rows) if row.method == method and row.level == level)
+    reference = errors(corrupted(reference_rows))
+    if not own:
+        raise UserError(f"{method} at level {level} was not measured under corruption: name another, or evaluate it")
+    if missing := sorted(own.keys() - reference.keys()):
+        corruption, severity = missing[0]
+        raise UserError(f"the reference network has no row for {corruption} at severity {severity}: evaluate it there")
+    ratios = []
+    for corruption in dict.fromkeys(name for name, _ in own):
+        severities = [severity for name, severity in own if name == corruption]
+        total = sum(reference[corruption, severity] for severity in severities)
+        if total == 0:
+            raise UserError(f"the reference network makes no error under {corruption}: name a weaker reference")
+        ratios.append(sum(own[corruption, severity] for severity in severities) / total)
+    return 100 * fmean(ratios)
+
+
+def mce_by_level(rows: Sequence[Row], reference_rows: Sequence[Row], reference: str) -> Table:
+    """One line a method, one column a level: the mean corruption error against the network named `reference`."""
+    found = corrupted(rows)
+    cells = {place: f"{mce(found, reference_rows, *place):.2f}" for place in _grouped(found)}
+    density = {row.level: row.density for row in found if row.method != "admissible"}
+    return _grid(f"mCE by level (%, reference: {reference})", cells, density)
 
 
 def recipes(pools: Sequence[PoolRow]) -> Table:
@@ -173,10 +336,15 @@ def markdown(table: Table) -> str:
     return "\n".join([f"### {table.title}", "", line(table.columns), line(rule), *map(line, table.rows)]) + "\n"
 
 
-def _methods(rows: Sequence[Row]) -> list[str]:
-    """The methods of the rows: baselines in their fixed order, then pools in order of first appearance."""
-    present = {row.method for row in rows}
-    return [method for method in BASELINES if method in present] + pooled(row.method for row in rows)
+def _ordered(methods: Iterable[str]) -> list[str]:
+    """The methods, each once: baselines in their fixed order, then pools in order of first appearance."""
+    methods = list(methods)
+    return [method for method in BASELINES if method in methods] + pooled(methods)
+
+
+def _place(row: Row) -> tuple[int, int, str, int]:
+    """Where methods are compared: the same seed and level, the same samples."""
+    return row.seed, row.level, row.corruption, row.severity
 
 
 def _grouped(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
@@ -186,11 +354,42 @@ def _grouped(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
     return groups
 
 
+def _grid(title: str, cells: Mapping[tuple[str, int], str], density: Mapping[int, float]) -> Table:
+    """One line a method, one column a level, from the cells by method and level."""
+    levels = sorted(density)
+    names = (f"Level{_JOINED}{level}: {percent(density[level]).replace(' ', _JOINED)}" for level in levels)
+    lines = tuple(
+        (label(method), *(cells.get((method, level), DASH) for level in levels))
+        for method in _ordered(method for method, _ in cells)
+    )
+    return Table(title, ("Method", *names), lines)
+
+
+def _compared(title: str, heading: str, rows: Sequence[Row], key: Callable[[Row], str]) -> Table:
+    """One line a key, in order of first appearance, one column a method, from `differences`."""
+    found = differences(rows, key)
+    methods = _ordered(method for method, _ in found)
+    recalibrated = [row for row in rows if row.method == "recalibrated"]
+    lines = tuple(
+        (
+            name,
+            _mean([row for row in recalibrated if key(row) == name], lambda row: 100 * row.accuracy, ".2f"),
+            *(f"{found[method, name]:+z.2f}" if (method, name) in found else DASH for method in methods),
+        )
+        for name in dict.fromkeys(map(key, recalibrated))
+    )
+    return Table(title, (heading, label("recalibrated"), *map(label, methods)), lines)
+
+
+def _mean(rows: Sequence[Row], read: Callable[[Row], float], form: str) -> str:
+    return format(fmean(map(read, rows)), form) if rows else DASH
+
+
 def _shared(rows: Sequence[Row]) -> tuple[dict[str, list[Row]], str]:
-    """Each method's rows at the seeds and levels that every method has, as only those means compare; and in words,
-    how many levels those are."""
-    places = {method: {(r.seed, r.level) for r in rows if r.method == method} for method in _methods(rows)}
-    common = set.intersection(*places.values()) if places else set()
-    kept = {method: [r for r in rows if r.method == method and (r.seed, r.level) in common] for method in places}
-    count = len({level for _, level in common})
+    """Each method's rows at the places that every method has, as only those means compare; and in words, how many
+    levels those are."""
+    found = {method: [row for row in rows if row.method == method] for method in _ordered(row.method for row in rows)}
+    common = set.intersection(*({_place(row) for row in here} for here in found.values())) if found else set()
+    kept = {method: [row for row in here if _place(row) in common] for method, here in found.items()}
+    count = len({level for _, level, _, _ in common})
     return kept, f"the {count} level{'' if count == 1 else 's'} that all have"

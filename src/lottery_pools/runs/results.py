@@ -47,6 +47,8 @@ class Row:
     """Training images forwarded and back-propagated to get this network, its earlier levels included."""
     search_images: int
     """Images forwarded in search of this network, recalibration included."""
+    flops: int
+    """Multiply-adds of one forward pass of one sample, pruned weights left out; times the passes for an ensemble."""
     hits: str
     """Which samples were predicted correctly, in order: packed bits as base64; makes paired comparisons possible."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save as serialise
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import update_bn
 
 from lottery_pools.config import Training
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.errors import UserError
-from lottery_pools.runs.folder import write
 from lottery_pools.runs.seeds import derive, generator
+from lottery_pools.tickets.averaging import blend, share
+from lottery_pools.tickets.checkpoint import load_state, save_state
 from lottery_pools.tickets.ticket import load_into, snapshot
 
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
@@ -36,7 +35,9 @@ class Epoch:
     loss: float
     """Mean training loss."""
     accuracy: float | None
-    """On the samples that choose epochs; none where the last epoch is kept whatever it is."""
+    """On the samples that choose epochs; none where they choose none: the last epoch or a mean is kept."""
+    copy: int = 0
+    """Which of the networks trained at this level."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Trained:
 
     weights: dict[str, Tensor]
     epoch: int
-    """The epoch, counted from 1, after which these were the weights."""
+    """The epoch, counted from 1, after which these were the weights; the last where they are a mean."""
     accuracy: float | None
     images: int
     """Training images seen, repeats counted."""
@@ -97,11 +98,11 @@ def train(
     Batches and augmentation are functions of (seed, level, step), so a run that stopped continues, from `checkpoint`
     where that file exists, to the same bits. `fixed_rate` replaces the schedule; `at_step` = (step, action) acts
     before that step. The file `checkpoint` is written after an epoch, every 20 seconds at most, and stays.
+    `keep = "swa"` and `"ema"` leave the mean of weights that `averaging.share` says, its BatchNorm refitted.
     Raises UserError with level, epoch and step where the loss is no longer finite.
     """
-    device = dataset.train.images.device
-    if training.channels_last and any(p.ndim == 4 for p in model.parameters()):
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    device = dataset.device
+    _to_fast_layout(model, training)
     optimizer = _optimizer(model, training)
     per_epoch = steps_per_epoch(len(dataset.train), training.batch)
     stop = training.epochs * per_epoch if stop is None else stop
@@ -114,9 +115,12 @@ def train(
         for parameter, out in pruned.items():
             parameter.masked_fill_(out, 0)
 
-    step, images, best, best_epoch = start, 0, None, Epoch(0, math.inf, None)
+    averaged = training.keep in ("swa", "ema")
+    best: dict[str, Tensor] | None = None  # the mean so far, where the ticket is one
+    step, images, best_epoch = start, 0, Epoch(0, math.inf, None)
     if checkpoint is not None and checkpoint.exists():
-        step, images, best, best_epoch = _resume(checkpoint, model, optimizer)
+        best, known = load_state(checkpoint, model, optimizer)
+        step, images, best_epoch = known["step"], known["images"], Epoch(**known["best"])
     saved = time.monotonic()
     while step < stop:
         epoch, end = step // per_epoch, min(stop, (step // per_epoch + 1) * per_epoch)
@@ -130,7 +134,7 @@ def train(
                     at_step[1]()
                 for group in optimizer.param_groups:
                     group["lr"] = rate(training, step / per_epoch) if fixed_rate is None else fixed_rate
-                raw = dataset.augment(dataset.train.images[batch], generator(seed, "augment", level, step))
+                raw = dataset.augment(dataset.train.batch(batch), generator(seed, "augment", level, step))
                 with precision(training, device):
                     output = model(inputs(dataset, raw, training))
                     loss = F.cross_entropy(
@@ -146,6 +150,9 @@ def train(
                 optimizer.step()
                 losses.append(loss.detach())
                 step, images = step + 1, images + len(batch)
+                if part := share(training, step, start, stop, per_epoch):
+                    best = best or snapshot(model)
+                    blend(best, model.state_dict(), part)
         values = torch.stack(losses)
         if not values.isfinite().all():
             first = step - len(losses) + int((~values.isfinite()).nonzero()[0])
@@ -158,15 +165,41 @@ def train(
         done = Epoch(epoch + 1, values.mean().item(), accuracy)
         if accuracy is None or best is None or accuracy > (best_epoch.accuracy or 0.0):
             best_epoch = done
-            best = snapshot(model) if accuracy is not None or step == stop else None
+            if not averaged:
+                best = snapshot(model) if accuracy is not None or step == stop else None
         report(done)
         if checkpoint is not None and step < stop and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-            _save(checkpoint, model, optimizer, step, images, best, best_epoch)
+            known = {"step": step, "images": images, "best": asdict(best_epoch)}
+            save_state(checkpoint, model, optimizer, best, known)
             saved = time.monotonic()
     if best is None:
         raise UserError(f"nothing to train at level {level}: it would start at step {start} and stop at {stop}")
     load_into(model, best)
+    if averaged:
+        refit_batchnorm(model, dataset, training, seed, level)
+        best = snapshot(model)
     return Trained(best, best_epoch.epoch, best_epoch.accuracy, images)
+
+
+def refit_batchnorm(model: nn.Module, dataset: Dataset, training: Training, seed: int, level: int) -> None:
+    """Re-estimate BatchNorm statistics, which averaged weights lack, as the cumulative average over one epoch.
+
+    One forward pass in training mode over all training samples, augmented; a function of (seed, level). A network
+    without BatchNorm is left alone.
+    """
+    device = dataset.device
+    _to_fast_layout(model, training)
+    order = torch.randperm(len(dataset.train), generator=generator(seed, "refit", level)).to(device)
+    batches = torch.split(order, training.batch)[: steps_per_epoch(len(dataset.train), training.batch)]
+    draws = generator(seed, "refit", "augment", level)
+    augmented = (inputs(dataset, dataset.augment(dataset.train.batch(batch), draws), training) for batch in batches)
+    with _own_stream(device, derive(seed, "refit", "network", level)), precision(training, device):
+        update_bn(augmented, model)
+
+
+def _to_fast_layout(model: nn.Module, training: Training) -> None:
+    if training.channels_last and any(p.ndim == 4 for p in model.parameters()):
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 @contextmanager
@@ -191,7 +224,7 @@ def _optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
 
 def inputs(dataset: Dataset, raw: Tensor, training: Training) -> Tensor:
     """Raw samples as the network takes them: normalised, and in the memory format in which convolutions are fast."""
-    images = dataset.normalise(raw)
+    images = dataset.normalise(dataset.view(raw))
     channels_last = training.channels_last and images.ndim == 4
     return images.contiguous(memory_format=torch.channels_last) if channels_last else images
 
@@ -200,9 +233,9 @@ def predict(model: nn.Module, dataset: Dataset, split: Split, training: Training
     """Logits of a split, float32 (batch, classes), in order; the model is left in evaluation mode."""
     device = next(model.parameters()).device
     model.eval()
-    for images in torch.split(split.images, batch):
+    for images in split.batches(batch):
         with torch.inference_mode(), precision(training, device):
-            logits = model(inputs(dataset, images.to(device), training)).float()
+            logits = model(inputs(dataset, images, training)).float()
         yield logits  # outside: what the caller does with it in between is none of these contexts' business
 
 
@@ -210,44 +243,3 @@ def accuracy_of(model: nn.Module, dataset: Dataset, split: Split, training: Trai
     """Share of correct predictions on a split."""
     logits = torch.cat(list(predict(model, dataset, split, training)))
     return float((logits.argmax(1) == split.labels).float().mean())
-
-
-def _save(
-    path: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    step: int,
-    images: int,
-    best: Mapping[str, Tensor] | None,
-    best_epoch: Epoch,
-) -> None:
-    """Everything that the rest of the run depends on."""
-    tensors = {f"model/{name}": tensor for name, tensor in snapshot(model).items()}
-    tensors |= {f"best/{name}": tensor for name, tensor in (best or {}).items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{key}": value.contiguous() for key, value in state.items() if value is not None}
-    meta = json.dumps({"step": step, "images": images, "best": asdict(best_epoch)})
-    write(path, serialise(tensors, {"training": meta}))
-
-
-def _resume(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[int, int, dict[str, Tensor] | None, Epoch]:
-    """The inverse of `_save`: (step, images, best weights, best epoch), model and optimizer as they were."""
-    with safe_open(path, "pt") as file:
-        meta = json.loads(file.metadata()["training"])
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition("/")
-        parts[part][rest] = tensor
-    load_into(model, parts["model"], f"the tensors of {path}")
-    parameters = list(model.parameters())
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in parts["optimizer"].items():
-        index, _, key = name.partition("/")
-        like = parameters[int(index)]
-        # in the layout of the parameter, as it was: mixed layouts are slower, and on a GPU another kernel's last bits
-        state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(tensor) if tensor.ndim else tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return meta["step"], meta["images"], parts["best"] or None, Epoch(**meta["best"])

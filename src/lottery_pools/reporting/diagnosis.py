@@ -1,0 +1,73 @@
+"""What `diagnose` found, as tables: barriers between tickets, attribution of gains, the ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+from lottery_pools.reporting.tables import DASH, Table, label
+
+Found = Sequence[Mapping[str, Any]]
+"""One diagnosis a seed, as `experiment.diagnose` returns them."""
+
+PARTS = ("batchnorm", "takeover", "averaging", "repruning", "optimism")
+
+
+def barriers(found: Found) -> Table:
+    """The height above the straight line, in points, of every pair of tickets; with BatchNorm re-estimated."""
+    levels = sorted({pair[end] for one in found for pair in one["pairs"] for end in ("first", "second")})
+    rise: dict[tuple[int, int], list[float]] = {}
+    for one in found:
+        for pair in one["pairs"]:
+            value = pair["rise"] if pair["rise_recalibrated"] is None else pair["rise_recalibrated"]
+            rise.setdefault((pair["first"], pair["second"]), []).append(100 * value)
+    rows = []
+    for a in levels[:-1]:
+        cells = (f"{fmean(rise[a, b]):.1f}" if (a, b) in rise else DASH for b in levels[1:])
+        rows.append((str(a), *cells))
+    title = f"Barrier between tickets, recalibrated (points of validation error; mean of {len(found)} seeds)"
+    return Table(title, ("Level", *map(str, levels[1:])), tuple(rows))
+
+
+def overlap(found: Found) -> Table:
+    """Distance and mask overlap of tickets of adjacent levels."""
+    rows: dict[int, list[Mapping[str, Any]]] = {}
+    for one in found:
+        for pair in one["pairs"]:
+            if pair["second"] - pair["first"] == 1:
+                rows.setdefault(pair["first"], []).append(pair)
+    lines = []
+    for level, some in sorted(rows.items()):
+        mean = {key: fmean(pair[key] for pair in some) for key in ("distance_prunable", "cosine", "jaccard", "inside")}
+        numbers = (f"{mean[key]:.{digits}f}" for key, digits in zip(mean, (2, 3, 3, 3), strict=True))
+        lines.append((f"{level}, {level + 1}", *numbers))
+    columns = ("Levels", "Distance", "Cosine", "Jaccard", "Sparser inside denser")
+    return Table("Neighbouring tickets: prunable weights and masks", columns, tuple(lines))
+
+
+def attribution(found: Found) -> Table:
+    """The parts of each gain over the ticket, in points of test accuracy, mean over seeds."""
+    groups: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for one in found:
+        for part in one["attribution"]:
+            groups.setdefault((part["method"], part["level"]), []).append(part)
+    rows = []
+    for (method, level), some in sorted(groups.items()):
+        gain = fmean(100 * (part["pooled"] - part["ticket"]) for part in some)
+        parts = (f"{fmean(100 * part[name] for part in some):+.2f}" for name in PARTS)
+        rows.append((label(method), str(level), f"{gain:+.2f}", *parts))
+    columns = ("Method", "Level", "Gain", "BatchNorm", "Takeover", "Averaging", "Re-pruning", "Optimism of selection")
+    return Table("Where the gain over the ticket comes from (points of test accuracy)", columns, tuple(rows))
+
+
+def ensemble(found: Found) -> Table:
+    """The naive ensemble of all tickets of each seed."""
+    rows = []
+    for one in found:
+        row = one["ensemble"]
+        rows.append(
+            (str(one["seed"]), f"{100 * row['accuracy']:.2f}", str(row["passes"]), f"{row['disagreement']:.1%}")
+        )
+    columns = ("Seed", "Accuracy (%)", "Forward passes", "Pairwise disagreement")
+    return Table("Naive ensemble of all tickets, on test", columns, tuple(rows))

@@ -1,0 +1,388 @@
+"""One seed's work, in pieces that a worker process does by itself: train, pool one target, measure one network."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lottery_pools.config import Config, Data
+from lottery_pools.data import shifts, sources
+from lottery_pools.data.dataset import Dataset, Split
+from lottery_pools.errors import UserError
+from lottery_pools.evaluation import cost
+from lottery_pools.evaluation import diagnose as diagnosis
+from lottery_pools.evaluation.evaluate import Measured, evaluate, measured
+from lottery_pools.pooling import methods
+from lottery_pools.pooling.batchnorm import recalibrate, tracked
+from lottery_pools.pooling.search import Trial
+from lottery_pools.pooling.weights import prune_back
+from lottery_pools.runs import results
+from lottery_pools.runs.folder import RunFolder, digest
+from lottery_pools.runs.results import Row
+from lottery_pools.runs.seeds import generator
+from lottery_pools.tickets import files, imp
+from lottery_pools.tickets.ticket import Ticket, load_into
+from lottery_pools.tickets.training import Epoch, inputs, precision, predict
+
+ENSEMBLE = "ensemble"
+OTHER_SEED = "other-seed"
+"""The control: `interpolation` with the tickets of another seed as candidates."""
+Cell = tuple[str, str, int]
+"""What a network is measured on: (split, corruption, severity)."""
+CLEAN: tuple[Cell, ...] = (("validation", "none", 0), ("test", "none", 0))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed of an experiment: what a worker needs to know."""
+
+    config: Config
+    seed: int
+    folder: RunFolder
+    device: str
+    sibling: RunFolder | None = None
+    """Another seed's run, for the control that pools with its tickets."""
+
+    @property
+    def levels(self) -> range:
+        return range(len(self.config.pruning.schedule()))
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        return self.config.pooling.targets or tuple(self.levels)
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """Everything that a network is measured on: the clean splits, then every corruption at every severity."""
+        evaluation = self.config.evaluation
+        names = shifts.names(self.config.data, evaluation.corruptions)
+        return (*CLEAN, *(("test", name, severity) for name in names for severity in evaluation.severities))
+
+    @property
+    def dataset(self) -> Dataset:
+        return dataset(self.config.data, self.device)
+
+    @property
+    def recalibration_images(self) -> int:
+        wanted, available = self.config.pooling.recalibration, len(self.dataset.train)
+        return available if wanted == "all" else min(wanted, available)
+
+    @property
+    def images_a_look(self) -> int:
+        """Images forwarded to recalibrate and score one network in a search."""
+        return self.recalibration_images * bool(tracked(self.network())) + len(self.dataset.validation)
+
+    def network(self) -> nn.Module:
+        return imp.network(self.config, self.dataset, self.seed)
+
+    def tickets(self, model: nn.Module) -> list[Ticket]:
+        return [files.load(self.folder.ticket(level), model) for level in self.levels]
+
+    def candidates(self, method: str) -> RunFolder:
+        """The run whose tickets are offered to a target."""
+        if method != OTHER_SEED:
+            return self.folder
+        if self.sibling is None:
+            raise UserError(f"method {OTHER_SEED} needs a second seed: give two or more with --seeds")
+        return self.sibling
+
+    def pool_of(self, method: str, target: int) -> dict[int, Path]:
+        """The files of the tickets of a pool by level: the target's own, and all others of the candidates' run."""
+        others = self.candidates(method)
+        return {level: (self.folder if level == target else others).ticket(level) for level in self.levels}
+
+    def losses(self, method: str, target: int) -> Callable[[nn.Module], Tensor]:
+        """The differentiable loss of a next mini-batch of validation samples, in an order of the method's own."""
+        dataset, training = self.dataset, self.config.training
+        draws = generator(self.seed, "losses", method, target)
+        queue: list[Tensor] = []
+
+        def loss(model: nn.Module) -> Tensor:
+            if not queue:
+                queue.extend(torch.split(torch.randperm(len(dataset.validation), generator=draws), training.batch))
+            batch = queue.pop()
+            with precision(training, dataset.device):
+                output = model(inputs(dataset, dataset.validation.batch(batch), training))
+            return F.cross_entropy(output.float(), dataset.validation.labels[batch.to(dataset.device)])
+
+        return loss
+
+    def score(self, model: nn.Module) -> Tensor:
+        """Which validation samples are predicted correctly, (n,) bool."""
+        split = self.dataset.validation
+        logits = torch.cat(
+            list(predict(model, self.dataset, split, self.config.training, self.config.evaluation.batch))
+        )
+        return logits.argmax(1) == split.labels
+
+    def recalibrate(self, model: nn.Module) -> None:
+        """Re-estimate BatchNorm on augmented training images, the same ones each time."""
+        if self.recalibration_images == 0:
+            return
+        dataset, training = self.dataset, self.config.training
+        order = torch.randperm(len(dataset.train), generator=generator(self.seed, "recalibrate"))
+        chosen = order[: self.recalibration_images].to(dataset.device)
+        draws = generator(self.seed, "recalibrate", "augment")
+        parts = torch.split(chosen, self.config.evaluation.batch)
+        batches = (inputs(dataset, dataset.augment(dataset.train.batch(part), draws), training) for part in parts)
+        with precision(training, dataset.device):
+            recalibrate(model, batches)
+
+
+@cache
+def dataset(data: Data, device: str) -> Dataset:
+    """The data, once a process."""
+    return sources.load(data).to(torch.device(device))
+
+
+def train(run: Run) -> None:
+    """The tickets of one seed."""
+    epochs, images = run.config.training.epochs, len(run.dataset.train)
+
+    def log(level: int, epoch: Epoch) -> None:
+        run.folder.event(stage="training", level=level, epochs=epochs, done=3 * images, **dataclasses.asdict(epoch))
+
+    for ticket in imp.tickets(run.config, run.dataset, run.folder, run.seed, log):
+        run.folder.event(stage="ticket", level=ticket.level, density=ticket.density)
+
+
+def pool(run: Run, method: str, target: int) -> None:
+    """One pooled ticket with its recipe, saved."""
+    path = run.folder.pool(method, target)
+    if path.exists():
+        return
+    run.folder.event(stage="pooling", method=method, level=target)
+    pooling = run.config.pooling
+    model = run.network()
+    offered = run.pool_of(method, target)
+    pooled = methods.pool(
+        model,
+        [files.load(file, model) for file in offered.values()],
+        target,
+        run.score,
+        run.recalibrate,
+        method="interpolation" if method == OTHER_SEED else method,
+        coefficients=pooling.coefficients,
+        candidates=pooling.candidates,
+        scope=run.config.pruning.scope,
+        mask=pooling.mask,
+        loss=run.losses(method, target),
+        base=files.load(run.folder.path / "tickets" / "rewind.safetensors", model).weights,
+        seed=run.seed,
+        allow_other_run=method == OTHER_SEED,
+    )
+    own = files.read_metadata(run.folder.ticket(target))["origin"]
+    last = files.read_metadata(offered[run.levels[-1]])["origin"]
+    learning = pooled.losses * min(run.config.training.batch, len(run.dataset.validation))
+    origin = {
+        **own,
+        **pooled.ticket.origin,
+        "target": target,
+        "parents": {str(level): digest(file) for level, file in offered.items()},
+        "candidates": os.path.relpath(run.candidates(method).path, run.folder.path),
+        "score": pooled.score,
+        "target_score": pooled.target_score,
+        "trials": [dataclasses.asdict(trial) for trial in pooled.trials],
+        "search_images": pooled.looks * run.images_a_look + learning,
+        "train_images": max(own["train_images"], last["train_images"]),
+        "threads": torch.get_num_threads(),
+        "device": run.device,
+    }
+    files.save(replace(pooled.ticket, origin=origin), path)
+    run.folder.event(stage="pooling", method=method, level=target, accuracy=pooled.score, done=origin["search_images"])
+
+
+def networks(run: Run) -> list[tuple[str, int]]:
+    """Every network of a run that is measured, (method, level): tickets, recalibrated tickets, and pools there are."""
+    own = [(method, level) for method in ("ticket", "recalibrated") for level in run.levels]
+    return (
+        own
+        + [(ENSEMBLE, 0)]
+        + [
+            (method, target)
+            for method in (*methods.METHODS, OTHER_SEED)
+            for target in run.levels
+            if run.folder.pool(method, target).exists()
+        ]
+    )
+
+
+def missing(run: Run, method: str, level: int) -> tuple[Cell, ...]:
+    """What a network is not yet measured on."""
+    done = {row.key for row in results.read(run.folder.results)}
+    return tuple(cell for cell in run.cells if (method, level, *cell) not in done)
+
+
+def ready(run: Run, cell: Cell) -> bool:
+    """Whether the samples of a cell need no work that is worth sharing out."""
+    path = shifts.cached(run.dataset, run.config.data, run.config.evaluation, *cell[1:]) if cell[2] else None
+    return path is None or path.exists()
+
+
+def corrupt(run: Run, name: str, severity: int) -> None:
+    """One corruption of the test samples, made once and cached, before networks are measured on it."""
+    shifts.shifted(run.dataset, run.config.data, run.config.evaluation, name, severity)
+
+
+def _samples(run: Run, cell: Cell) -> Split:
+    split, corruption, severity = cell
+    if severity:
+        return shifts.shifted(run.dataset, run.config.data, run.config.evaluation, corruption, severity)
+    return run.dataset.validation if split == "validation" else run.dataset.test
+
+
+def measure(run: Run, method: str, level: int, cells: tuple[Cell, ...]) -> list[Row]:
+    """The rows of one network, one a cell; of the ensemble, the same for every level."""
+    if not cells:
+        return []
+    if method == ENSEMBLE:
+        rows = _measure_ensemble(run, cells)
+    else:
+        own = method in ("ticket", "recalibrated")
+        model = run.network()
+        ticket = files.load(run.folder.ticket(level) if own else run.folder.pool(method, level), model)
+        load_into(model, ticket.weights)
+        search_images = ticket.origin.get("search_images", 0)
+        if method == "recalibrated":
+            run.recalibrate(model)
+            search_images = run.images_a_look - len(run.dataset.validation)
+        flops = cost.flops(model, run.dataset.input_shape, ticket.mask)
+        spent = ticket.origin["train_images"], search_images, flops
+        batch = run.config.evaluation.batch
+        rows = []
+        for cell in cells:
+            found = evaluate(model, run.dataset, _samples(run, cell), run.config.training, batch)
+            rows.append(_row(run, method, level, ticket.density, cell, spent, found))
+    done = sum(row.n for row in rows)
+    run.folder.event(stage="evaluation", method=method, level=level, accuracy=rows[-1].accuracy, done=done)
+    return rows
+
+
+def _measure_ensemble(run: Run, cells: tuple[Cell, ...]) -> list[Row]:
+    """The naive ensemble: the mean of the predicted probabilities of all recalibrated tickets, as many passes."""
+    model = run.network()
+    probabilities: list[Tensor | float] = [0.0] * len(cells)
+    flops = 0
+    tickets = run.tickets(model)
+    for ticket in tickets:
+        load_into(model, ticket.weights)
+        run.recalibrate(model)
+        flops += cost.flops(model, run.dataset.input_shape, ticket.mask)
+        for i, cell in enumerate(cells):
+            logits = predict(model, run.dataset, _samples(run, cell), run.config.training, run.config.evaluation.batch)
+            probabilities[i] = probabilities[i] + torch.cat(list(logits)).cpu().softmax(1) / len(tickets)
+    spent = tickets[-1].origin["train_images"], 0, flops
+    found = []
+    for total, cell in zip(probabilities, cells, strict=True):
+        found.append(measured(torch.as_tensor(total).log(), _samples(run, cell).labels))
+    return [
+        _row(run, ENSEMBLE, ticket.level, ticket.density, cell, spent, one)
+        for ticket in tickets
+        for cell, one in zip(cells, found, strict=True)
+    ]
+
+
+def _row(
+    run: Run, method: str, level: int, density: float, cell: Cell, spent: tuple[int, int, int], found: Measured
+) -> Row:
+    train_images, search_images, flops = spent
+    split, corruption, severity = cell
+    return Row(
+        run=run.config.name,
+        seed=run.seed,
+        method=method,
+        level=level,
+        density=density,
+        split=split,
+        corruption=corruption,
+        severity=severity,
+        n=len(found.hits),
+        correct=int(found.hits.sum()),
+        loss=found.loss,
+        accuracy=found.accuracy,
+        ece=found.ece,
+        source=level,
+        train_images=train_images,
+        search_images=search_images,
+        flops=flops,
+        hits=results.pack_hits(found.hits),
+    )
+
+
+def admissible(rows: list[Row]) -> list[Row]:
+    """The rows of the best admissible ticket of every level that `rows` lack: those of the ticket taken over.
+
+    It is the ticket at least as sparse as the target that is best on validation, recalibrated; the denser of equals.
+    """
+    done = {row.key for row in rows}
+    own = [row for row in rows if row.method == "recalibrated"]
+    added = []
+    for level in sorted({row.level for row in own}):
+        eligible = [row for row in own if row.split == "validation" and row.level >= level]
+        best = max(eligible, key=lambda row: (row.accuracy, -row.level)).level
+        taken = [replace(row, method="admissible", level=level, source=best) for row in own if row.level == best]
+        added += [row for row in taken if row.key not in done]
+    return added
+
+
+def diagnose(run: Run, points: int) -> dict[str, Any]:
+    """Why one seed's gains came about, as plain values; from its tickets, its pools and its result rows.
+
+    Paths are measured on validation samples, so that nobody is tempted to choose by test; attribution and the
+    ensemble are report, on test samples.
+    """
+    model = run.network()
+    tickets = run.tickets(model)
+    rows = {row.key: row for row in results.read(run.folder.results)}
+    pairs = []
+    for pair in diagnosis.pairs(model, tickets, run.score, run.recalibrate, points):
+        pairs.append(dataclasses.asdict(pair))
+        run.folder.event(stage="diagnosis", level=pair.second, done=1)
+    parts, decisions = [], []
+    for method in ("average", "interpolation"):
+        for target in run.levels:
+            path = run.folder.pool(method, target)
+            if not path.exists() or (method, target, "test", "none", 0) not in rows:
+                continue
+            origin = files.load(path).origin
+            mixture = diagnosis.unpruned(model, tickets, target, origin["recipe"], run.recalibrate, _prune_back(run))
+            load_into(model, mixture)
+            mixed = evaluate(model, run.dataset, run.dataset.test, run.config.training, run.config.evaluation.batch)
+            clean = {
+                (name, split): rows[name, target, split, "none", 0].accuracy
+                for name in ("ticket", "recalibrated", "admissible", method)
+                for split in ("validation", "test")
+            }
+            split_gain = diagnosis.split_gain(
+                clean["ticket", "test"],
+                clean["recalibrated", "test"],
+                clean["admissible", "test"],
+                mixed.accuracy,
+                clean[method, "test"],
+                (clean["recalibrated", "validation"], clean[method, "validation"]),
+            )
+            parts.append({"method": method, "level": target, **dataclasses.asdict(split_gain)})
+            trials = [Trial(**trial) for trial in origin["trials"]]
+            made = map(dataclasses.asdict, diagnosis.decisions(trials))
+            decisions += [{"method": method, "level": target, **decision} for decision in made]
+            run.folder.event(stage="diagnosis", method=method, level=target, done=1)
+
+    def logits(model: nn.Module) -> Tensor:
+        return torch.cat(list(predict(model, run.dataset, run.dataset.test, run.config.training)))
+
+    together = diagnosis.ensemble(model, tickets, logits, run.dataset.test.labels.cpu(), run.recalibrate)
+    ensemble = {key: value for key, value in dataclasses.asdict(together).items() if key != "hits"}
+    return {"seed": run.seed, "pairs": pairs, "attribution": parts, "decisions": decisions, "ensemble": ensemble}
+
+
+def _prune_back(run: Run) -> Callable[[Mapping[str, Tensor], Ticket], dict[str, Tensor]]:
+    return partial(prune_back, scope=run.config.pruning.scope)

@@ -1,0 +1,57 @@
+"""The tables of a diagnosis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lottery_pools.reporting import diagnosis
+
+
+def pair(first: int, second: int, rise: float, recalibrated: float | None) -> dict[str, Any]:
+    same = {"distance_prunable": 1.5, "cosine": 0.5, "jaccard": 0.7, "inside": 0.9}
+    return {"first": first, "second": second, "rise": rise, "rise_recalibrated": recalibrated, **same}
+
+
+def part(level: int, ticket: float, pooled: float) -> dict[str, Any]:
+    parts = {"batchnorm": 0.01, "takeover": 0.0, "averaging": 0.02, "repruning": -0.01, "optimism": 0.005}
+    return {"method": "average", "level": level, "ticket": ticket, "pooled": pooled, **parts}
+
+
+FOUND = [
+    {
+        "seed": seed,
+        "pairs": [pair(0, 1, 0.5, 0.01), pair(0, 2, 0.5, 0.02), pair(1, 2, 0.5, 0.03)],
+        "attribution": [part(1, 0.5, 0.52), part(2, 0.5, 0.52)],
+        "ensemble": {"accuracy": 0.75, "passes": 3, "disagreement": 0.125},
+    }
+    for seed in (0, 1)
+]
+
+
+def test_barriers_are_a_triangle_in_points_with_batchnorm_re_estimated() -> None:
+    table = diagnosis.barriers(FOUND)
+    assert table.columns == ("Level", "1", "2")
+    assert table.rows == (("0", "1.0", "2.0"), ("1", "–", "3.0"))
+    assert "mean of 2 seeds" in table.title
+
+
+def test_barriers_without_batchnorm_are_the_plain_ones() -> None:
+    table = diagnosis.barriers([{"pairs": [pair(0, 1, 0.5, None)]}])
+    assert table.rows == (("0", "50.0"),)
+
+
+def test_overlap_is_of_adjacent_levels() -> None:
+    assert diagnosis.overlap(FOUND).rows == (
+        ("0, 1", "1.50", "0.500", "0.700", "0.900"),
+        ("1, 2", "1.50", "0.500", "0.700", "0.900"),
+    )
+
+
+def test_attribution_is_the_mean_over_seeds() -> None:
+    assert diagnosis.attribution(FOUND).rows[0] == (
+        "Average", "1", "+2.00", "+1.00", "+0.00", "+2.00", "-1.00", "+0.50",
+    )  # fmt: skip
+
+
+def test_the_ensemble_is_told_for_each_seed() -> None:
+    assert diagnosis.ensemble(FOUND).rows == (("0", "75.00", "3", "12.5%"), ("1", "75.00", "3", "12.5%"))

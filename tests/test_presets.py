@@ -1,0 +1,251 @@
+"""The paper's own presets: its settings to the letter, and each through the very same code at a size for a CPU."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lottery_pools import config
+from lottery_pools.config import Config, Data, Evaluation, Pruning, Training
+from lottery_pools.data import shifts, sources
+from lottery_pools.data.dataset import Dataset
+from lottery_pools.errors import UserError
+from lottery_pools.evaluation import cost
+from lottery_pools.models import registry
+from lottery_pools.pooling.methods import METHODS
+from lottery_pools.runs.folder import RunFolder
+from lottery_pools.tickets import files, imp
+
+CIFAR = ("cifar10-vgg16", "cifar10-resnet18", "cifar100-vgg16", "cifar100-resnet18")
+IMAGENET = ("imagenet-resnet18", "imagenet-resnet34")
+TRAIN, TEST = {"cifar10": 45_000, "cifar100": 45_000, "imagenet": 1_231_167}, 10_000
+CLASSES = {"cifar10": 10, "cifar100": 100, "imagenet": 1000}
+
+
+def input_shape(name: str) -> tuple[int, int, int]:
+    return (3, 224, 224) if name in IMAGENET else (3, 32, 32)
+
+
+# -- to the letter
+
+
+@pytest.mark.parametrize("name", CIFAR + IMAGENET)
+def test_the_papers_settings(name: str) -> None:
+    found = config.preset(name)
+    data, model = name.split("-")
+    imagenet = data == "imagenet"
+    assert found.name == name
+    assert found.model.name == model
+    assert found.model.prunable == ("convolutions+linear" if imagenet else "convolutions")
+    assert found.model.arguments.get("stem") == {"vgg16": None}.get(model, "imagenet" if imagenet else "cifar")
+    assert found.training == Training(
+        epochs=90 if imagenet else 182,
+        batch=1024 if imagenet else 128,
+        optimizer="sgd",
+        lr=0.4 if imagenet else 0.1,
+        momentum=0.9,
+        nesterov=False,
+        weight_decay=1e-4,
+        schedule="step",
+        milestones=(30.0, 60.0, 80.0) if imagenet else (91.0, 136.0),
+        gamma=0.1,
+        warmup=5.0 if imagenet else 0.0,
+        keep="best",
+    )
+    assert found.pruning == Pruning(rate=0.2, levels=8 if imagenet else 18, rewind=4 if imagenet else 9)
+    assert found.pooling.coefficients == (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+    assert found.pooling.recalibration == "all"
+    assert found.pooling.candidates is None
+    assert found.pooling.targets == ()
+    assert set(found.pooling.methods) <= set(METHODS)
+    assert {"interpolation", "average", "swa", "ema"} <= set(found.pooling.methods)
+    assert len(shifts.names(found.data, found.evaluation.corruptions)) == 15
+    assert (found.evaluation.severities, found.evaluation.corrupted) == ((1, 2, 3, 4, 5), None)
+    if imagenet:
+        assert found.data == Data("ILSVRC/imagenet-1k", size=224, resized_crop=True, flip=True, validation=50_000)
+    else:
+        assert found.data == Data(data, crop=4, flip=True, validation=5000, carve="last")
+
+
+@pytest.mark.parametrize(
+    ("name", "prunable"),
+    [
+        ("cifar10-vgg16", 14_710_464),
+        ("cifar100-resnet18", 11_159_232),
+        ("imagenet-resnet18", 11_678_912),
+        ("imagenet-resnet34", 21_779_648),
+    ],
+)
+def test_full_networks_have_the_paper_densities(name: str, prunable: int) -> None:
+    found = config.preset(name)
+    with torch.device("meta"):  # shapes only
+        model = registry.build(
+            found.model.name, found.model.arguments, CLASSES[name.split("-")[0]], input_shape(name), 0
+        )
+    names = registry.prunable(model, found.model.prunable)
+    assert sum(model.get_parameter(tensor).numel() for tensor in names) == prunable
+    assert found.pruning.schedule()[-1] == pytest.approx(0.168 if name in IMAGENET else 0.018, abs=5e-4)
+
+
+# -- through the very same code
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image folder: three classes of noise, 40 to train on and 14 to test of each, of unequal sizes."""
+    image = pytest.importorskip("PIL.Image", reason="the extra `data` is not installed")
+    folder, draws = tmp_path_factory.mktemp("noise"), np.random.default_rng(0)
+    for split, n in (("train", 40), ("val", 14)):
+        for name in ("cat", "cow", "dog"):
+            (folder / split / name).mkdir(parents=True)
+            for i in range(n):
+                pixels = draws.integers(0, 256, (*draws.integers(20, 90, 2), 3), dtype=np.uint8)
+                image.fromarray(pixels).save(folder / split / name / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOTTERY_POOLS_CACHE", str(tmp_path_factory.getbasetemp() / "presets-cache"))
+
+
+def small(name: str, folder: Path) -> Config:
+    """A preset as `--limit 40` makes it, on `folder`, with narrow networks and small images."""
+    found = config.limited(config.preset(name), 40)
+    # Folders are in order of class, of which the last samples are no fair draw, as CIFAR's are.
+    data = dataclasses.replace(found.data, name=str(folder), carve="stratified", size=64 if name in IMAGENET else 16)
+    width = 0.1 if found.model.name == "vgg16" else 4
+    model = dataclasses.replace(found.model, arguments={**found.model.arguments, "width": width})
+    return dataclasses.replace(found, data=data, model=model)
+
+
+def weights(dataset: Dataset, settings: Config, folder: Path) -> Mapping[str, torch.Tensor]:
+    return list(imp.tickets(settings, dataset, RunFolder(folder), 0))[-1].weights
+
+
+@pytest.mark.parametrize("name", CIFAR + IMAGENET)
+def test_every_level_is_trained_and_has_its_density(name: str, noise: Path, tmp_path: Path) -> None:
+    settings = small(name, noise)
+    dataset = sources.load(settings.data)
+    assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [40, 40, 40]
+    assert dataset.input_shape == ((3, 64, 64) if name in IMAGENET else (3, 16, 16))
+    assert dataset.train.stored.shape[-1] == (73 if name in IMAGENET else 16)
+    imp.check(settings, dataset)
+    tickets = list(imp.tickets(settings, dataset, RunFolder(tmp_path), 0))
+    assert len(tickets) == (9 if name in IMAGENET else 19)
+    for ticket in tickets:
+        assert ticket.kept == round(0.8**ticket.level * ticket.prunable)
+    assert [ticket.origin["train_images"] for ticket in tickets] == cost.training_images(settings, 40)
+    assert ("fc.weight" in tickets[0].mask) == (name in IMAGENET)
+    dense, sparse = (
+        cost.flops(imp.network(settings, dataset, 0), dataset.input_shape, ticket.mask)
+        for ticket in (tickets[0], tickets[-1])
+    )
+    assert sparse < 0.5 * dense
+    assert files.load(RunFolder(tmp_path).ticket(0)).level == 0
+
+
+def test_a_set_larger_than_memory_trains_to_the_same_bits(noise: Path, tmp_path: Path) -> None:
+    settings = small("imagenet-resnet18", noise)
+    settings = dataclasses.replace(settings, pruning=dataclasses.replace(settings.pruning, levels=1))
+    held, mapped = sources.load(settings.data), sources.load(settings.data, large=100_000)
+    assert mapped.train.rows is not None
+    mapped = dataclasses.replace(mapped, mean=held.mean, std=held.std)  # over fewer samples, and so others
+    one, other = weights(held, settings, tmp_path / "held"), weights(mapped, settings, tmp_path / "mapped")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+# -- limits
+
+
+def test_a_limit_cuts_samples_and_epochs_and_nothing_else() -> None:
+    full = config.preset("imagenet-resnet34")
+    short = config.limited(full, 40)
+    assert short.name == "imagenet-resnet34-limit-40"
+    assert (short.data.train, short.data.validation, short.data.test) == (40, 40, 40)
+    assert short.evaluation == dataclasses.replace(full.evaluation, corrupted=40)
+    assert short.training == dataclasses.replace(
+        full.training, epochs=2, warmup=5 * 2 / 90, milestones=(30 * 2 / 90, 60 * 2 / 90, 80 * 2 / 90)
+    )
+    assert short.pruning == dataclasses.replace(full.pruning, rewind=1, fine_tune_epochs=1)
+    assert (short.model, short.pooling, short.seeds) == (full.model, full.pooling, full.seeds)
+
+
+@given(
+    n=st.integers(2, 10**5),
+    epochs=st.integers(1, 200),
+    rewind=st.integers(0, 10**4),
+    unit=st.sampled_from(["epochs", "steps"]),
+    batch=st.integers(1, 1024),
+    train=st.none() | st.integers(1, 10**5),
+    corrupted=st.none() | st.integers(1, 10**5),
+)
+def test_any_limit_of_any_settings_holds(
+    n: int, epochs: int, rewind: int, unit: Any, batch: int, train: int | None, corrupted: int | None
+) -> None:
+    rewind = min(rewind, epochs - 1) if unit == "epochs" else rewind
+    full = Config(
+        data=Data(train=train, test=30_000),
+        training=Training(epochs=epochs, batch=batch, milestones=(epochs / 2,)),
+        pruning=Pruning(rewind=rewind, rewind_unit=unit),
+        evaluation=Evaluation(corrupted=corrupted),
+    )
+    short = config.limited(full, n)
+    assert short.training.epochs == min(2, epochs)
+    assert short.training.milestones[0] == pytest.approx(short.training.epochs / 2)
+    assert short.data.train == min(n, train or n)
+    assert (short.data.validation, short.data.test) == (min(n, 5000), min(n, 30_000))
+    assert short.evaluation.corrupted == min(n, corrupted or n)
+    assert short.pruning.rewind <= rewind
+    assert (short.pruning.rewind >= 1) == (rewind >= 1) or epochs == 1
+    cost.training_images(short, short.data.train)  # raises where the rewind point lies beyond the last step
+
+
+def test_a_limit_that_is_too_small() -> None:
+    with pytest.raises(UserError, match="limit is 1: give 2 or more images"):
+        config.limited(Config(), 1)
+
+
+@pytest.mark.parametrize("wrong", [{"size": None}, {"crop": 4}, {"name": "mnist1d"}])
+def test_resized_crops_are_of_images_of_a_given_size(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"data.resized_crop is for images, needs data.size, and replaces data.crop"):
+        Data(**{"name": "somewhere", "size": 64, "resized_crop": True, **wrong})
+
+
+# -- what is promised
+
+
+@pytest.mark.parametrize("name", CIFAR + IMAGENET)
+def test_the_documented_costs_are_those_of_the_formulas(name: str) -> None:
+    found, data = config.preset(name), name.split("-")[0]
+    with torch.device("meta"):
+        model = registry.MODELS[found.model.name](CLASSES[data], input_shape(name))
+    flops, train = cost.flops(model, input_shape(name)), TRAIN[data]
+    levels, validation = len(found.pruning.schedule()), found.data.validation
+    trained = cost.training_images(found, train)[-1]
+    searched = levels * cost.search_images(found, train, validation)
+    others = levels * (len(found.pooling.methods) - 1) * cost.search_images(found, train, validation, 1)
+    networks = levels * (3 + len(found.pooling.methods))  # tickets, recalibrated, in the ensemble, pools
+    measured = networks * (validation + 76 * (50_000 if data == "imagenet" else TEST))
+    images = (trained, searched, others, measured)
+    hours = (
+        cost.gpu_hours(flops, trained=trained),
+        *(cost.gpu_hours(flops, forwarded=some) for some in (searched, others, measured)),
+    )
+    row = [
+        f"`{name}`",
+        f"{flops / 1e9:.3f}",
+        *(f"{some / 1e6:,.0f}" for some in images),
+        *(f"{some:,.1f}" for some in hours),
+        f"{sum(hours):,.0f}",
+    ]
+    text = (Path(__file__).parents[1] / "docs" / "reproduce.md").read_text(encoding="utf-8")
+    assert f"| {' | '.join(row)} |" in text

@@ -1,0 +1,107 @@
+"""Test samples beyond the training distribution: the same for every network, from generator, corruption or files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lottery_pools.config import Data, Evaluation
+from lottery_pools.data import corruptions, shifts, sources
+from lottery_pools.data.dataset import Dataset, Split
+from lottery_pools.errors import UserError
+
+SIGNALS = Data("mnist1d", train=60, validation=40, test=300)
+IMAGES = Data("some-folder")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LOTTERY_POOLS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def images(n: int = 40, size: int = 32) -> Dataset:
+    draws = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (n, 3, size, size), generator=draws).to(torch.uint8)
+    split = Split(pixels, torch.arange(n) % 4)
+    return Dataset(split, split, split, split, tuple("abcd"), torch.zeros(3), torch.ones(3), 0, False)
+
+
+def test_groups_are_spelled_out_in_order() -> None:
+    assert shifts.names(IMAGES, ("fog", "common")) == ("fog", *(n for n in corruptions.names() if n != "fog"))
+    assert shifts.names(IMAGES, ("all",)) == corruptions.names(extra=True)
+    assert shifts.names(SIGNALS, ("all",)) == tuple(shifts.SIGNAL_SHIFTS)
+    assert shifts.names(SIGNALS, ()) == ()
+
+
+@pytest.mark.parametrize(("data", "name", "near"), [(IMAGES, "fogg", "fog"), (SIGNALS, "shears", "shear")])
+def test_an_unknown_corruption_offers_the_nearest(data: Data, name: str, near: str) -> None:
+    with pytest.raises(UserError, match=f"did you mean '{near}'"):
+        shifts.names(data, (name,))
+
+
+@pytest.mark.parametrize("name", shifts.SIGNAL_SHIFTS)
+def test_signals_shift_more_with_severity_and_keep_their_labels(name: str) -> None:
+    dataset = sources.load(SIGNALS)
+    moved = []
+    for severity in (1, 3, 5):
+        split = shifts.shifted(dataset, SIGNALS, Evaluation(), name, severity)
+        assert torch.equal(split.labels, dataset.test.labels)
+        assert split.images.shape == dataset.test.images.shape
+        moved.append((split.images - dataset.test.images).abs().mean().item())
+    assert 0 < moved[0] < moved[1] < moved[2] or name == "stretch"
+    assert min(moved) > 0
+
+
+def test_a_share_of_the_samples_is_stratified_and_of_the_same_ones() -> None:
+    dataset, some = images(), Evaluation(corrupted=8)
+    one = shifts.shifted(dataset, IMAGES, some, "contrast", 1)
+    other = shifts.shifted(dataset, IMAGES, some, "brightness", 5)
+    assert one.labels.bincount().tolist() == [2, 2, 2, 2]
+    assert torch.equal(one.labels, other.labels)
+    assert len(shifts.shifted(dataset, IMAGES, Evaluation(corrupted=99), "contrast", 1)) == 40
+
+
+def test_corrupted_images_are_made_once_and_kept(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = images()
+    first = shifts.shifted(dataset, IMAGES, Evaluation(), "gaussian_noise", 3)
+    path = shifts.cached(dataset, IMAGES, Evaluation(), "gaussian_noise", 3)
+    assert path is not None
+    assert path.is_relative_to(own_cache)
+    monkeypatch.setattr(corruptions, "corrupt", None)
+    again = shifts.shifted(dataset, IMAGES, Evaluation(), "gaussian_noise", 3)
+    assert torch.equal(first.images, again.images)
+    assert not torch.equal(first.images, dataset.test.images)
+    others = [(IMAGES, Evaluation(), "gaussian_noise", 4), (IMAGES, Evaluation(corrupted=8), "gaussian_noise", 3)]
+    others.append((Data("some-folder", seed=1), Evaluation(), "gaussian_noise", 3))
+    assert len({path, *(shifts.cached(dataset, *other) for other in others)}) == 4
+
+
+def published(folder: Path, n: int = 10_000, classes: int = 4) -> Path:
+    folder.mkdir()
+    labels = np.tile(np.arange(n) % classes, 5)
+    np.save(folder / "labels.npy", labels)
+    pixels = np.zeros((5 * n, 32, 32, 3), np.uint8)
+    pixels[:] = np.repeat(np.arange(1, 6), n)[:, None, None, None]
+    np.save(folder / "fog.npy", pixels)
+    return folder
+
+
+def test_a_published_set_is_read_instead(tmp_path: Path) -> None:
+    folder = published(tmp_path / "CIFAR-4-C")
+    found = shifts.shifted(images(), IMAGES, Evaluation(corrupted=20, corrupted_from=str(folder)), "fog", 2)
+    assert bool((found.images == 2).all())
+    assert found.labels.bincount().tolist() == [5, 5, 5, 5]
+
+
+def test_a_published_set_that_does_not_belong_is_refused(tmp_path: Path) -> None:
+    folder = published(tmp_path / "CIFAR-10-C", classes=10)
+    with pytest.raises(UserError, match="has label 9, the data have 4 classes"):
+        shifts.shifted(images(), IMAGES, Evaluation(corrupted_from=str(folder)), "fog", 2)
+    with pytest.raises(UserError, match="no such folder"):
+        shifts.shifted(images(), IMAGES, Evaluation(corrupted_from=str(tmp_path / "none")), "fog", 2)
+    with pytest.raises(UserError, match=r"fog\.npy holds uint8 of shape \(50000, 32, 32, 3\): expected"):
+        shifts.shifted(images(size=16), IMAGES, Evaluation(corrupted_from=str(folder)), "fog", 2)
