@@ -162,7 +162,7 @@ def test_clean_gains_read_clean_test_rows_only() -> None:
     others = [replace(r, split="validation", hits="") for r in ROWS]
     others += [replace(r, corruption="fog", severity=3) for r in ROWS]
     assert [gain for gain in gains(ROWS + others) if gain.corruption == "none"] == gains(ROWS)
-    assert gains(others) == []
+    assert gains(others[: len(ROWS)]) == []
 
 
 def test_corrupted_gains_are_means_over_all_corruptions_sample_by_sample() -> None:

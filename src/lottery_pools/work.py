@@ -104,11 +104,13 @@ class Run:
         """The differentiable loss of a next mini-batch of validation samples, in an order of the method's own."""
         dataset, training = self.dataset, self.config.training
         draws = generator(self.seed, "losses", method, target)
+        size = min(training.batch, len(dataset.validation))
         queue: list[Tensor] = []
 
         def loss(model: nn.Module) -> Tensor:
             if not queue:
-                queue.extend(torch.split(torch.randperm(len(dataset.validation), generator=draws), training.batch))
+                order = torch.randperm(len(dataset.validation), generator=draws)
+                queue.extend(torch.split(order[: len(order) // size * size], size))  # whole batches only
             batch = queue.pop()
             with precision(training, dataset.device):
                 output = model(inputs(dataset, dataset.validation.batch(batch), training))
@@ -182,7 +184,8 @@ def pool(run: Run, method: str, target: int) -> None:
     )
     own = files.read_metadata(run.folder.ticket(target))["origin"]
     last = files.read_metadata(offered[run.levels[-1]])["origin"]
-    learning = pooled.losses * min(run.config.training.batch, len(run.dataset.validation))
+    # a loss that is differentiated costs as three forward passes
+    learning = 3 * pooled.losses * min(run.config.training.batch, len(run.dataset.validation))
     origin = {
         **own,
         **pooled.ticket.origin,
