@@ -117,6 +117,7 @@ def train(
 
     averaged = training.keep in ("swa", "ema")
     best: dict[str, Tensor] | None = None  # the mean so far, where the ticket is one
+    forward = torch.compile(model, dynamic=False) if training.compile else model
     step, images, best_epoch = start, 0, Epoch(0, math.inf, None)
     if checkpoint is not None and checkpoint.exists():
         best, known = load_state(checkpoint, model, optimizer)
@@ -136,7 +137,7 @@ def train(
                     group["lr"] = rate(training, step / per_epoch) if fixed_rate is None else fixed_rate
                 raw = dataset.augment(dataset.train.batch(batch), generator(seed, "augment", level, step))
                 with precision(training, device):
-                    output = model(inputs(dataset, raw, training))
+                    output = forward(inputs(dataset, raw, training))
                     loss = F.cross_entropy(
                         output.float(), dataset.train.labels[batch], label_smoothing=training.label_smoothing
                     )
