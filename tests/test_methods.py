@@ -185,6 +185,35 @@ def test_learned_soup_by_tensor() -> None:
     assert [share for _, share in pooled.recipe] == pytest.approx([1 / 2, 1 / 2], abs=0.01)
 
 
+def test_guarded_soup_is_taken_only_where_it_scores_higher() -> None:
+    tickets = [linear_ticket(0, 2, 2, 0, 0), kept_two(1, 6, 0, 0, 0)]
+
+    def near(model: nn.Module) -> float:
+        return -float(squared([3, 1.5, 0, 0])(model))
+
+    goal = squared([3, 1.5, 0, 0])
+    pooled, weights = by_hand("guarded-soup", tickets, 0, near, loss=goal)
+    assert weights == pytest.approx([3, 1.5, 0, 0], abs=0.1)
+    assert pooled.score > pooled.target_score
+    # a score that the lower loss does not raise: the ticket stays as it is
+    for score in (lambda model: 0.0, lambda model: -near(model)):
+        pooled, weights = by_hand("guarded-soup", tickets, 0, score, loss=goal)
+        assert weights == [2, 2, 0, 0]
+        assert pooled.recipe == ((0, 1.0),)
+        assert pooled.score == pooled.target_score
+    assert (pooled.looks, pooled.losses) == (2, 60)
+
+
+def test_guarded_soup_starts_near_the_target() -> None:
+    tickets = [linear_ticket(level, 1, 1, 0, 0) for level in range(5)]  # all alike: no gradient moves the start
+    rising = iter([0.0, 1.0])
+    pooled, _ = by_hand("guarded-soup", tickets, 2, lambda model: next(rising), loss=squared([1, 1, 0, 0]))
+    start = dict(pooled.recipe)
+    assert start[2] > start[1] == pytest.approx(start[3])
+    assert start[1] / start[2] == pytest.approx(math.exp(-0.25))
+    assert start[0] / start[2] == pytest.approx(math.exp(-0.5))
+
+
 def test_learning_follows_the_gradient_that_autograd_finds_through_the_mixture() -> None:
     draws = generator(0, "tickets")
     tickets = [linear_ticket(level, *torch.randn(8, generator=draws).tolist()) for level in range(3)]
@@ -327,7 +356,8 @@ def test_equal_candidates_come_in_a_fixed_order(method: str) -> None:
     for order in (tickets, tickets[::-1]):
         pooled, _ = by_hand(method, order, 2, lambda model: 1.0, **options)
         levels = [level for level, _ in pooled.recipe if level != 2]
-        assert levels == ([1] if method == "slerp" else [1, 3])
+        # the guarded soup takes nothing that does not raise the score
+        assert levels == {"slerp": [1], "guarded-soup": []}.get(method, [1, 3])
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lottery_pools import config
+from lottery_pools import config, experiment
 from lottery_pools.config import Config, Data, Evaluation, Pruning, Training
 from lottery_pools.data import shifts, sources
 from lottery_pools.data.dataset import Dataset
@@ -21,6 +21,7 @@ from lottery_pools.errors import UserError
 from lottery_pools.evaluation import cost
 from lottery_pools.models import registry
 from lottery_pools.pooling.methods import METHODS
+from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.tickets import files, imp
 
@@ -249,3 +250,26 @@ def test_the_documented_costs_are_those_of_the_formulas(name: str) -> None:
     ]
     text = (Path(__file__).parents[1] / "docs" / "reproduce.md").read_text(encoding="utf-8")
     assert f"| {' | '.join(row)} |" in text
+
+
+# -- end to end
+
+
+@pytest.mark.parametrize(
+    "name", [IMAGENET[0], *(pytest.param(name, marks=pytest.mark.slow) for name in CIFAR + IMAGENET[1:])]
+)
+def test_the_whole_story_at_a_limit(name: str, noise: Path, tmp_path: Path) -> None:
+    """All levels, methods and corruptions through `run`; one target, since the others only repeat it."""
+    settings = small(name, noise)
+    last = len(settings.pruning.schedule()) - 1
+    pooling = dataclasses.replace(settings.pooling, methods=tuple(METHODS), targets=(last,))
+    settings = dataclasses.replace(settings, pooling=pooling)
+    experiment.run(settings, tmp_path / "run", Machine(device="cpu", workers=1, threads=1))
+    _, rows, _ = experiment.read(tmp_path / "run")
+    corrupted = {(row.corruption, row.severity) for row in rows if row.severity}
+    assert len(corrupted) == 75
+    for method in METHODS:
+        measured = {(row.level, row.corruption, row.severity) for row in rows if row.method == method}
+        assert measured == {(last, *cell) for cell in {*corrupted, ("none", 0)}}
+    assert {row.level for row in rows if row.method == "ticket"} == set(range(last + 1))
+    assert (tmp_path / "run" / "report.html").exists()

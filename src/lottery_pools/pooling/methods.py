@@ -127,6 +127,12 @@ METHODS: dict[str, Method] = {
         SOUPS,
         soups.mixture,
     ),
+    "guarded-soup": Method(
+        soups.guarded,
+        "ours: learned by tensor from near the target on, kept where validation rises",
+        SOUPS,
+        soups.mixture,
+    ),
     "ties": Method(deltas.ties, "differences from the rewind point, trimmed, signs elected", TIES, deltas.build_ties),
     "dare": Method(deltas.dare, "differences from the rewind point, randomly dropped", DARE, deltas.build_dare),
 }

@@ -32,6 +32,7 @@ _LABELS = BASELINES | {
     "greedy-soup": "Greedy soup",
     "learned-soup": "Learned soup",
     "learned-soup-layers": "Learned soup, by layer",
+    "guarded-soup": "Guarded soup (ours)",
     "ties": "TIES",
     "dare": "DARE",
     "slerp": "SLERP",
