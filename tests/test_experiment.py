@@ -25,6 +25,7 @@ from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest
 from lottery_pools.runs.results import Row
 from lottery_pools.tickets import files
+from lottery_pools.tickets.competitors import COMPETITORS
 
 ONE = Machine(device="cpu", workers=1, threads=1)
 
@@ -344,3 +345,23 @@ def test_corruptions_can_be_added_but_not_changed_in_number(tmp_path: Path) -> N
 def test_the_control_needs_a_second_seed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="other-seed needs a second seed"):
         experiment.pool(tiny(pooling=Pooling(methods=("other-seed",))), tmp_path / "run", ONE)
+
+
+def test_competitors_are_trained_beside_the_tickets_and_measured_alike(tmp_path: Path) -> None:
+    rivals = Evaluation(competitors=tuple(COMPETITORS))
+    experiment.run(tiny(evaluation=rivals), tmp_path / "run", ONE)
+    _, rows, _ = experiment.read(tmp_path / "run")
+    assert {(row.method, row.level) for row in rows if row.method in COMPETITORS} == {
+        (name, level) for name in COMPETITORS for level in range(3)
+    }
+    images = {(row.method, row.level): row.train_images for row in rows}
+    assert images["longer", 0] > images["ticket", 0]
+    assert images["swa-training", 2] == images["ticket", 2]
+    assert {row.density for row in rows if row.level == 2} == {row.density for row in rows if row.method == "sms"} - {
+        row.density for row in rows if row.level < 2
+    }
+    before = hashes(tmp_path / "run")
+    experiment.run(tiny(evaluation=rivals), tmp_path / "run", ONE)
+    assert hashes(tmp_path / "run") == before
+    with pytest.raises(UserError, match="unknown competitor 'smss': did you mean 'sms'"):
+        experiment.run(tiny(evaluation=Evaluation(competitors=("smss",))), tmp_path / "run", ONE)

@@ -257,6 +257,8 @@ class Pooling:
 class Evaluation:
     """What is measured of every network."""
 
+    competitors: tuple[str, ...] = ()
+    """What is trained beside the tickets, at equal cost: `sms`, `swamp`, `swa-training`, `ema-training`, `longer`."""
     corruptions: tuple[str, ...] = ()
     """Corruptions of the test samples: names, `common` (the 15), `all` (with the 4 extra; for mnist1d its shifts)."""
     severities: tuple[int, ...] = (1, 2, 3, 4, 5)

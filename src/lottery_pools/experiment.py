@@ -24,6 +24,7 @@ from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, write
 from lottery_pools.runs.results import PoolRow, Row
 from lottery_pools.tickets import files, imp
+from lottery_pools.tickets.competitors import COMPETITORS
 from lottery_pools.work import CLEAN, Run
 
 HERE = Machine()
@@ -38,9 +39,12 @@ def run(config: Config, out: Path, machine: Machine = HERE) -> Path:
 
 
 def tickets(config: Config, out: Path, machine: Machine = HERE) -> None:
-    """Train the tickets of every seed by iterative pruning, continuing where an earlier call stopped."""
+    """Train the tickets of every seed, and its competitors', continuing where an earlier call stopped."""
     with opened(config, out, machine) as runs:
-        _do(work.train, [(run,) for run in runs], runs, machine, _training_work)
+        rivals = [rival for run in runs for rival in work.rivals(run)]
+        for rival in rivals:
+            _settle(rival.config, rival.folder.path)
+        _do(work.train, [(run,) for run in (*runs, *rivals)], [*runs, *rivals], machine, _training_work)
 
 
 def pool(config: Config, out: Path, machine: Machine = HERE) -> None:
@@ -155,6 +159,9 @@ def opened(config: Config, out: Path, machine: Machine) -> Iterator[list[Run]]:
         if method not in (*methods.METHODS, work.OTHER_SEED):
             raise unknown("method", method, (*methods.METHODS, work.OTHER_SEED))
     device = str(machine.torch_device())
+    for name in config.evaluation.competitors:
+        if name not in COMPETITORS:
+            raise unknown("competitor", name, COMPETITORS)
     shifts.names(config.data, config.evaluation.corruptions)
     imp.check(config, work.dataset(config.data, device))
     folders = [_run_folder(config, out, seed) for seed in config.seeds]
@@ -180,17 +187,22 @@ def _run_folder(config: Config, out: Path, seed: int) -> RunFolder:
 def _settle(config: Config, folder: Path) -> None:
     """Write the settings into a new folder; in an old one, refuse others, but for what only adds to what it has.
 
-    Methods and corruptions may be added; targets may differ from call to call; how many samples are corrupted may be
-    said as long as none were.
+    Methods, competitors and corruptions may be added; targets may differ from call to call; how many samples are
+    corrupted may be said as long as none were.
     """
     path = folder / "config.toml"
     if path.exists():
         old = settings.read_toml(path)
         pooling = replace(config.pooling, methods=old.pooling.methods, targets=old.pooling.targets)
-        evaluation = old.evaluation
-        if evaluation.corruptions:
+        evaluation = replace(
+            config.evaluation,
+            competitors=old.evaluation.competitors,
+            corruptions=old.evaluation.corruptions,
+            severities=old.evaluation.severities,
+        )
+        if not old.evaluation.corruptions:
             evaluation = replace(
-                config.evaluation, corruptions=evaluation.corruptions, severities=evaluation.severities
+                evaluation, corrupted=old.evaluation.corrupted, corrupted_from=old.evaluation.corrupted_from
             )
         same = replace(config, pooling=pooling, evaluation=evaluation)
         if same != old:
@@ -199,12 +211,18 @@ def _settle(config: Config, folder: Path) -> None:
                 "choose another --out, or give the settings it was started with"
             )
         more = dict.fromkeys((*old.pooling.methods, *config.pooling.methods))
+        competitors = dict.fromkeys((*old.evaluation.competitors, *config.evaluation.competitors))
         corruptions = dict.fromkeys((*old.evaluation.corruptions, *config.evaluation.corruptions))
         severities = sorted({*old.evaluation.severities, *config.evaluation.severities})
         config = replace(
             old,
             pooling=replace(old.pooling, methods=tuple(more)),
-            evaluation=replace(config.evaluation, corruptions=tuple(corruptions), severities=tuple(severities)),
+            evaluation=replace(
+                config.evaluation,
+                competitors=tuple(competitors),
+                corruptions=tuple(corruptions),
+                severities=tuple(severities),
+            ),
         )
         if config == old:
             return
@@ -229,13 +247,7 @@ def _do(
 
 def _training_work(run: Run) -> float:
     """Images of one seed's training, one forward and backward pass counted as three forward passes."""
-    pruning, epochs = run.config.pruning, run.config.training.epochs
-    rewound = epochs
-    if pruning.after == "fine-tune":
-        rewound = pruning.fine_tune_epochs
-    elif pruning.after != "reinitialise" and pruning.rewind_unit == "epochs":
-        rewound = epochs - pruning.rewind
-    return 3.0 * len(run.dataset.train) * (epochs + (len(run.levels) - 1) * rewound)
+    return 3.0 * imp.train_images(run.config, len(run.dataset.train), run.levels[-1])
 
 
 def _pooling_work(run: Run) -> float:

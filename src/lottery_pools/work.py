@@ -30,6 +30,7 @@ from lottery_pools.runs.folder import RunFolder, digest
 from lottery_pools.runs.results import Row
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import files, imp
+from lottery_pools.tickets.competitors import COMPETITORS
 from lottery_pools.tickets.ticket import Ticket, load_into
 from lottery_pools.tickets.training import Epoch, inputs, precision, predict
 
@@ -204,19 +205,31 @@ def pool(run: Run, method: str, target: int) -> None:
     run.folder.event(stage="pooling", method=method, level=target, accuracy=pooled.score, done=origin["search_images"])
 
 
+def rivals(run: Run) -> list[Run]:
+    """The runs that train what the pools compete with, in folders below the run's own."""
+    found = []
+    for name in run.config.evaluation.competitors:
+        per_level = COMPETITORS[name].per_level
+        found += [rival(run, name, level) for level in (run.levels if per_level else run.levels[-1:])]
+    return found
+
+
+def rival(run: Run, name: str, level: int) -> Run:
+    """The run that trains competitor `name`'s ticket of `level`."""
+    entry = COMPETITORS[name]
+    derived = entry.settings(run.config, len(run.dataset.train), level)
+    path = run.folder.path / "competitors" / name
+    path = path / f"level_{level:02d}" if entry.per_level else path
+    return replace(run, config=replace(derived, name=name), folder=RunFolder(path), sibling=None)
+
+
 def networks(run: Run) -> list[tuple[str, int]]:
-    """Every network of a run that is measured, (method, level): tickets, recalibrated tickets, and pools there are."""
-    own = [(method, level) for method in ("ticket", "recalibrated") for level in run.levels]
-    return (
-        own
-        + [(ENSEMBLE, 0)]
-        + [
-            (method, target)
-            for method in (*methods.METHODS, OTHER_SEED)
-            for target in run.levels
-            if run.folder.pool(method, target).exists()
-        ]
-    )
+    """Every network of a run that is measured, (method, level): tickets, the ensemble, pools there are, competitors."""
+    found = [(method, level) for method in ("ticket", "recalibrated") for level in run.levels]
+    found.append((ENSEMBLE, 0))
+    for method in (*methods.METHODS, OTHER_SEED):
+        found += [(method, level) for level in run.levels if run.folder.pool(method, level).exists()]
+    return found + [(name, level) for name in run.config.evaluation.competitors for level in run.levels]
 
 
 def missing(run: Run, method: str, level: int) -> tuple[Cell, ...]:
@@ -250,12 +263,17 @@ def measure(run: Run, method: str, level: int, cells: tuple[Cell, ...]) -> list[
     if method == ENSEMBLE:
         rows = _measure_ensemble(run, cells)
     else:
-        own = method in ("ticket", "recalibrated")
         model = run.network()
-        ticket = files.load(run.folder.ticket(level) if own else run.folder.pool(method, level), model)
+        if method in ("ticket", "recalibrated"):
+            path = run.folder.ticket(level)
+        elif method in COMPETITORS:
+            path = rival(run, method, level).folder.ticket(level)
+        else:
+            path = run.folder.pool(method, level)
+        ticket = files.load(path, model)
         load_into(model, ticket.weights)
         search_images = ticket.origin.get("search_images", 0)
-        if method == "recalibrated":
+        if method == "recalibrated" or method in COMPETITORS:
             run.recalibrate(model)
             search_images = run.images_a_look - len(run.dataset.validation)
         flops = cost.flops(model, run.dataset.input_shape, ticket.mask)

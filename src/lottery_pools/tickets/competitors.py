@@ -1,0 +1,71 @@
+"""Competitors that train instead of pooling: for each the settings at which it costs what the pool's tickets cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from lottery_pools.config import Config
+from lottery_pools.tickets import imp
+
+Derive = Callable[[Config, int, int], Config]
+"""(settings of the pool's run, training samples, level) → settings of the competitor."""
+
+
+@dataclass(frozen=True)
+class Competitor:
+    """An entry of the table."""
+
+    settings: Derive
+    summary: str
+    paper: str
+    per_level: bool = False
+    """Whether every level is a run of its own."""
+
+
+def _copies(config: Config, samples: int, level: int) -> Config:
+    return imp.equal_cost(config, 2, samples)
+
+
+def _copies_of_swa(config: Config, samples: int, level: int) -> Config:
+    return imp.equal_cost(_keeping(config, "swa"), 2, samples)
+
+
+def _swa(config: Config, samples: int, level: int) -> Config:
+    return _keeping(config, "swa")
+
+
+def _ema(config: Config, samples: int, level: int) -> Config:
+    return _keeping(config, "ema")
+
+
+def _longer(config: Config, samples: int, level: int) -> Config:
+    return imp.longer(config, level, samples)
+
+
+def _keeping(config: Config, keep: Literal["swa", "ema"]) -> Config:
+    return replace(config, training=replace(config.training, keep=keep))
+
+
+COMPETITORS: dict[str, Competitor] = {
+    "sms": Competitor(
+        _copies,
+        "Sparse Model Soups: two copies a level, all levels trained for less",
+        "https://arxiv.org/abs/2306.16788",
+    ),
+    "swamp": Competitor(
+        _copies_of_swa, "SWAMP: as sms, each copy a mean of its last epochs", "https://arxiv.org/abs/2305.14852"
+    ),
+    "swa-training": Competitor(
+        _swa, "each ticket the mean of its last epochs; costs no more than tickets", "https://arxiv.org/abs/1803.05407"
+    ),
+    "ema-training": Competitor(
+        _ema,
+        "each ticket a moving average of its steps; costs no more than tickets",
+        "https://arxiv.org/abs/2411.18704",
+    ),
+    "longer": Competitor(
+        _longer, "every level trained for longer, until it costs as much as all tickets", "", per_level=True
+    ),
+}
