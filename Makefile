@@ -21,7 +21,10 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 
 bench: $(INSTALLED)
-	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
+	$(BIN)/python -m benchmarks.mnist1d
+	$(BIN)/python -m benchmarks.corruptions --images 200
+	test ! -d $(LOTTERY_POOLS_DATA)/cifar100 || $(BIN)/python -m benchmarks.training --data $(LOTTERY_POOLS_DATA)/cifar100
+	test ! -d $(LOTTERY_POOLS_DATA)/cifar100 || $(BIN)/python -m benchmarks.evaluation --data $(LOTTERY_POOLS_DATA)/cifar100
 
 # What the demo needs, and no more
 .venv/core: pyproject.toml constraints.txt

@@ -22,6 +22,7 @@ FOUND = [
         "seed": seed,
         "pairs": [pair(0, 1, 0.5, 0.01), pair(0, 2, 0.5, 0.02), pair(1, 2, 0.5, 0.03)],
         "attribution": [part(1, 0.5, 0.52), part(2, 0.5, 0.52)],
+        "classes": [{"method": "average", "corrupted": False, "gains": {"cat": -0.02, "cow": 0.0, "dog": 0.04 * seed}}],
         "ensemble": {"accuracy": 0.75, "passes": 3, "disagreement": 0.125},
     }
     for seed in (0, 1)
@@ -55,3 +56,7 @@ def test_attribution_is_the_mean_over_seeds() -> None:
 
 def test_the_ensemble_is_told_for_each_seed() -> None:
     assert diagnosis.ensemble(FOUND).rows == (("0", "75.00", "3", "12.5%"), ("1", "75.00", "3", "12.5%"))
+
+
+def test_the_classes_that_lose_and_gain_most_come_first() -> None:
+    assert diagnosis.classes(FOUND, 2).rows == (("Average", "clean", "cat -2.0, cow +0.0", "dog +2.0, cow +0.0"),)

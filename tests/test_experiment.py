@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -18,6 +20,7 @@ from torch import nn
 from lottery_pools import config as settings
 from lottery_pools import experiment, work
 from lottery_pools.config import Config, Data, Evaluation, Model, Pooling, Pruning, Training
+from lottery_pools.data import sources
 from lottery_pools.data.shifts import SIGNAL_SHIFTS
 from lottery_pools.errors import UserError
 from lottery_pools.pooling.methods import METHODS
@@ -325,6 +328,14 @@ def test_the_diagnosis_is_kept_and_its_parts_add_up(everything: Path) -> None:
             assert parts == pytest.approx(part["pooled"] - part["ticket"])
     clean = {row.seed: row for row in rows if row.method == "ensemble" and row.split == "test" and not row.severity}
     assert [one["ensemble"]["correct"] for one in found] == [clean[seed].correct for seed in (0, 1)]
+    for one in found:  # by class and over all classes, the same change
+        changes = {(c["method"], c["corrupted"]): c["gains"] for c in one["classes"]}
+        own = [row for row in rows if row.seed == one["seed"] and row.split == "test" and not row.severity]
+        right = {(row.method, row.level): row.correct for row in own}
+        total = sum(right["swa", level] - right["ticket", level] for level in range(3))
+        per_class = dict(zip(*np.unique(sources.load(config.data).test.labels, return_counts=True), strict=True))
+        by_class = [3 * per_class[int(name)] * gain for name, gain in changes["swa", False].items()]
+        assert sum(by_class) == pytest.approx(total, abs=0.01)
     before = hashes(everything)
     assert experiment.diagnose(config, everything, ONE, points=3) == found
     assert hashes(everything) == before
@@ -365,3 +376,28 @@ def test_competitors_are_trained_beside_the_tickets_and_measured_alike(tmp_path:
     assert hashes(tmp_path / "run") == before
     with pytest.raises(UserError, match="unknown competitor 'smss': did you mean 'sms'"):
         experiment.run(tiny(evaluation=Evaluation(competitors=("smss",))), tmp_path / "run", ONE)
+
+
+def test_mce_is_told_only_beside_its_reference(everything: Path) -> None:
+    experiment.report(everything)
+    assert "mCE" not in (everything / "report.md").read_text()
+    experiment.report(everything, everything)
+    assert "mCE by level (%, reference: the dense conv1d of tiny)" in (everything / "report.md").read_text()
+
+
+def test_another_runs_tickets_are_refused_by_name_and_allowed_as_a_control(finished: Path, tmp_path: Path) -> None:
+    wider = dataclasses.replace(tiny().model, arguments={"width": 12, "depth": 2})
+    for name, changes in (("seed", {"seeds": (5,)}), ("model", {"model": wider})):
+        experiment.tickets(tiny(**changes), tmp_path / name, ONE)
+    own = tmp_path / "own"
+    shutil.copytree(finished, own)
+    with pytest.raises(UserError, match=r"of different runs: seed is 0 and 5; .*--allow-other-run"):
+        experiment.pool(tiny(), own, ONE, tmp_path / "seed")
+    with pytest.raises(UserError, match=r"\(12, 1, 5\) in .* and \(8, 1, 5\) in the model"):
+        experiment.pool(tiny(), own, ONE, tmp_path / "model", allow_other_run=True)
+    with pytest.raises(UserError, match="has no tickets"):
+        experiment.pool(tiny(), own, ONE, tmp_path, allow_other_run=True)
+    experiment.pool(tiny(), own, ONE, tmp_path / "seed", allow_other_run=True)
+    experiment.evaluate(tiny(), own, ONE)
+    assert "other-run" in {row.method for row in experiment.read(own)[1]}
+    assert experiment.replay(RunFolder(own).pool("other-run", 1))

@@ -93,6 +93,12 @@ class _Folder:
 
 
 @dataclass(frozen=True)
+class _Report(_Folder):
+    reference: Path | None = None
+    """Another run's folder: its dense network is the reference of a table of mCE, mean corruption errors."""
+
+
+@dataclass(frozen=True)
 class _Evaluate(_Folder):
     corruptions: tuple[str, ...] = ()
     """Corruptions to measure on besides those of the run's settings: names, `common`, or `all`."""
@@ -118,6 +124,10 @@ class _Pool(_Folder):
     """Methods of pooling; none named: those of the run's settings."""
     targets: tuple[int, ...] = ()
     """Levels to strengthen; none named: those of the run's settings."""
+    candidates_from: Path | None = None
+    """Another run's folder: pool with its tickets instead, as a control."""
+    allow_other_run: FlagOn = False
+    """Do so although they are of another run."""
     machine: Annotated[Machine, Flat] = field(default_factory=Machine)
 
 
@@ -177,7 +187,8 @@ def pool(arguments: list[str]) -> None:
     )
     from lottery_pools import experiment
 
-    experiment.pool(dataclasses.replace(config, pooling=wanted), options.folder, options.machine)
+    settled = dataclasses.replace(config, pooling=wanted)
+    experiment.pool(settled, options.folder, options.machine, options.candidates_from, options.allow_other_run)
     paths = sorted(map(str, options.folder.rglob("pools/*/level_*.safetensors")))
     print(json.dumps({"pools": paths}) if options.json else "\n".join(paths))
 
@@ -211,17 +222,23 @@ def diagnose(arguments: list[str]) -> None:
     if options.json:
         print(json.dumps(found))
         return
-    for make in (diagnosis.barriers, diagnosis.overlap, diagnosis.attribution, diagnosis.ensemble):
+    for make in (
+        diagnosis.barriers,
+        diagnosis.overlap,
+        diagnosis.attribution,
+        diagnosis.ensemble,
+        diagnosis.classes,
+    ):
         table = make(found)
         terminal.table(table.title, table.columns, table.rows)
 
 
 def report(arguments: list[str]) -> None:
     """write a run's report from its result rows"""
-    options = _parse(_Folder, arguments, "report", report)
+    options = _parse(_Report, arguments, "report", report)
     from lottery_pools import experiment
 
-    _show(options.folder, experiment.report(options.folder), options.json)
+    _show(options.folder, experiment.report(options.folder, options.reference), options.json)
 
 
 def replay(arguments: list[str]) -> None:

@@ -18,7 +18,7 @@ from lottery_pools.data import shifts
 from lottery_pools.errors import UserError, unknown
 from lottery_pools.evaluation.metrics import gains
 from lottery_pools.pooling import methods
-from lottery_pools.reporting import page, terminal
+from lottery_pools.reporting import page, tables, terminal
 from lottery_pools.runs import engine, results
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, write
@@ -47,10 +47,27 @@ def tickets(config: Config, out: Path, machine: Machine = HERE) -> None:
         _do(work.train, [(run,) for run in (*runs, *rivals)], [*runs, *rivals], machine, _training_work)
 
 
-def pool(config: Config, out: Path, machine: Machine = HERE) -> None:
-    """Pool the tickets of every seed by every method, for every target."""
+def pool(
+    config: Config,
+    out: Path,
+    machine: Machine = HERE,
+    candidates_from: Path | None = None,
+    allow_other_run: bool = False,
+) -> None:
+    """Pool the tickets of every seed by every method, for every target.
+
+    With `candidates_from`, another run's folder, the targets are pooled with that run's tickets instead, as the
+    control `other-run`: refused unless `allow_other_run`, and always where the network is another.
+    """
     with opened(config, out, machine) as runs:
-        tasks = [(run, method, target) for run in runs for method in config.pooling.methods for target in run.targets]
+        wanted = config.pooling.methods
+        if candidates_from is not None:
+            other = RunFolder(candidates_from)
+            if not other.ticket(0).exists():
+                raise UserError(f"{candidates_from} has no tickets: give the folder of one seed's run")
+            runs = [replace(run, other=other, allow_other_run=allow_other_run) for run in runs]
+            wanted = (work.OTHER_RUN,)
+        tasks = [(run, method, target) for run in runs for method in wanted for target in run.targets]
         _do(work.pool, tasks, runs, machine, _training_work, _pooling_work)
 
 
@@ -91,10 +108,19 @@ def diagnose(config: Config, out: Path, machine: Machine = HERE, points: int = 5
         return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
-def report(folder: Path) -> Path:
-    """Write `report.md` and `report.html` into `folder` from the rows of its runs; returns the page's path."""
+def report(folder: Path, reference: Path | None = None) -> Path:
+    """Write `report.md` and `report.html` into `folder` from the rows of its runs; returns the page's path.
+
+    With `reference`, another run's folder, there is a table of mean corruption errors (mCE) relative to its dense
+    network, which the table names.
+    """
     config, rows, pools = read(folder)
-    content = (config.name, rows, gains(rows), pools, config)
+    extra = []
+    if reference is not None:
+        of, others, _ = read(reference)
+        dense = [row for row in others if row.method == "ticket" and row.level == 0]
+        extra.append(tables.mce_by_level(rows, dense, f"the dense {of.model.name} of {of.name}"))
+    content = (config.name, rows, gains(rows), pools, config, extra)
     write(folder / "report.md", page.markdown(*content))
     write(folder / "report.html", page.render(*content))
     return folder / "report.html"
@@ -254,7 +280,7 @@ def _pooling_work(run: Run) -> float:
     """Images that one seed's pools forward, every look counted."""
     pooling = run.config.pooling
     candidates = min(len(run.levels) - 1, pooling.candidates or len(run.levels))
-    searching = ("interpolation", work.OTHER_SEED)
+    searching = ("interpolation", *work.CONTROLS)
     looks = [candidates * (len(pooling.coefficients) if method in searching else 1) + 1 for method in pooling.methods]
     return float(sum(looks) * len(run.targets) * run.images_a_look)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -35,8 +36,9 @@ from lottery_pools.tickets.ticket import Ticket, load_into
 from lottery_pools.tickets.training import Epoch, inputs, precision, predict
 
 ENSEMBLE = "ensemble"
-OTHER_SEED = "other-seed"
-"""The control: `interpolation` with the tickets of another seed as candidates."""
+OTHER_SEED, OTHER_RUN = "other-seed", "other-run"
+CONTROLS = (OTHER_SEED, OTHER_RUN)
+"""Controls: `interpolation` with the candidates of the experiment's next seed, or of a run that is named."""
 Cell = tuple[str, str, int]
 """What a network is measured on: (split, corruption, severity)."""
 CLEAN: tuple[Cell, ...] = (("validation", "none", 0), ("test", "none", 0))
@@ -52,6 +54,9 @@ class Run:
     device: str
     sibling: RunFolder | None = None
     """Another seed's run, for the control that pools with its tickets."""
+    other: RunFolder | None = None
+    """A run that was named, for the control that pools with its tickets."""
+    allow_other_run: bool = False
 
     @property
     def levels(self) -> range:
@@ -90,11 +95,15 @@ class Run:
 
     def candidates(self, method: str) -> RunFolder:
         """The run whose tickets are offered to a target."""
-        if method != OTHER_SEED:
+        if method not in CONTROLS:
             return self.folder
-        if self.sibling is None:
-            raise UserError(f"method {OTHER_SEED} needs a second seed: give two or more with --seeds")
-        return self.sibling
+        found = self.sibling if method == OTHER_SEED else self.other
+        if found is None:
+            missing = "a second seed: give two or more with --seeds"
+            raise UserError(
+                f"method {method} needs {missing if method == OTHER_SEED else 'pool --candidates-from RUN'}"
+            )
+        return found
 
     def pool_of(self, method: str, target: int) -> dict[int, Path]:
         """The files of the tickets of a pool by level: the target's own, and all others of the candidates' run."""
@@ -173,7 +182,7 @@ def pool(run: Run, method: str, target: int) -> None:
         target,
         run.score,
         run.recalibrate,
-        method="interpolation" if method == OTHER_SEED else method,
+        method="interpolation" if method in CONTROLS else method,
         coefficients=pooling.coefficients,
         candidates=pooling.candidates,
         scope=run.config.pruning.scope,
@@ -181,7 +190,7 @@ def pool(run: Run, method: str, target: int) -> None:
         loss=run.losses(method, target),
         base=files.load(run.folder.path / "tickets" / "rewind.safetensors", model).weights,
         seed=run.seed,
-        allow_other_run=method == OTHER_SEED,
+        allow_other_run=method == OTHER_SEED or run.allow_other_run,
     )
     own = files.read_metadata(run.folder.ticket(target))["origin"]
     last = files.read_metadata(offered[run.levels[-1]])["origin"]
@@ -227,7 +236,7 @@ def networks(run: Run) -> list[tuple[str, int]]:
     """Every network of a run that is measured, (method, level): tickets, the ensemble, pools there are, competitors."""
     found = [(method, level) for method in ("ticket", "recalibrated") for level in run.levels]
     found.append((ENSEMBLE, 0))
-    for method in (*methods.METHODS, OTHER_SEED):
+    for method in (*methods.METHODS, *CONTROLS):
         found += [(method, level) for level in run.levels if run.folder.pool(method, level).exists()]
     return found + [(name, level) for name in run.config.evaluation.competitors for level in run.levels]
 
@@ -358,8 +367,8 @@ def admissible(rows: list[Row]) -> list[Row]:
 def diagnose(run: Run, points: int) -> dict[str, Any]:
     """Why one seed's gains came about, as plain values; from its tickets, its pools and its result rows.
 
-    Paths are measured on validation samples, so that nobody is tempted to choose by test; attribution and the
-    ensemble are report, on test samples.
+    Paths are measured on validation samples, so that nobody is tempted to choose by test; attribution, the ensemble
+    and the classes are report, on test samples.
     """
     model = run.network()
     tickets = run.tickets(model)
@@ -368,42 +377,78 @@ def diagnose(run: Run, points: int) -> dict[str, Any]:
     for pair in diagnosis.pairs(model, tickets, run.score, run.recalibrate, points):
         pairs.append(dataclasses.asdict(pair))
         run.folder.event(stage="diagnosis", level=pair.second, done=1)
-    parts, decisions = [], []
+    parts: list[dict[str, Any]] = []
+    decisions: list[dict[str, Any]] = []
     for method in ("average", "interpolation"):
         for target in run.levels:
-            path = run.folder.pool(method, target)
-            if not path.exists() or (method, target, "test", "none", 0) not in rows:
-                continue
-            origin = files.load(path).origin
-            mixture = diagnosis.unpruned(model, tickets, target, origin["recipe"], run.recalibrate, _prune_back(run))
-            load_into(model, mixture)
-            mixed = evaluate(model, run.dataset, run.dataset.test, run.config.training, run.config.evaluation.batch)
-            clean = {
-                (name, split): rows[name, target, split, "none", 0].accuracy
-                for name in ("ticket", "recalibrated", "admissible", method)
-                for split in ("validation", "test")
-            }
-            split_gain = diagnosis.split_gain(
-                clean["ticket", "test"],
-                clean["recalibrated", "test"],
-                clean["admissible", "test"],
-                mixed.accuracy,
-                clean[method, "test"],
-                (clean["recalibrated", "validation"], clean[method, "validation"]),
-            )
-            parts.append({"method": method, "level": target, **dataclasses.asdict(split_gain)})
-            trials = [Trial(**trial) for trial in origin["trials"]]
-            made = map(dataclasses.asdict, diagnosis.decisions(trials))
-            decisions += [{"method": method, "level": target, **decision} for decision in made]
-            run.folder.event(stage="diagnosis", method=method, level=target, done=1)
+            if run.folder.pool(method, target).exists() and (method, target, "test", "none", 0) in rows:
+                where = {"method": method, "level": target}
+                origin = files.read_metadata(run.folder.pool(method, target))["origin"]
+                parts.append({**where, **_attribution(run, model, tickets, method, target, origin["recipe"], rows)})
+                made = diagnosis.decisions(Trial(**trial) for trial in origin["trials"])
+                decisions += [{**where, **dataclasses.asdict(decision)} for decision in made]
+                run.folder.event(stage="diagnosis", method=method, level=target, done=1)
 
     def logits(model: nn.Module) -> Tensor:
         return torch.cat(list(predict(model, run.dataset, run.dataset.test, run.config.training)))
 
     together = diagnosis.ensemble(model, tickets, logits, run.dataset.test.labels.cpu(), run.recalibrate)
-    ensemble = {key: value for key, value in dataclasses.asdict(together).items() if key != "hits"}
-    return {"seed": run.seed, "pairs": pairs, "attribution": parts, "decisions": decisions, "ensemble": ensemble}
+    return {
+        "seed": run.seed,
+        "pairs": pairs,
+        "attribution": parts,
+        "decisions": decisions,
+        "ensemble": {key: value for key, value in dataclasses.asdict(together).items() if key != "hits"},
+        "classes": _classes(run, list(rows.values())),
+    }
 
 
-def _prune_back(run: Run) -> Callable[[Mapping[str, Tensor], Ticket], dict[str, Tensor]]:
-    return partial(prune_back, scope=run.config.pruning.scope)
+def _attribution(
+    run: Run,
+    model: nn.Module,
+    tickets: Sequence[Ticket],
+    method: str,
+    target: int,
+    recipe: Sequence[tuple[int, float]],
+    rows: Mapping[tuple[str, int, str, str, int], Row],
+) -> dict[str, Any]:
+    """The parts of one pool's gain: only the mixture before its last pruning is not among the rows."""
+    prune = partial(prune_back, scope=run.config.pruning.scope)
+    load_into(model, diagnosis.unpruned(model, tickets, target, recipe, run.recalibrate, prune))
+    mixture = evaluate(model, run.dataset, run.dataset.test, run.config.training, run.config.evaluation.batch)
+
+    def accuracy(name: str, split: str = "test") -> float:
+        return rows[name, target, split, "none", 0].accuracy
+
+    return dataclasses.asdict(
+        diagnosis.split_gain(
+            accuracy("ticket"),
+            accuracy("recalibrated"),
+            accuracy("admissible"),
+            mixture.accuracy,
+            accuracy(method),
+            (accuracy("recalibrated", "validation"), accuracy(method, "validation")),
+        )
+    )
+
+
+def _classes(run: Run, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """For each method, clean and corrupted, what every class gains on the ticket: share of its samples, all levels."""
+    names, labels = run.dataset.classes, {cell: _samples(run, cell).labels.cpu().numpy() for cell in run.cells}
+    by_key = {row.key: row for row in rows}
+    found = []
+    for method in dict.fromkeys(row.method for row in rows if row.method != "ticket"):
+        for corrupted in (False, True):
+            right, seen = np.zeros(len(names)), np.zeros(len(names))
+            for row in rows:
+                cell = (row.split, row.corruption, row.severity)
+                ticket = by_key.get(("ticket", row.level, *cell))
+                if row.method != method or row.split != "test" or bool(row.severity) != corrupted or ticket is None:
+                    continue
+                change = results.unpack_hits(row).astype(float) - results.unpack_hits(ticket)
+                right += np.bincount(labels[cell], change, len(names))
+                seen += np.bincount(labels[cell], minlength=len(names))
+            if seen.any():
+                gains = (right / np.maximum(seen, 1)).round(6).tolist()
+                found.append({"method": method, "corrupted": corrupted, "gains": dict(zip(names, gains, strict=True))})
+    return found

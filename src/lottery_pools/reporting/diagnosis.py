@@ -71,3 +71,24 @@ def ensemble(found: Found) -> Table:
         )
     columns = ("Seed", "Accuracy (%)", "Forward passes", "Pairwise disagreement")
     return Table("Naive ensemble of all tickets, on test", columns, tuple(rows))
+
+
+def classes(found: Found, count: int = 3) -> Table:
+    """The classes that each method costs most against the ticket, and those that it helps most, in points."""
+    groups: dict[tuple[str, bool], dict[str, list[float]]] = {}
+    for one in found:
+        for row in one["classes"]:
+            for name, gain in row["gains"].items():
+                groups.setdefault((row["method"], row["corrupted"]), {}).setdefault(name, []).append(100 * gain)
+    rows = []
+    for (method, corrupted), gains in groups.items():
+        ranked = sorted((fmean(values), name) for name, values in gains.items())
+        worst, best = (
+            ", ".join(f"{name} {gain:+.1f}" for gain, name in some)
+            for some in (ranked[:count], ranked[: -count - 1 : -1])
+        )
+        rows.append((label(method), "corrupted" if corrupted else "clean", worst, best))
+    columns = ("Method", "Samples", "Lose most", "Gain most")
+    return Table(
+        "Classes against the ticket (points of their accuracy, mean over levels and seeds)", columns, tuple(rows)
+    )

@@ -21,7 +21,7 @@ BASELINES = {"ticket": "Ticket", "recalibrated": "Recalibrated", "admissible": "
 PAPER = ("average", "interpolation")
 """The paper's own methods: shown first where there is room for few."""
 
-CONTROLS = ("other-seed", "ensemble")
+CONTROLS = ("other-seed", "other-run", "ensemble")
 """What is no single pooled network of this run: measured like the methods, but never what a report features."""
 
 _LABELS = BASELINES | {
@@ -42,6 +42,7 @@ _LABELS = BASELINES | {
     "dare": "DARE",
     "slerp": "SLERP",
     "other-seed": "Pool of another seed (control)",
+    "other-run": "Pool of another run (control)",
     "ensemble": "Ensemble (n passes)",
 }
 
