@@ -23,7 +23,9 @@ from lottery_pools.config import Config, Data, Evaluation, Model, Pooling, Pruni
 from lottery_pools.data import sources
 from lottery_pools.data.shifts import SIGNAL_SHIFTS
 from lottery_pools.errors import UserError
+from lottery_pools.evaluation.metrics import gains
 from lottery_pools.pooling.methods import METHODS
+from lottery_pools.reporting import page
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest
 from lottery_pools.runs.results import Row
@@ -401,3 +403,24 @@ def test_another_runs_tickets_are_refused_by_name_and_allowed_as_a_control(finis
     experiment.evaluate(tiny(), own, ONE)
     assert "other-run" in {row.method for row in experiment.read(own)[1]}
     assert experiment.replay(RunFolder(own).pool("other-run", 1))
+
+
+def test_a_published_run_makes_the_same_tables_without_its_weights(everything: Path, tmp_path: Path) -> None:
+    experiment.report(everything)
+    experiment.publish(everything, tmp_path / "shared")
+    files = {path.name for path in (tmp_path / "shared").iterdir()}
+    assert files == {"config.toml", "results.jsonl.xz", "pools.jsonl", "report.md"}
+    assert experiment.read(tmp_path / "shared") == experiment.read(everything)
+    published = (tmp_path / "shared" / "report.md").read_bytes()
+    assert published == (everything / "report.md").read_bytes()
+    experiment.report(tmp_path / "shared")
+    assert (tmp_path / "shared" / "report.md").read_bytes() == published
+
+
+RESULTS = sorted((Path(__file__).parents[1] / "docs/results").glob("*/report.md"))
+
+
+@pytest.mark.parametrize("report", RESULTS, ids=lambda path: path.parent.name)
+def test_committed_tables_follow_from_committed_rows(report: Path) -> None:
+    config, rows, pools = experiment.read(report.parent)
+    assert page.markdown(config.name, rows, gains(rows), pools, config) == report.read_text(encoding="utf-8")

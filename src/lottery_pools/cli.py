@@ -96,6 +96,8 @@ class _Folder:
 class _Report(_Folder):
     reference: Path | None = None
     """Another run's folder: its dense network is the reference of a table of mCE, mean corruption errors."""
+    publish: Path | None = None
+    """Write tables, settings, rows and recipes, but no weights, into this folder, to be shared."""
 
 
 @dataclass(frozen=True)
@@ -238,7 +240,10 @@ def report(arguments: list[str]) -> None:
     options = _parse(_Report, arguments, "report", report)
     from lottery_pools import experiment
 
-    _show(options.folder, experiment.report(options.folder, options.reference), options.json)
+    page = experiment.report(options.folder, options.reference)
+    if options.publish is not None:
+        experiment.publish(options.folder, options.publish)
+    _show(options.folder, page, options.json)
 
 
 def replay(arguments: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -126,9 +127,23 @@ def report(folder: Path, reference: Path | None = None) -> Path:
     return folder / "report.html"
 
 
+def publish(folder: Path, to: Path) -> None:
+    """Write what is worth sharing of a run into the folder `to`: tables, settings, rows and recipes, but no weights.
+
+    `report` works there as in the run's own folder, and makes the same tables to the byte.
+    """
+    config, rows, pools = read(folder)
+    write(to / "config.toml", settings.to_toml(config))
+    write(to / "results.jsonl.xz", lzma.compress(results.to_lines(rows).encode()))
+    write(to / "pools.jsonl", results.to_lines(pools))
+    write(to / "report.md", page.markdown(config.name, rows, gains(rows), pools, config))
+
+
 def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
     """The settings of an experiment's folder, the rows of its runs, and how its pools came about."""
     config = settings.of_folder(folder)
+    if (folder / "results.jsonl.xz").exists():
+        return config, results.read(folder / "results.jsonl.xz"), results.read_pools(folder / "pools.jsonl")
     runs = [_run_folder(config, folder, seed) for seed in config.seeds]
     rows = [row for run in runs for row in results.read(run.results)]
     if not rows:

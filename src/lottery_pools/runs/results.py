@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import lzma
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -105,15 +106,19 @@ def unpack_hits(row: Row) -> NDArray[np.bool_]:
 
 def append(path: Path, rows: Iterable[Row]) -> None:
     """Add rows to a file and wait until they are on disk."""
-    text = "".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows)
     with path.open("a", encoding="utf-8") as file:
-        file.write(text)
+        file.write(to_lines(rows))
         file.flush()
         os.fsync(file.fileno())
 
 
+def to_lines(rows: Iterable[Row] | Iterable[PoolRow]) -> str:
+    """One JSON object a line."""
+    return "".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows)
+
+
 def read(path: Path) -> list[Row]:
-    """The rows of a file, none where it does not exist.
+    """The rows of a file, which may be compressed (`.xz`), none where it does not exist.
 
     A last line without its end, left by a kill in mid-write, is no row; `mend` removes it. Raises UserError for
     a line that is no row.
@@ -121,6 +126,8 @@ def read(path: Path) -> list[Row]:
     rows = []
     names = {field.name for field in dataclasses.fields(Row)}
     content = path.read_bytes() if path.exists() else b""
+    if path.suffix == ".xz":
+        content = lzma.decompress(content)
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
             values: dict[str, Any] = json.loads(line)
@@ -137,3 +144,12 @@ def mend(path: Path) -> None:
     if path.exists() and (data := path.read_bytes()) and not data.endswith(b"\n"):
         with path.open("r+b") as file:
             file.truncate(data.rfind(b"\n") + 1)
+
+
+def read_pools(path: Path) -> list[PoolRow]:
+    """The pools of a published file, as `to_lines` wrote them."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        values = json.loads(line)
+        found.append(PoolRow(**{**values, "steps": tuple((level, share) for level, share in values["steps"])}))
+    return found
