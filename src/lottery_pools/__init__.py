@@ -9,9 +9,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lottery_pools.config import VERSION
 from lottery_pools.errors import UserError
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 if TYPE_CHECKING:
     from lottery_pools.pooling.batchnorm import recalibrate

@@ -61,9 +61,7 @@ def dispatch(arguments: Sequence[str]) -> None:
         print(USAGE.format(commands="\n".join(f"  {n:<{width}}  {c.__doc__}" for n, c in COMMANDS.items())), end="")
         return
     if arguments[0] in ("-V", "--version"):
-        from lottery_pools import __version__
-
-        print(f"lottery-pools {__version__}")
+        print(f"lottery-pools {settings.VERSION}")
         return
     if arguments[0] not in COMMANDS:
         raise unknown("command", arguments[0], COMMANDS)

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
+from lottery_pools.config import VERSION
 from lottery_pools.errors import UserError
 from lottery_pools.runs.folder import write
 from lottery_pools.tickets.ticket import Ticket, check_fit
@@ -46,8 +47,6 @@ class FileTensors(Mapping[str, Tensor]):
 
 def save(ticket: Ticket, path: Path) -> None:
     """Write `ticket` to `path`, complete or not at all; equal tickets give equal bytes."""
-    from lottery_pools import __version__
-
     # cloned, for safetensors refuses tensors that share memory, as tied weights do
     tensors = {
         WEIGHT + name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -61,7 +60,7 @@ def save(ticket: Ticket, path: Path) -> None:
         "kept": ticket.kept,
         "prunable": ticket.prunable,
         "origin": dict(ticket.origin),
-        "version": __version__,
+        "version": VERSION,
         # safetensors lays tensors out by type and name: the model's own order is kept here
         "weights": [[name, list(tensor.shape)] for name, tensor in ticket.weights.items()],
         "mask": list(ticket.mask),
