@@ -45,7 +45,8 @@ def tickets(config: Config, out: Path, machine: Machine = HERE) -> None:
         rivals = [rival for run in runs for rival in work.rivals(run)]
         for rival in rivals:
             _settle(rival.config, rival.folder.path)
-        _do(work.train, [(run,) for run in (*runs, *rivals)], [*runs, *rivals], machine, _training_work)
+        every = [*runs, *rivals]
+        _do(work.train, [(run,) for run in every], every, machine, _training_work, done=lambda task: task[0].trained)
 
 
 def pool(
@@ -69,23 +70,32 @@ def pool(
             runs = [replace(run, other=other, allow_other_run=allow_other_run) for run in runs]
             wanted = (work.OTHER_RUN,)
         tasks = [(run, method, target) for run in runs for method in wanted for target in run.targets]
-        _do(work.pool, tasks, runs, machine, _training_work, _pooling_work)
+
+        def done(task: tuple[Any, ...]) -> bool:
+            run, method, target = task
+            return bool(run.folder.pool(method, target).exists())
+
+        _do(work.pool, tasks, runs, machine, _training_work, _pooling_work, done=done)
 
 
 def evaluate(config: Config, out: Path, machine: Machine = HERE) -> None:
     """Measure every ticket, its recalibrated self, its pools and the ensemble, clean and corrupted; adds the rows."""
     with opened(config, out, machine) as runs:
+        tasks: list[tuple[Any, ...]] = []
         for run in runs:
             results.mend(run.folder.results)
-        _do(
-            work.corrupt, [(runs[0], *cell[1:]) for cell in runs[0].cells if not work.ready(runs[0], cell)], [], machine
-        )
-        tasks = [(run, *network, work.missing(run, *network)) for run in runs for network in work.networks(run)]
+            done = {row.key for row in results.read(run.folder.results)}
+            for method, level in work.networks(run):
+                missing = tuple(cell for cell in run.cells if (method, level, *cell) not in done)
+                tasks += [(run, method, level, missing)]
+        corrupting = [(runs[0], cell) for cell in runs[0].cells]
+        _do(work.corrupt, corrupting, [], machine, done=lambda task: work.ready(*task))
 
         def keep(task: tuple[Any, ...], rows: list[Row]) -> None:
             results.append(task[0].folder.results, rows)
 
-        _do(work.measure, tasks, runs, machine, _training_work, _pooling_work, _evaluation_work, keep=keep)
+        parts = (_training_work, _pooling_work, _evaluation_work)
+        _do(work.measure, tasks, runs, machine, *parts, done=lambda task: not task[3], keep=keep)
         for run in runs:
             results.append(run.folder.results, work.admissible(results.read(run.folder.results)))
 
@@ -99,14 +109,16 @@ def diagnose(config: Config, out: Path, machine: Machine = HERE, points: int = 5
         for run in runs:
             if not results.read(run.folder.results):
                 raise UserError(f"{run.folder.path} has no results yet: run `lottery-pools evaluate {out}` first")
-        paths = [run.folder.path / f"diagnosis_{points}.json" for run in runs]
-        tasks = [(run, points) for run, path in zip(runs, paths, strict=True) if not path.exists()]
+
+        def path(run: Run) -> Path:
+            return run.folder.path / f"diagnosis_{points}.json"
 
         def keep(task: tuple[Any, ...], found: dict[str, Any]) -> None:
-            write(task[0].folder.path / f"diagnosis_{points}.json", json.dumps(found, indent=1) + "\n")
+            write(path(task[0]), json.dumps(found, indent=1) + "\n")
 
-        _do(work.diagnose, tasks, runs, machine, keep=keep)
-        return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        tasks = [(run, points) for run in runs]
+        _do(work.diagnose, tasks, runs, machine, done=lambda task: path(task[0]).exists(), keep=keep)
+        return [json.loads(path(run).read_text(encoding="utf-8")) for run in runs]
 
 
 def report(folder: Path, reference: Path | None = None) -> Path:
@@ -276,13 +288,20 @@ def _do(
     runs: list[Run],
     machine: Machine,
     *work: Callable[[Run], float],
+    done: Callable[[tuple[Any, ...]], bool] = lambda task: False,
     keep: Callable[[tuple[Any, ...], Any], None] = lambda task, result: None,
 ) -> None:
-    """Do all tasks, `keep` each result in the order of the tasks, and show progress over the parts in `work`."""
+    """Do the tasks that are not `done`, `keep` each result in their order, show progress over the parts in `work`.
+
+    The machine is shared out over all tasks, done or not, so that a run continued computes the same bits.
+    """
     workers, threads = machine.share(len(tasks))
+    left = [task for task in tasks if not done(task)]
+    if not left:
+        return
     total = sum(part(run) for part in work for run in runs)
     with terminal.watch([run.folder.path for run in runs], total):
-        for task, result in zip(tasks, engine.each(function, tasks, workers, threads, machine.cluster), strict=True):
+        for task, result in zip(left, engine.each(function, left, workers, threads, machine.cluster), strict=True):
             keep(task, result)
 
 

@@ -67,6 +67,11 @@ class Run:
         return self.config.pooling.targets or tuple(self.levels)
 
     @property
+    def trained(self) -> bool:
+        """Whether all tickets are there."""
+        return all(self.folder.ticket(level).exists() for level in self.levels)
+
+    @property
     def cells(self) -> tuple[Cell, ...]:
         """Everything that a network is measured on: the clean splits, then every corruption at every severity."""
         evaluation = self.config.evaluation
@@ -170,8 +175,6 @@ def train(run: Run) -> None:
 def pool(run: Run, method: str, target: int) -> None:
     """One pooled ticket with its recipe, saved."""
     path = run.folder.pool(method, target)
-    if path.exists():
-        return
     run.folder.event(stage="pooling", method=method, level=target)
     pooling = run.config.pooling
     model = run.network()
@@ -241,21 +244,15 @@ def networks(run: Run) -> list[tuple[str, int]]:
     return found + [(name, level) for name in run.config.evaluation.competitors for level in run.levels]
 
 
-def missing(run: Run, method: str, level: int) -> tuple[Cell, ...]:
-    """What a network is not yet measured on."""
-    done = {row.key for row in results.read(run.folder.results)}
-    return tuple(cell for cell in run.cells if (method, level, *cell) not in done)
-
-
 def ready(run: Run, cell: Cell) -> bool:
     """Whether the samples of a cell need no work that is worth sharing out."""
     path = shifts.cached(run.dataset, run.config.data, run.config.evaluation, *cell[1:]) if cell[2] else None
     return path is None or path.exists()
 
 
-def corrupt(run: Run, name: str, severity: int) -> None:
+def corrupt(run: Run, cell: Cell) -> None:
     """One corruption of the test samples, made once and cached, before networks are measured on it."""
-    shifts.shifted(run.dataset, run.config.data, run.config.evaluation, name, severity)
+    _samples(run, cell)
 
 
 def _samples(run: Run, cell: Cell) -> Split:
@@ -267,8 +264,6 @@ def _samples(run: Run, cell: Cell) -> Split:
 
 def measure(run: Run, method: str, level: int, cells: tuple[Cell, ...]) -> list[Row]:
     """The rows of one network, one a cell; of the ensemble, the same for every level."""
-    if not cells:
-        return []
     if method == ENSEMBLE:
         rows = _measure_ensemble(run, cells)
     else:
