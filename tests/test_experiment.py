@@ -257,12 +257,21 @@ def test_killed_anywhere_and_continued_gives_the_same_bytes(
 def test_an_interrupt_exits_130_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(settings.to_toml(tiny(training=Training(epochs=500, batch=50))))
     command = [sys.executable, "-m", "lottery_pools", "run", "--preset", str(tmp_path / "mine.toml")]
-    process = subprocess.Popen([*command, "--out", str(tmp_path / "run")], stderr=subprocess.PIPE, text=True)
-    while not (tmp_path / "run/log.jsonl").exists():
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path / "run")],
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell that starts the tests in the background has them ignore interrupts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        try:
+            while not (tmp_path / "run/log.jsonl").exists():
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert errors.strip() == "lottery-pools: interrupted; run the same command again to go on"
 
