@@ -492,3 +492,29 @@ def test_a_mean_without_batchnorm() -> None:
     weights = train(Awkward(), mask, DATA, settings, SEED, LEVEL).weights
     assert set(weights) == {"w", "unused"}
     assert weights["w"].isfinite().all()
+
+
+def test_compile_trains_the_same_network_through_torch_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
+
+    def stand_in(model: nn.Module, dynamic: bool) -> nn.Module:
+        compiled.append(model)
+        return model
+
+    monkeypatch.setattr(torch, "compile", stand_in)
+    model, mask = network(), half(network())
+    plain = train(network(), mask, DATA, PLAIN, SEED, LEVEL)
+    assert compiled == []
+    found = train(model, mask, DATA, replace(PLAIN, compile=True), SEED, LEVEL)
+    assert compiled == [model]
+    assert all(torch.equal(found.weights[name], weight) for name, weight in plain.weights.items())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own compiler
+def test_compile_for_real_keeps_pruned_weights_at_zero() -> None:
+    mask = half(network())
+    found = train(network(), mask, DATA, replace(PLAIN, epochs=1, compile=True), SEED, LEVEL)
+    for name, kept in mask.items():
+        assert not found.weights[name][~kept].any()
+        assert found.weights[name][kept].all()
