@@ -189,7 +189,7 @@ def replay(pooled: Path, out: Path | None = None) -> bool:
         origin["target"],
         origin["recipe"],
         run.recalibrate,
-        base=files.load(folder.path / "tickets" / "rewind.safetensors", model).weights,
+        base=files.load(folder.rewind, model).weights,
         allow_other_run=method == work.OTHER_SEED,
         **{key: origin[key] for key in ("scope", "method", "mask", "settings")},
     )

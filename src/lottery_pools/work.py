@@ -191,7 +191,7 @@ def pool(run: Run, method: str, target: int) -> None:
         scope=run.config.pruning.scope,
         mask=pooling.mask,
         loss=run.losses(method, target),
-        base=files.load(run.folder.path / "tickets" / "rewind.safetensors", model).weights,
+        base=files.load(run.folder.rewind, model).weights,
         seed=run.seed,
         allow_other_run=method == OTHER_SEED or run.allow_other_run,
     )

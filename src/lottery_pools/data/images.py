@@ -24,7 +24,7 @@ from torch import Tensor
 from lottery_pools import config
 from lottery_pools.data.dataset import LARGE, Source, Split
 from lottery_pools.errors import UserError, unknown
-from lottery_pools.runs.folder import digest
+from lottery_pools.runs.folder import cache_root, digest
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ def load(data: config.Data) -> Source:
         content = {split: table._fingerprint for split, table in tables.items()}
 
     key = [_CACHE_VERSION, content, data.size, data.image_column, data.label_column]
-    root = Path(os.environ.get("LOTTERY_POOLS_CACHE") or "~/.cache/lottery-pools").expanduser()
+    root = cache_root()
     cache = root / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
     if not cache.exists():
         try:

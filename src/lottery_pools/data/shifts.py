@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -19,7 +18,7 @@ from lottery_pools.data import corruptions, mnist1d
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.data.sources import stratified
 from lottery_pools.errors import UserError, unknown
-from lottery_pools.runs.folder import write
+from lottery_pools.runs.folder import cache_root, write
 from lottery_pools.runs.seeds import generator
 
 _VERSION = 1  # of the corruptions: a change of their pixels needs a new one
@@ -76,7 +75,7 @@ def cached(dataset: Dataset, data: Data, evaluation: Evaluation, name: str, seve
     if data.name == "mnist1d" or evaluation.corrupted_from is not None:
         return None
     content = f"{_digest(dataset.test)} {evaluation.corrupted} {name} {severity} {data.seed} {_VERSION}"
-    root = Path(os.environ.get("LOTTERY_POOLS_CACHE") or "~/.cache/lottery-pools").expanduser()
+    root = cache_root()
     return root / "corrupted" / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.safetensors"
 
 

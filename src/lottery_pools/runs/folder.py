@@ -34,6 +34,10 @@ class RunFolder:
     def log(self) -> Path:
         return self.path / "log.jsonl"
 
+    @property
+    def rewind(self) -> Path:
+        return self.path / "tickets" / "rewind.safetensors"
+
     def ticket(self, level: int) -> Path:
         return self.path / "tickets" / f"level_{level:02d}.safetensors"
 
@@ -45,6 +49,11 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
+
+
+def cache_root() -> Path:
+    """Where decoded and corrupted images are kept: `$LOTTERY_POOLS_CACHE`, by default `~/.cache/lottery-pools`."""
+    return Path(os.environ.get("LOTTERY_POOLS_CACHE") or "~/.cache/lottery-pools").expanduser()
 
 
 def write(path: Path, content: str | bytes) -> None:

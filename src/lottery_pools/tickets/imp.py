@@ -46,7 +46,7 @@ def tickets(
     names = registry.prunable(model, config.model.prunable)
     pruning = config.pruning
     rewind_step = _rewind_step(config, len(dataset.train))
-    rewind_file = folder.path / "tickets" / "rewind.safetensors"
+    rewind_file = folder.rewind
     origin = {
         "config": identity(tickets_config(config)),
         "seed": seed,
