@@ -4,7 +4,7 @@ INSTALLED := .venv/installed
 # CIFAR for the tests and studies that want it; they skip where it is absent
 export LOTTERY_POOLS_DATA ?= $(abspath ../shared/data)
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench docs clean
 
 demo: .venv/core
 	$(BIN)/lottery-pools run --preset demo --out runs/demo
@@ -26,6 +26,9 @@ bench: $(INSTALLED)
 	test ! -d $(LOTTERY_POOLS_DATA)/cifar100 || $(BIN)/python -m benchmarks.training --data $(LOTTERY_POOLS_DATA)/cifar100
 	test ! -d $(LOTTERY_POOLS_DATA)/cifar100 || $(BIN)/python -m benchmarks.evaluation --data $(LOTTERY_POOLS_DATA)/cifar100
 
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build
+
 # What the demo needs, and no more
 .venv/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -33,7 +36,7 @@ bench: $(INSTALLED)
 	touch $@
 
 $(INSTALLED): .venv/core
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[data,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[data,dev,docs]'
 	touch $@
 
 clean:

@@ -1,175 +1,191 @@
-"""The paper's exact search beside the guarded soup, on the tickets of finished runs: images, time, test accuracy.
+"""Our searches beside the paper's, on the tickets of finished runs: images, time and test accuracy, target by target.
 
-    python -m benchmarks.search runs/demo runs/cifar100-cpu --targets 1 4 7 --selection 1000 2000 5000 --exact 1
+    python -m benchmarks.search runs/cifar100-resnet runs/cifar10-resnet --out search.jsonl --targets 1 4 7 \
+        --selection 1000 2000 5000 --exact
 
-Every search of a target is made in turn in one process. `interpolation, exact` re-estimates BatchNorm on the whole
-augmented training set for every coefficient, as the paper does, for the first `--exact` seeds; `interpolation` on as
-many images as the run's settings say. `--selection` are the validation samples that choose.
+All searches of a target are made in turn in one process. `--selection` are the validation samples that choose; the
+default method looks at 1,000 of them at most unless `--all-samples`. `--exact` adds the paper's search to the letter:
+BatchNorm re-estimated on the whole augmented training set for every coefficient, all validation samples. What is in
+`--out` already is not made again; without folders the tables of `--out` are printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
+import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lottery_pools import config as settings
-from lottery_pools.data.dataset import Split
 from lottery_pools.data.sources import stratified
-from lottery_pools.evaluation.evaluate import evaluate
 from lottery_pools.evaluation.metrics import paired_intervals
-from lottery_pools.pooling.methods import pool
+from lottery_pools.judging import Judge, hits, logits
+from lottery_pools.pooling.methods import BEST, DEFAULT
 from lottery_pools.runs import engine
 from lottery_pools.runs.folder import RunFolder
+from lottery_pools.runs.results import pack_hits
 from lottery_pools.runs.seeds import generator
+from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import load_into
-from lottery_pools.tickets.training import inputs, precision, predict
 from lottery_pools.work import Run
 
-BATCH = 64
+PAPER, EXACT, TICKET = "interpolation", "interpolation, exact", "recalibrated"
 
 
 @dataclass(frozen=True)
 class Found:
-    """One search of one target."""
+    """One search of one target, or the recalibrated ticket that it is compared with."""
 
+    run: str
     search: str
     selection: int
+    """Validation samples that it might choose by."""
     level: int
     seed: int
     images: int
-    """Forwarded; one that is differentiated counts as three."""
+    """Forwarded; one whose loss is differentiated counts as three."""
     seconds: float
-    gain: NDArray[np.float64]
-    """(n,) on test samples, over the recalibrated ticket."""
+    n: int
+    hits: str
+    """Which test samples are predicted correctly, one bit each, base64."""
+
+    @property
+    def key(self) -> tuple[str, str, int, int, int]:
+        return self.run, self.search, self.selection, self.level, self.seed
+
+    @property
+    def correct(self) -> NDArray[np.float64]:
+        """(n,), 1 where the prediction is correct."""
+        return np.unpackbits(np.frombuffer(base64.b64decode(self.hits), np.uint8))[: self.n].astype(float)
 
 
-def searches(run: Run, targets: list[int], selections: list[int], exact: bool) -> Iterator[Found]:
-    """Every search of every target of one seed."""
-    model, dataset = run.network(), run.dataset
+def searches(
+    run: Run, targets: Sequence[int], selections: Sequence[int], names: Sequence[str], done: set[tuple[object, ...]]
+) -> Iterator[Found]:
+    """Every search of every target of one seed that is not `done`, each target's recalibrated ticket first."""
+    model, dataset, config = run.network(), run.dataset, run.config
     tickets = run.tickets(model)
-    tickets = [replace(ticket, weights=dict(ticket.weights), mask=dict(ticket.mask)) for ticket in tickets]
-
-    def hits() -> NDArray[np.float64]:
-        return evaluate(model, dataset, dataset.test, run.config.training).hits.astype(float)
+    base = files.load(run.folder.rewind, model).weights
+    most = len(dataset.validation)
+    tasks = [(TICKET, most)]
+    tasks += [(name, min(n, most)) for n in selections for name in names if name != EXACT]
+    tasks += [(EXACT, most)] * (EXACT in names)
 
     for target in targets:
-        load_into(model, tickets[target].weights)
-        run.recalibrate(model)
-        before = hits()
-        for n in selections:
-            n = min(n, len(dataset.validation))
+        for name, n in tasks:
+            if (config.name, name, n, target, run.seed) in done:
+                continue
             chosen = stratified(dataset.validation.labels.cpu(), n, generator(run.seed, "selection", n))
-            split = dataset.validation.take(chosen.to(dataset.device))
-            kinds = [("guarded-soup", run), ("interpolation", run)]
-            if exact and n == max(selections):
-                whole = replace(run.config, pooling=replace(run.config.pooling, recalibration="all"))
-                kinds.append(("interpolation, exact", replace(run, config=whole)))
-            for name, own in kinds:
-                start = time.perf_counter()
-                pooled = pool(
-                    model,
-                    tickets,
-                    target,
-                    _score(run, split),
-                    own.recalibrate,
-                    method=name.partition(",")[0],
-                    loss=_loss(run, split, target),
-                    seed=run.seed,
-                )
-                seconds = time.perf_counter() - start
-                images = pooled.looks * (own.recalibration_images + n) + 3 * BATCH * pooled.losses
-                yield Found(name, n, target, run.seed, images, seconds, hits() - before)
+            few = replace(dataset, validation=dataset.validation.take(chosen.to(dataset.device)))
+            own = replace(config, pooling=replace(config.pooling, recalibration="all")) if name == EXACT else config
+            start, images = time.perf_counter(), 0
+            if name == TICKET:
+                load_into(model, tickets[target].weights)
+            else:
+                judge = Judge(own, few, run.seed, name.partition(",")[0], target)
+                pooled, images = judge.pool(model, tickets, base=base)
+                load_into(model, pooled.ticket.weights)
+            seconds = time.perf_counter() - start
+            run.recalibrate(model)  # all alike
+            right = hits(logits(model, config, dataset, dataset.test), dataset.test).cpu().numpy()
+            yield Found(config.name, name, n, target, run.seed, images, seconds, len(right), pack_hits(right))
 
 
-def _score(run: Run, split: Split) -> Callable[[nn.Module], Tensor]:
-    def score(model: nn.Module) -> Tensor:
-        return torch.cat(list(predict(model, run.dataset, split, run.config.training))).argmax(1) == split.labels
-
-    return score
-
-
-def _loss(run: Run, split: Split, target: int) -> Callable[[nn.Module], Tensor]:
-    draws = generator(run.seed, "losses", target)
-
-    def loss(model: nn.Module) -> Tensor:
-        batch = torch.randint(len(split), (BATCH,), generator=draws)
-        with precision(run.config.training, run.dataset.device):
-            output = model(inputs(run.dataset, split.batch(batch), run.config.training))
-        return F.cross_entropy(output.float(), split.labels[batch.to(split.labels.device)])
-
-    return loss
+def gain(found: Sequence[Found], against: Sequence[Found]) -> tuple[float, float, float, int]:
+    """Mean difference in test accuracy over targets and seeds, percentage points, with its 95 % interval; seeds."""
+    other = {(one.run, one.level, one.seed): one.correct for one in against}
+    seeds = sorted({one.seed for one in found})
+    by_seed = [
+        np.mean([o.correct - other[o.run, o.level, o.seed] for o in found if o.seed == seed], axis=0) for seed in seeds
+    ]
+    mean, low, high = paired_intervals(100 * np.stack(by_seed)[None])
+    return float(mean[0]), float(low[0]), float(high[0]), len(seeds)
 
 
-def table(found: list[Found]) -> str:
-    """Markdown: for each search the mean over targets and seeds, its interval, what it cost, and gains by level."""
+def table(found: Sequence[Found]) -> str:
+    """Markdown for one run: for each search its gain over the recalibrated ticket, overall and by level, and cost."""
+    tickets = [one for one in found if one.search == TICKET]
     levels = sorted({one.level for one in found})
-    groups = list(dict.fromkeys((one.search, one.selection) for one in found))
     lines = [
-        "| search | selection images | seeds | test gain [95 % interval] | images a target | seconds a target | "
+        "| search | selection samples | seeds | test gain [95 % interval] | images a target | seconds a target | "
         + " | ".join(f"level {level}" for level in levels)
         + " |",
         "|---|---:|---:|---:|---:|---:|" + "---:|" * len(levels),
     ]
-    for name, n in groups:
+    for name, n in dict.fromkeys((one.search, one.selection) for one in found if one.search != TICKET):
         some = [one for one in found if (one.search, one.selection) == (name, n)]
-        seeds = sorted({one.seed for one in some})
-        by_seed = [np.mean([one.gain for one in some if one.seed == seed], axis=0) for seed in seeds]
-        mean, low, high = paired_intervals(100 * np.stack(by_seed)[None])
-        cells = (f"{100 * np.mean([one.gain.mean() for one in some if one.level == level]):+.2f}" for level in levels)
+        mean, low, high, seeds = gain(some, tickets)
+        by_level = []
+        for level in levels:
+            here = [one for one in some if one.level == level]
+            by_level.append(f"{gain(here, tickets)[0]:+.2f}" if here else "")
         lines.append(
-            f"| {name} | {n:,} | {len(seeds)} | {mean[0]:+.2f} [{low[0]:+.2f}, {high[0]:+.2f}] "
+            f"| {name} | {n:,} | {seeds} | {mean:+.2f} [{low:+.2f}, {high:+.2f}] "
             f"| {np.mean([one.images for one in some]):,.0f} | {np.mean([one.seconds for one in some]):.2f} | "
-            + " | ".join(cells)
+            + " | ".join(by_level)
             + " |"
         )
     return "\n".join(lines)
 
 
-def compared(found: list[Found]) -> str:
-    """The guarded soup against the exact search, on the targets and seeds that both have."""
-    exact = {(one.seed, one.level): one for one in found if one.search.endswith("exact")}
-    most = max(one.selection for one in found)
-    own = {(o.seed, o.level): o for o in found if o.search == "guarded-soup" and o.selection == most}
-    if not exact:
-        return ""
-    pairs = [(own[key], exact[key]) for key in exact]
-    seeds = sorted({one.seed for one, _ in pairs})
-    differences = [np.mean([a.gain - b.gain for a, b in pairs if a.seed == seed], axis=0) for seed in seeds]
-    mean, low, high = paired_intervals(100 * np.stack(differences)[None])
-    images = np.mean([b.images for _, b in pairs]) / np.mean([a.images for a, _ in pairs])
-    seconds = np.sum([b.seconds for _, b in pairs]) / np.sum([a.seconds for a, _ in pairs])
-    return (
-        f"Guarded soup against the exact search ({len(pairs)} targets of {len(seeds)} seeds): {images:.0f}× fewer "
-        f"images, {seconds:.0f}× less time, test accuracy {mean[0]:+.2f} [{low[0]:+.2f}, {high[0]:+.2f}] points."
-    )
+def compared(found: Sequence[Found]) -> str:
+    """The default and `best` against the exact search, on the targets and seeds that both have."""
+    exact = {(one.seed, one.level): one for one in found if one.search == EXACT}
+    lines = []
+    for name in (DEFAULT, BEST):
+        most = max((one.selection for one in found if one.search == name), default=0)
+        own = [o for o in found if (o.search, o.selection) == (name, most) and (o.seed, o.level) in exact]
+        if own:
+            others = [exact[one.seed, one.level] for one in own]
+            mean, low, high, seeds = gain(own, others)
+            images = np.mean([one.images for one in others]) / np.mean([one.images for one in own])
+            seconds = np.sum([one.seconds for one in others]) / np.sum([one.seconds for one in own])
+            lines.append(
+                f"{name} against the exact search ({len(own)} targets of {seeds} seeds): {images:.0f}× fewer images, "
+                f"{seconds:.0f}× less time, test accuracy {mean:+.2f} [{low:+.2f}, {high:+.2f}] points."
+            )
+    return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folders", type=Path, nargs="+", help="folders of finished runs")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("folders", type=Path, nargs="*", help="folders of finished runs")
+    parser.add_argument("--out", type=Path, required=True, help="rows, one a line; what is there is not made again")
     parser.add_argument("--targets", type=int, nargs="+", default=[1, 4, 7])
     parser.add_argument("--selection", type=int, nargs="+", default=[1000, 2000, 5000])
-    parser.add_argument("--exact", type=int, default=0, help="seeds for which the paper's exact search is made")
+    parser.add_argument("--searches", nargs="+", default=[DEFAULT, BEST, PAPER])
+    parser.add_argument("--exact", action="store_true", help="the paper's search to the letter too")
+    parser.add_argument("--all-samples", action="store_true", help="the default method looks at all that may choose")
+    parser.add_argument("--seeds", type=int, nargs="+", help="only these")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     engine.prepare(options.threads)
+    torch.set_num_threads(options.threads)
+    lines = options.out.read_text(encoding="utf-8").splitlines() if options.out.exists() else []
+    found = [Found(**json.loads(line)) for line in lines]
+    names = [*options.searches, *([EXACT] if options.exact else [])]
     for folder in options.folders:
         config = settings.of_folder(folder)
-        found: list[Found] = []
-        for number, seed in enumerate(config.seeds):
+        if options.all_samples:
+            config = replace(config, pooling=replace(config.pooling, selection=None))
+        for seed in options.seeds or config.seeds:
             path = folder if len(config.seeds) == 1 else folder / f"seed_{seed}"
             run = Run(replace(config, seeds=(seed,)), seed, RunFolder(path), "cpu")
-            found += searches(run, options.targets, options.selection, number < options.exact)
-        print(f"## {config.name}\n\n{table(found)}\n\n{compared(found)}\n", flush=True)
+            done: set[tuple[object, ...]] = {one.key for one in found}
+            for one in searches(run, options.targets, options.selection, names, done):
+                found.append(one)
+                with options.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(one)) + "\n")
+    for name in dict.fromkeys(one.run for one in found):
+        some = [one for one in found if one.run == name]
+        print(f"## {name}\n\n{table(some)}\n\n{compared(some)}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 import lottery_pools
 from lottery_pools import cli, experiment
@@ -55,7 +58,9 @@ def test_each_command_has_help_and_docs_with_output(name: str, capsys: pytest.Ca
     assert len(section) == 2, f"docs/cli.md has no section on {name}"
     text = section[1].split("\n## ")[0]
     assert "```console\n$ lottery-pools " + name in text, f"docs/cli.md shows no output of {name}"
-    for option in re.findall(r"^│ (--[a-z]+)", shown, re.MULTILINE):
+    options = re.findall(r"^[│ ]+(--[a-z][a-z-]*)(?![a-z.-])", shown, re.MULTILINE)
+    assert options or name == "completion"
+    for option in options:
         assert f"`{option}`" in text, f"docs/cli.md does not mention {name} {option}"
 
 
@@ -94,7 +99,28 @@ def test_the_readme_names_every_command_and_file() -> None:
         (["rnu"], "unknown command 'rnu': did you mean 'run'?"),
         (["run", "--preset", "dmeo"], "unknown preset 'dmeo': did you mean 'demo'?"),
         (["run", "--training.epoch", "3"], "did you mean --training.epochs?"),
-        (["run", "--training.epochs", "many"], "Error parsing --training.epochs"),
+        (["run", "--training.epochs", "many"], "--training.epochs is 'many': give a whole number"),
+        (["run", "--training.lr", "high"], "--training.lr is 'high': give a number"),
+        (["run", "--seeds", "a"], "--seeds is 'a': give whole numbers"),
+        (["run", "--limit", "many"], "--limit is 'many': give a whole number"),
+        (["run", "--seeds", "0", "0"], "seeds has a seed twice"),
+        (["run", "--seeds", "0", "--seeds", "1"], "--seeds is given twice: give it once, with all its values"),
+        (["run", "--pruning.scope", "globl"], "unknown value of --pruning.scope 'globl': did you mean 'global'?"),
+        (["run", "--dryrun"], "run has no option --dryrun: did you mean --dry-run?"),
+        (["run", "--preset", "demo", "extra"], "run has no use for extra: leave it out"),
+        (["run", "--pooling.methods", "averge"], "unknown method 'averge': did you mean 'average'?"),
+        (["run", "--pooling.targets", "99"], "this run has levels 0 to 8"),
+        (["run", "--evaluation.corruptions", "sheer"], "unknown corruption of mnist1d 'sheer': did you mean 'shear'?"),
+        (["run", "--evaluation.competitors", "smss"], "unknown competitor 'smss': did you mean 'sms'?"),
+        (["run", "--data.name", "cifar11"], "unknown data set 'cifar11': did you mean 'cifar10'?"),
+        (["run", "--data.name", "./nowhere", "--dry-run"], "there is no such folder"),
+        (["--preset", "demo"], "did you mean `lottery-pools run --preset …`?"),
+        (["presets", "dmeo"], "unknown preset 'dmeo': did you mean 'demo'?"),
+        (["completion", "bsh"], "did you mean 'bash'?"),
+        (["inspect", "."], ". is a folder: give one ticket file, such as "),
+        (["inspect", __file__], "is truncated or no safetensors file"),
+        (["pool"], "pool needs a run's folder: `lottery-pools pool runs/demo`"),
+        (["inspect"], "inspect needs a ticket file: `lottery-pools inspect runs/demo/"),
         (["run", "--pooling.coefficients", "0.5", "1.5"], "pooling.coefficients has α = 1.5"),
         (["run", "--pruning.densities", "0.5", "0"], "pruning.densities has 0.0 after 0.5"),
         (["run", "--data.validation", "0"], "data.validation is 0"),
@@ -105,19 +131,93 @@ def test_the_readme_names_every_command_and_file() -> None:
         (["report", "nowhere"], "nowhere is no run folder"),
         (["inspect", "nowhere.safetensors"], "no ticket file nowhere.safetensors"),
         (["replay", "nowhere.safetensors"], "no ticket file nowhere.safetensors"),
-        (["report"], "required"),
+        (["report"], "report needs a run's folder"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     if arguments[0] == "run":
         arguments = [*arguments, "--out", str(tmp_path / "run")]
-    found = command(*arguments)
-    assert found.returncode == 2
-    assert found.stdout == ""
-    assert message in found.stderr
-    assert found.stderr.count("\n") == 1
-    assert found.stderr.startswith("lottery-pools: ")
+    monkeypatch.setattr(sys, "argv", ["lottery-pools", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    found = capsys.readouterr()
+    assert stop.value.code == 2
+    assert found.out == ""
+    assert message in found.err
+    assert found.err.count("\n") == 1
+    assert found.err.startswith("lottery-pools: ")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_mistake_ends_the_process_with_code_2() -> None:
+    found = command("rnu")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr == "lottery-pools: unknown command 'rnu': did you mean 'run'?\n"
+
+
+def test_a_preset_without_its_option_is_understood() -> None:
+    with pytest.raises(UserError, match="did you mean `lottery-pools run --preset demo`"):
+        cli.dispatch(["run", "demo"])
+
+
+def test_the_nearest_run_folder_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="start one with `lottery-pools run --out first`"):
+        cli.dispatch(["pool", "first"])
+    for name in ("demo", "other"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.toml").touch()
+    for wrong in ("runs/dmeo", "demo"):
+        with pytest.raises(UserError, match=r"no config.toml\): did you mean runs/demo\?"):
+            cli.dispatch(["pool", wrong])
+
+
+def test_what_comes_before_is_named_where_tickets_are_missing(tmp_path: Path) -> None:
+    from lottery_pools import config as settings
+
+    (tmp_path / "config.toml").write_text(settings.to_toml(tiny()))
+    again = f"`lottery-pools tickets --preset {tmp_path}/config.toml --out {tmp_path}`"
+    for command in ("pool", "evaluate"):
+        for more in ([], ["--dry-run"]):
+            with pytest.raises(UserError, match="has 0 of 3 tickets: train them first with ") as error:
+                cli.dispatch([command, str(tmp_path), *more])
+            assert str(error.value).endswith(again)
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lottery_pools import config as settings
+    from lottery_pools import plan
+
+    monkeypatch.setattr(plan, "SAMPLE_SECONDS", 0.02)
+    monkeypatch.chdir(tmp_path)
+    here = ["--workers", "1", "--threads", "1", "--dry-run"]
+    Path("mine.toml").write_text(settings.to_toml(tiny()))
+    cli.dispatch(["run", "--preset", "mine.toml", "--out", "new", *here])
+    shown = capsys.readouterr().out
+    assert shown.startswith("new (new): conv1d (width 8, depth 2) on mnist1d, 300 training, 200 validation, 500 test")
+    for stage in ("training", "pooling", "evaluation"):
+        assert re.search(rf"^ *{stage} .* \d+ s *$", shown, re.MULTILINE)
+    assert shown.endswith("Nothing was done.\n")
+    cli.dispatch(["tickets", "--preset", "mine.toml", "--out", "new", "--json", *here])
+    assert [step["stage"] for step in json.loads(capsys.readouterr().out)["steps"]] == ["training"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.toml"]
+
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    cli.dispatch(["pool", str(finished), "--methods", "average", "ties", "--json", *here])
+    (step,) = json.loads(capsys.readouterr().out)["steps"]
+    assert (step["items"], step["done"]) == (6, 3)
+    cli.dispatch(["evaluate", str(finished), "--json", *here])
+    (step,) = json.loads(capsys.readouterr().out)["steps"]
+    assert step["items"] == step["done"]
+    assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
 
 
 def test_a_bug_of_ours_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +243,7 @@ def test_json_is_one_object_with_the_gains(finished: Path, capsys: pytest.Captur
     cli.dispatch(["report", str(finished), "--json"])
     found = json.loads(capsys.readouterr().out)
     assert Path(found["report"]).exists()
-    assert found["headline"]["method"] == "interpolation"
+    assert found["headline"]["method"] == "trimmed-soup"
     assert {gain["against"] for gain in found["gains"]} == {"ticket", "recalibrated", "admissible"}
 
 
@@ -152,6 +252,28 @@ def test_report_prints_the_table_and_the_path(finished: Path, capsys: pytest.Cap
     shown = capsys.readouterr().out
     assert "Interpolation" in shown
     assert shown.rstrip().endswith(f"Report: {finished / 'report.html'}")
+
+
+def test_several_runs_are_compared(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished, tmp_path / "other")
+    cli.dispatch(["report", str(finished), "other"])
+    shown = capsys.readouterr().out
+    assert "Over best admissible" in shown
+    assert shown.endswith("Comparison: comparison.html\n")
+    assert (tmp_path / "comparison.html").exists()
+    cli.dispatch(["report", str(finished), "other", "--out", "both.html", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert found["report"] == "both.html"
+    assert [run["seeds"] for run in found["runs"]] == [1, 1]
+    assert found["runs"][0]["gains"]
+    for wrong in (["--publish", "p"], ["--reference", "other"]):
+        with pytest.raises(UserError, match="is for one run"):
+            cli.dispatch(["report", str(finished), "other", *wrong])
+    with pytest.raises(UserError, match="--out is for comparing several runs"):
+        cli.dispatch(["report", str(finished), "--out", "both.html"])
 
 
 def test_the_stages_go_on_from_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,7 +287,7 @@ def test_the_stages_go_on_from_a_folder(tmp_path: Path, capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert "level_02.safetensors" in out
     pooled = {(row.method, row.level) for row in experiment.read(tmp_path / "run")[1] if row.method in METHODS}
-    assert pooled == {("average", 1), ("interpolation", 1)}  # --targets holds for the call that names it
+    assert pooled == {(method, 1) for method in tiny().pooling.methods}  # --targets holds for the call that names it
     cli.dispatch(["pool", run, "--methods", "average", *here])
     assert RunFolder(tmp_path / "run").pool("average", 2).exists()
     assert not RunFolder(tmp_path / "run").pool("interpolation", 2).exists()
@@ -175,11 +297,24 @@ def test_inspect_shows_density_lineage_and_recipe(finished: Path, capsys: pytest
     pooled = RunFolder(finished).pool("interpolation", 1)
     cli.dispatch(["inspect", str(pooled)])
     shown = capsys.readouterr().out
-    assert "level 1" in shown
-    assert "recipe" in shown
-    assert "█" in shown
+    assert f"{pooled}: level 1, pooled by interpolation, " in shown
+    for words in ("█", "recipe:", "level  1 ", " the target\n", "on validation", "forwarded in search", "seed 0"):
+        assert words in shown
+    assert "{" not in shown
     cli.dispatch(["inspect", str(pooled), "--json"])
     assert json.loads(capsys.readouterr().out)["origin"]["method"] == "interpolation"
+    cli.dispatch(["inspect", str(RunFolder(finished).rewind)])
+    assert "the rewind point, before step 6, " in capsys.readouterr().out
+
+
+def test_a_damaged_or_foreign_ticket_is_one_line(finished: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(RunFolder(finished).ticket(1).read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"cut\.safetensors is truncated"):
+        cli.dispatch(["inspect", str(cut)])
+    save_file({"a": torch.zeros(2)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(UserError, match="is a safetensors file but no ticket"):
+        cli.dispatch(["inspect", str(tmp_path / "foreign.safetensors")])
 
 
 def test_replay_confirms_or_refuses(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from lottery_pools.reporting import diagnosis
 
 
 def pair(first: int, second: int, rise: float, recalibrated: float | None) -> dict[str, Any]:
-    same = {"distance_prunable": 1.5, "cosine": 0.5, "jaccard": 0.7, "inside": 0.9}
+    path = [{"alpha": a, "score": 0.5 - h, "recalibrated": 0.5} for a, h in ((1.0, 0.0), (0.5, 0.2), (0.0, 0.0))]
+    same = {"distance_prunable": 1.5, "cosine": 0.5, "jaccard": 0.7, "inside": 0.9, "path": path}
     return {"first": first, "second": second, "rise": rise, "rise_recalibrated": recalibrated, **same}
 
 
@@ -17,7 +20,7 @@ def part(level: int, ticket: float, pooled: float) -> dict[str, Any]:
     return {"method": "average", "level": level, "ticket": ticket, "pooled": pooled, **parts}
 
 
-FOUND = [
+FOUND: list[dict[str, Any]] = [
     {
         "seed": seed,
         "pairs": [pair(0, 1, 0.5, 0.01), pair(0, 2, 0.5, 0.02), pair(1, 2, 0.5, 0.03)],
@@ -60,3 +63,17 @@ def test_the_ensemble_is_told_for_each_seed() -> None:
 
 def test_the_classes_that_lose_and_gain_most_come_first() -> None:
     assert diagnosis.classes(FOUND, 2).rows == (("Average", "clean", "cat -2.0, cow +0.0", "dog +2.0, cow +0.0"),)
+
+
+def test_the_parts_of_a_level_come_with_the_gain_in_points() -> None:
+    found = diagnosis.parts_by_level(FOUND)
+    assert list(found) == [("average", 1), ("average", 2)]
+    assert list(found["average", 1]) == ["gain", *diagnosis.PARTS]
+    assert found["average", 1]["gain"] == pytest.approx(2)
+    assert found["average", 1]["gain"] == pytest.approx(sum(found["average", 1][part] for part in diagnosis.PARTS[:4]))
+
+
+def test_all_tables_that_have_a_line_and_none_without_a_diagnosis() -> None:
+    assert len(diagnosis.tables(FOUND)) == 5
+    assert len(diagnosis.tables([{**one, "classes": [], "attribution": []} for one in FOUND])) == 3
+    assert diagnosis.tables([]) == []

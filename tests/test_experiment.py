@@ -23,7 +23,6 @@ from lottery_pools.config import Config, Data, Evaluation, Model, Pooling, Pruni
 from lottery_pools.data import sources
 from lottery_pools.data.shifts import SIGNAL_SHIFTS
 from lottery_pools.errors import UserError
-from lottery_pools.evaluation.metrics import gains
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.reporting import page
 from lottery_pools.runs.engine import Machine
@@ -60,21 +59,25 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+DEFAULTS = ("average", "interpolation", "trimmed-soup")
+
+
 def test_a_run_leaves_what_the_contract_says(finished: Path) -> None:
     assert set(hashes(finished)) == {
         "config.toml", "report.html", "report.md", "results.jsonl", "tickets/rewind.safetensors",
         *(f"tickets/level_0{level}.safetensors" for level in range(3)),
-        *(f"pools/{m}/level_0{level}.safetensors" for m in ("average", "interpolation") for level in range(3)),
+        *(f"pools/{m}/level_0{level}.safetensors" for m in DEFAULTS for level in range(3)),
     }  # fmt: skip
     _, rows, pools = experiment.read(finished)
-    methods = ("ticket", "recalibrated", "average", "interpolation", "ensemble", "admissible")
+    methods = ("ticket", "recalibrated", *DEFAULTS, "ensemble", "admissible")
     assert {row.key for row in rows} == {
         (method, level, split, "none", 0)
         for method in methods
         for level in range(3)
         for split in ("validation", "test")
     }
-    assert len(pools) == 6
+    assert len(pools) == 9
+    assert all(pool.optimism is not None for pool in pools)
     for row in rows:
         assert row.n == (500 if row.split == "test" else 200)
         assert row.correct == round(row.accuracy * row.n)
@@ -414,16 +417,52 @@ def test_another_runs_tickets_are_refused_by_name_and_allowed_as_a_control(finis
     assert experiment.replay(RunFolder(own).pool("other-run", 1))
 
 
-def test_a_published_run_makes_the_same_tables_without_its_weights(everything: Path, tmp_path: Path) -> None:
+def test_a_published_run_makes_the_same_report_without_its_weights(everything: Path, tmp_path: Path) -> None:
+    for points in (2, 3):
+        found = experiment.diagnose(experiment.read(everything)[0], everything, ONE, points)
+    assert experiment.report_of(everything).diagnosis == found, "of two diagnoses the finer one"
     experiment.report(everything)
     experiment.publish(everything, tmp_path / "shared")
     files = {path.name for path in (tmp_path / "shared").iterdir()}
-    assert files == {"config.toml", "results.jsonl.xz", "pools.jsonl", "report.md"}
+    assert files == {"config.toml", "results.jsonl.xz", "pools.jsonl", "diagnosis.json", "report.md"}
     assert experiment.read(tmp_path / "shared") == experiment.read(everything)
     published = (tmp_path / "shared" / "report.md").read_bytes()
     assert published == (everything / "report.md").read_bytes()
     experiment.report(tmp_path / "shared")
     assert (tmp_path / "shared" / "report.md").read_bytes() == published
+    assert (tmp_path / "shared" / "report.html").read_bytes() == (everything / "report.html").read_bytes()
+
+
+def test_a_diagnosis_that_not_every_seed_has_is_not_told(everything: Path, tmp_path: Path) -> None:
+    shutil.copytree(everything, tmp_path / "run")
+    experiment.diagnose(experiment.read(everything)[0], tmp_path / "run", ONE, points=2)
+    experiment.publish(tmp_path / "run", tmp_path / "shared")
+    for path in (tmp_path / "run/seed_1").glob("diagnosis_*.json"):
+        path.unlink()
+    assert experiment.report_of(tmp_path / "run").diagnosis == []
+    experiment.publish(tmp_path / "run", tmp_path / "shared")
+    assert not (tmp_path / "shared/diagnosis.json").exists()
+
+
+def test_clean_test_rows_have_bins_that_agree_with_their_counts(everything: Path) -> None:
+    _, rows, _ = experiment.read(everything)
+    for row in rows:
+        assert bool(row.bins) == (row.split == "test" and row.corruption == "none")
+        if row.bins:
+            assert sum(count for count, _, _ in row.bins) == row.n
+            assert sum(correct for _, correct, _ in row.bins) == row.correct
+            gap = sum(abs(correct - count * mean) for count, correct, mean in row.bins)
+            assert gap / row.n == pytest.approx(row.ece, abs=1e-4)
+
+
+def test_runs_are_compared_on_one_page(everything: Path, finished: Path, tmp_path: Path) -> None:
+    out, reports = experiment.compare([finished, everything], tmp_path / "both.html")
+    assert list(reports) == [f"tiny ({finished})", f"tiny ({everything})"]
+    text = out.read_text(encoding="utf-8")
+    assert "Comparison of 2 runs" in text
+    assert str(everything) in text
+    with pytest.raises(UserError, match="named twice"):
+        experiment.compare([finished, finished], tmp_path / "both.html")
 
 
 RESULTS = sorted((Path(__file__).parents[1] / "docs/results").glob("*/report.md"))
@@ -431,5 +470,4 @@ RESULTS = sorted((Path(__file__).parents[1] / "docs/results").glob("*/report.md"
 
 @pytest.mark.parametrize("report", RESULTS, ids=lambda path: path.parent.name)
 def test_committed_tables_follow_from_committed_rows(report: Path) -> None:
-    config, rows, pools = experiment.read(report.parent)
-    assert page.markdown(config.name, rows, gains(rows), pools, config) == report.read_text(encoding="utf-8")
+    assert page.markdown(experiment.report_of(report.parent)) == report.read_text(encoding="utf-8")

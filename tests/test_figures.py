@@ -2,46 +2,62 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import matplotlib as mpl
 import pytest
 
 from lottery_pools.reporting import figures
+from lottery_pools.reporting.style import Figure
+from lottery_pools.runs.results import Row
 from tests.test_tables import MANY, make_gain, make_rows, make_shifted
 
+BINS = ((0, 0, 0.0), (40, 10, 0.375), (60, 48, 0.9))
 
-def draw_accuracy(methods: tuple[str, ...] = ("ticket", "average", "interpolation")) -> str:
+
+def binned() -> list[Row]:
+    return [replace(row, bins=BINS) for row in make_rows(MANY)]
+
+
+def draw_accuracy(methods: tuple[str, ...] = ("ticket", "average", "interpolation")) -> Figure:
     return figures.accuracy(make_rows(methods))
 
 
-def draw_gains() -> str:
+def draw_gains() -> Figure:
     return figures.gains([make_gain(method, level) for method in ("average", "interpolation") for level in range(4)])
 
 
-def draw_corrupted() -> str:
+def draw_corrupted() -> Figure:
     return figures.accuracy(make_rows(MANY) + make_shifted(), under_corruption=True)
 
 
-def draw_heat_map() -> str:
+def draw_heat_map() -> Figure:
     return figures.heat_map(make_rows(MANY) + make_shifted(), "interpolation")
 
 
-DRAWS = (draw_accuracy, draw_corrupted, draw_gains, draw_heat_map)
+def draw_calibration() -> Figure:
+    figure = figures.calibration(binned())
+    assert figure is not None
+    return figure
+
+
+DRAWS = (draw_accuracy, draw_corrupted, draw_gains, draw_calibration, draw_heat_map)
 
 
 @pytest.mark.parametrize("draw", DRAWS)
-def test_a_figure_is_the_same_to_the_byte_whatever_the_users_matplotlib_settings(draw: Callable[[], str]) -> None:
+def test_a_figure_is_the_same_to_the_byte_whatever_the_users_matplotlib_settings(draw: Callable[[], Figure]) -> None:
     first = draw()
     with mpl.rc_context({"font.size": 20, "svg.hashsalt": None, "axes.facecolor": "red"}):
         assert draw() == first
 
 
 @pytest.mark.parametrize("draw", DRAWS)
-def test_a_figure_is_accessible_and_loads_nothing(draw: Callable[[], str]) -> None:
-    svg = draw()
+def test_a_figure_is_accessible_and_loads_nothing(draw: Callable[[], Figure]) -> None:
+    svg = draw().svg
     root = ElementTree.fromstring(svg)
     assert root.get("role") == "img"
     assert "ccuracy" in (root.get("aria-label") or "")
@@ -52,7 +68,7 @@ def test_a_figure_is_accessible_and_loads_nothing(draw: Callable[[], str]) -> No
 
 
 def test_text_is_text_in_the_colour_of_the_page() -> None:
-    svg = draw_accuracy()
+    svg = draw_accuracy().svg
     for text in ("Test accuracy (%)", "Ticket", "Average", "Interpolation", "Dense network", "51.2"):
         assert f">{text}</text>" in svg
     assert "currentColor" in svg
@@ -62,45 +78,46 @@ def test_text_is_text_in_the_colour_of_the_page() -> None:
 
 def test_the_means_are_drawn_from_dense_to_sparse() -> None:
     """The ticket's line rises to the right, as its accuracy does with level in the rows, clean and corrupted."""
-    for svg in (
+    for figure in (
         figures.accuracy(make_rows(("ticket",))),
         figures.accuracy(make_shifted(("ticket",), levels=4), under_corruption=True),
     ):
-        line = max(re.findall(r'<path d="(M [^"z]*)" clip-path', svg), key=len)
+        line = max(re.findall(r'<path d="(M [^"z]*)" clip-path', figure.svg), key=len)
         points = [tuple(map(float, point)) for point in re.findall(r"([\d.]+) ([\d.]+)", line)]
         assert len(points) == 4
         assert points == sorted(points, key=lambda point: (point[0], -point[1]))
 
 
 def test_figures_of_one_page_share_no_id() -> None:
-    ids = [set(re.findall(r'\bid="([^"]*)"', draw())) for draw in DRAWS]
-    assert all(ids[:3])
+    ids = [set(re.findall(r'\bid="([^"]*)"', draw().svg)) for draw in DRAWS]
+    assert all(ids[:4])
     assert len(set.union(*ids)) == sum(map(len, ids))
 
 
 def test_a_figure_shows_the_papers_methods_and_two_more() -> None:
     methods = ("ticket", "recalibrated", "ema", "ensemble", "swa", "average", "ties", "interpolation")
-    for svg in (
+    for figure in (
         figures.accuracy(make_rows(methods)),
         figures.accuracy(make_shifted(methods), under_corruption=True),
     ):
+        svg = figure.svg
         for text in ("Ticket", "Recalibrated", "Average", "Interpolation", "EMA (neighbours)", "SWA (neighbours)"):
             assert f">{text}</text>" in svg
         assert "TIES" not in svg
         assert "Ensemble" not in svg
-    shown = figures.gains([make_gain(method, 1) for method in methods[2:]])
+    shown = figures.gains([make_gain(method, 1) for method in methods[2:]]).svg
     assert "Average" in shown
     assert "TIES" not in shown
 
 
 def test_the_heat_map_prints_every_difference_in_the_colour_of_its_sign() -> None:
     """Interpolation is 3 points above the recalibrated ticket, but for fog at severity 2 where it is level."""
-    svg = draw_heat_map()
+    svg = draw_heat_map().svg
     assert svg.count(">+3.00</text>") == 5
     assert svg.count(">+0.00</text>") == 1
     assert [text for text in ("Gaussian noise", "Fog", "JPEG compression", "Severity") if f">{text}</text>" in svg]
     assert "fill: #0072b2" in svg
-    worse = figures.heat_map(make_shifted(), "ticket")
+    worse = figures.heat_map(make_shifted(), "ticket").svg
     assert worse.count(">−1.00</text>") == 5
     assert "fill: #d55e00" in worse
     assert "fill: #0072b2" not in worse
@@ -108,13 +125,13 @@ def test_the_heat_map_prints_every_difference_in_the_colour_of_its_sign() -> Non
 
 def test_a_cell_that_was_not_measured_stays_empty() -> None:
     rows = [row for row in make_shifted() if (row.corruption, row.severity) != ("fog", 1)]
-    assert figures.heat_map(rows, "interpolation").count("00</text>") == 5
+    assert figures.heat_map(rows, "interpolation").svg.count("00</text>") == 5
 
 
 def test_missing_levels_hostile_names_and_many_methods_are_drawn() -> None:
     name = '<b>&"$x^$'
     rows = make_rows(("ticket", name, *(f"m{k}" for k in range(12))))
-    svg = figures.accuracy([row for row in rows if row.method == "ticket" or row.level % 2])
+    svg = figures.accuracy([row for row in rows if row.method == "ticket" or row.level % 2]).svg
     ElementTree.fromstring(svg)
     assert "<b>" not in svg
 
@@ -123,3 +140,48 @@ def test_only_gains_over_the_recalibrated_ticket_by_level_count() -> None:
     gain = make_gain(level=1)
     other = type(gain)(**{**vars(gain), "against": "ticket", "method": "other"})
     assert figures.gains([gain, other, make_gain(level=None)]) == figures.gains([gain])
+
+
+def test_the_numbers_of_a_figure_are_those_drawn() -> None:
+    accuracy = draw_accuracy(("ticket", "average"))
+    assert accuracy.rows[1] == pytest.approx(("Ticket", 0.8, 52.2, 52.0, 52.4, 2))
+    assert len(accuracy.rows) == 2 * 4
+    assert draw_gains().rows[0] == ("Average", 0, 1.0, 1.0, 0.5, 1.5, 2, 1000)
+    found = {tuple(row[1:3]): row[3] for row in draw_heat_map().rows}
+    assert len(found) == 6
+    assert found["fog", 1] == pytest.approx(3)
+
+
+def test_the_csv_quotes_what_it_must_and_has_one_line_a_row() -> None:
+    figure = replace(draw_accuracy(), rows=(('a "b", c', 0.1 + 0.2, 3, None),), columns=("w", "x", "y", "z"))
+    assert list(csv.reader(figure.csv.splitlines())) == [["w", "x", "y", "z"], ['a "b", c', "0.3", "3", ""]]
+
+
+def test_calibration_counts_samples_of_all_levels_and_seeds_together() -> None:
+    figure = draw_calibration()
+    rows = [row for row in figure.rows if row[0] == "Ticket"]
+    assert [row[2] for row in rows] == [0, 320, 480]
+    assert rows[0][3:] == (None, None)
+    assert rows[1][3:] == pytest.approx((37.5, 25.0))
+    assert rows[2][3:] == pytest.approx((90.0, 80.0))
+    assert {row[0] for row in figure.rows} == {"Ticket", "Recalibrated", "Average", "Interpolation"}
+
+
+def test_calibration_compares_only_what_all_methods_have_and_needs_bins() -> None:
+    assert figures.calibration(make_rows(MANY)) is None
+    rows = [row if row.method != "average" or row.level == 1 else replace(row, bins=()) for row in binned()]
+    figure = figures.calibration(rows)
+    assert figure is not None
+    assert [row[2] for row in figure.rows if row[0] == "Ticket"] == [0, 80, 120]
+    disjoint = [row for row in rows if row.method != "ticket" or row.level == 0]
+    assert figures.calibration(disjoint) is None
+
+
+def test_a_bin_of_few_samples_is_not_drawn_but_told() -> None:
+    def markers(bins: tuple[tuple[int, int, float], ...]) -> int:
+        one = figures.calibration([replace(row, bins=bins) for row in make_rows(("ticket",), seeds=1, levels=1)])
+        assert one is not None
+        assert len(one.rows) == 3
+        return one.svg.count("<use")
+
+    assert markers(((0, 0, 0.0), (20, 5, 0.5), (20, 9, 0.9))) == markers(((0, 0, 0.0), (19, 5, 0.5), (20, 9, 0.9))) + 1

@@ -6,14 +6,19 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import pytest
 
 from lottery_pools.config import Config, Model
 from lottery_pools.reporting import page
+from lottery_pools.reporting.report import Report
 from lottery_pools.reporting.tables import Table
 from lottery_pools.runs.results import Gain, PoolRow
+from tests.test_diagnosis import FOUND
+from tests.test_figures import BINS
 from tests.test_tables import MANY, make_gain, make_rows, make_shifted
 
 POOLS = [PoolRow(0, "interpolation", 2, 0.64, ((1, 0.6),), 4000)]
@@ -21,19 +26,24 @@ GAINS = [make_gain(level=level) for level in range(4)] + [make_gain("average"), 
 
 
 def build(title: str = "A study", gains: list[Gain] = GAINS, config: Config | None = None) -> str:
-    return page.render(title, make_rows(), gains, POOLS, config or Config(seeds=(0, 1)))
+    return page.render(Report(title, make_rows(), gains, POOLS, config or Config(seeds=(0, 1))))
 
 
 def build_wide() -> str:
-    """With corruptions, and methods beyond the two that are featured."""
+    return page.render(wide())
+
+
+def wide() -> Report:
+    """With corruptions, methods beyond the two that are featured, bins of confidence, and a diagnosis."""
     gains = [
         Gain(**{**vars(make_gain(method, level)), "corruption": corruption})
         for corruption in ("none", "all")
         for method in MANY[2:]
         for level in (0, 1, 2, None)
     ]
-    rows = make_rows(MANY, levels=3) + make_shifted()
-    return page.render("A study", rows, gains, POOLS, Config(seeds=(0, 1)), [Table("mCE", ("a",), (("1",),))])
+    rows = [replace(row, bins=BINS) for row in make_rows(MANY, levels=3)] + make_shifted()
+    mce = Table("mCE", ("a",), (("1",),))
+    return Report("A study", rows, gains, POOLS, Config(seeds=(0, 1)), FOUND, [mce])
 
 
 class _Outline(HTMLParser):
@@ -101,6 +111,7 @@ def test_corruptions_and_further_methods_bring_their_own_sections() -> None:
     marks = [
         *("Accuracy against density", "The same under corruption: the mean over 3 corruptions at 2 severities."),
         *("Gain by density", "Gain by corruption and severity", "Interpolation: accuracy less"),
+        *("Where the gain comes from", "What was mixed into what", ">Calibration<", "From ticket to ticket"),
         *(
             "Test accuracy by level",
             ">Methods: gain over",
@@ -108,11 +119,12 @@ def test_corruptions_and_further_methods_bring_their_own_sections() -> None:
             "All methods: clean gain",
         ),
         *("Accuracy under corruption by level", "Gain under corruption by level", ">By corruption: ", ">By severity: "),
-        *("Gain over all levels", ">mCE<", "Other methods", "<dt>Ensemble", "<dt>Corrupted"),
+        *("Gain over all levels", ">Recipes<", ">Barrier between tickets, recalibrated", ">Naive ensemble", ">mCE<"),
+        *("Other methods", "<dt>Ensemble", "<dt>Corrupted", "<dt>Barrier"),
     ]
     places = [text.index(mark) for mark in marks]
     assert places == sorted(places)
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == 10
     assert "<dt>Pool of another seed" not in text
 
 
@@ -156,18 +168,48 @@ def test_the_headline_is_the_last_pool_over_all_levels_on_clean_samples() -> Non
 
 
 def test_a_run_without_rows_still_has_its_page() -> None:
-    text = page.render("Empty", [], [], [], Config())
+    text = page.render(Report("Empty", [], [], [], Config()))
     assert "No pooling method has been compared" in text
     assert "<svg" not in text
     assert "<table" not in text
 
 
 def test_markdown_holds_the_headline_and_every_table() -> None:
-    text = page.markdown("A study", make_rows(), GAINS, POOLS, Config())
+    report = Report("A study", make_rows(), GAINS, POOLS, Config())
+    text = page.markdown(report)
     assert text.startswith("# A study\n\n**+1.00 [+0.50, +1.50]** percentage points (95 % interval; 2 seeds, 1,000 ")
     assert text.count("\n### ") == 5
     assert "| Interpolation | 0 | 2 | 64.0 % | 1 (0.60) | 4,000 |" in text
-    assert text == page.markdown("A study", make_rows(), GAINS, POOLS, Config())
+    assert text == page.markdown(report)
+    diagnosed = page.markdown(replace(report, diagnosis=FOUND))
+    assert diagnosed.count("\n### ") == 10
+
+
+def test_every_figure_can_be_saved_with_its_numbers() -> None:
+    text = build_wide()
+    names = re.findall(r'download="([\w-]+)\.svg" hidden', text)
+    numbers = re.findall(r'download="([\w-]+)\.csv" href="data:text/csv;charset=utf-8,([^"]*)"', text)
+    assert len(names) == len(set(names)) == text.count("<figure>") == 10
+    assert [name for name, _ in numbers] == names
+    found = {name: unquote(content).splitlines() for name, content in numbers}
+    assert found["overlap"] == ["first,second,jaccard", "0,1,0.7", "0,2,0.7", "1,2,0.7"]
+    assert all(len(lines) > 1 for lines in found.values())
+
+
+def test_several_runs_are_one_page_that_keeps_the_contract() -> None:
+    report = Report("One", make_rows(), GAINS, POOLS, Config())
+    text = page.compare({"one": report, "<two>": wide()})
+    outline = _Outline()
+    outline.feed(text)
+    assert outline.open == []
+    assert all(load is not None and load.startswith(("#", "data:,")) for load in outline.loads)
+    parts = ("Comparison of 2 runs", "one · &lt;two&gt;", ">Runs<", "Over best admissible", 'download="comparison.csv"')
+    for part in parts:
+        assert part in text
+    assert "<two>" not in text
+    assert 'class="headline' not in text
+    assert ">Settings<" not in text
+    assert text == page.compare({"one": report, "<two>": wide()})
 
 
 def test_reporting_never_imports_torch() -> None:

@@ -98,3 +98,12 @@ def test_keys_of_a_later_version_are_passed_over(path: Path) -> None:
     results.append(path, [ROW])
     path.write_text(json.dumps({**json.loads(path.read_text()), "flops": 7}) + "\n")
     assert results.read(path) == [ROW]
+
+
+def test_bins_are_read_back_and_rows_without_them_look_as_ever(path: Path) -> None:
+    row = replace(ROW, bins=((0, 0, 0.0), (3, 2, 0.7067)))
+    results.append(path, [row, ROW])
+    assert results.read(path) == [row, ROW]
+    first, second = map(json.loads, path.read_text().splitlines())
+    assert first.pop("bins") == [[0, 0, 0.0], [3, 2, 0.7067]]
+    assert first == second

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
 from lottery_pools.pooling import batchnorm
-from lottery_pools.pooling.methods import replay
-from lottery_pools.pooling.search import Bench, Pooled, Problem, Trial, checked, greedy, neighbours
+from lottery_pools.pooling.methods import pool, replay
+from lottery_pools.pooling.search import Bench, Pooled, Problem, Trial, checked, greedy, neighbours, optimism
 from lottery_pools.pooling.weights import Scope
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks
@@ -292,7 +292,7 @@ def test_density_is_exact_integers_are_the_targets_and_replay_gives_the_same_bit
         assert (pooled.ticket.level, pooled.ticket.kept) == (2, tickets[2].kept)
         assert pooled.ticket.weights["norm.num_batches_tracked"] == (3 if recalibrates else 102)
         model = Net()
-        again = replay(model, tickets, 2, pooled.recipe, recalibrate, scope)
+        again = replay(model, tickets, 2, pooled.recipe, recalibrate, scope, method="interpolation")
         assert tensors_equal(again, pooled.ticket)
         assert all(torch.equal(tensor, again.weights[name]) for name, tensor in snapshot(model).items())
         accepted += len(pooled.recipe)
@@ -427,3 +427,50 @@ def test_peak_memory_does_not_grow_with_the_number_of_tickets(tmp_path: Path) ->
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=given_back)
     four, sixteen = map(float, done.stdout.split())
     assert sixteen - four < 2  # MB, of which a ticket has 1
+
+
+# Budgets and optimism
+
+
+def test_a_search_stops_before_it_takes_more_looks_than_it_may() -> None:
+    tickets = make_tickets(0, range(5))
+    for looks, tried in ((1, 0), (5, 1), (8, 1), (9, 2), (None, 4)):
+        pooled = pool(
+            Net(), tickets, 2, make_score(0), method="interpolation", coefficients=COEFFICIENTS[:4], looks=looks
+        )
+        assert (len(pooled.trials), pooled.looks) == (tried, 1 + 4 * tried)
+
+
+def test_a_method_that_cannot_stop_in_time_says_so() -> None:
+    with pytest.raises(UserError, match="the budget is spent after 1 looks and this method needs more"):
+        pool(Net(), make_tickets(0, range(4)), 2, make_score(0), method="uniform-soup", looks=1)
+    with pytest.raises(UserError, match="looks is 0: give 1 or more"):
+        pool(Net(), make_tickets(0, range(4)), 2, make_score(0), looks=0)
+
+
+def test_better_is_judged_sample_by_sample() -> None:
+    bench = Bench(nn.Linear(1, 1), lambda model: 0.0)
+    bench.scores += [torch.tensor([0.0, 5.0, 9.0]), torch.tensor([1.0, 6.0, 10.0]), torch.tensor([3.0, 5.0, 10.0])]
+    assert bench.better(1, 0, 99)  # by one in every sample: nothing is surer
+    assert not bench.better(0, 0)
+    # differences 3, 0, 1: mean 4/3, standard deviation 1.53, standard error 0.88
+    assert bench.better(2, 0, 1.5)
+    assert not bench.better(2, 0, 1.52)
+    bench.scores += [0.5, 0.6]  # without samples, higher is enough
+    assert bench.better(-1, -2, 99)
+    assert not bench.better(-2, -1)
+
+
+def test_optimism_is_what_choosing_the_best_of_noise_gains() -> None:
+    """Networks that are all alike: the best of k means of n fair coins is too good by all that it is above a half."""
+    looks, n = 20, 400
+    estimates, truths = [], []
+    for repeat in range(20):
+        coins = torch.rand(looks, n, generator=generator(repeat, "coins")) < 0.5
+        estimate = optimism(list(coins))
+        assert estimate is not None
+        estimates.append(estimate)
+        truths.append(float(coins.double().mean(1).max()) - 0.5)
+    assert sum(estimates) / 20 == pytest.approx(sum(truths) / 20, rel=0.35)
+    assert optimism([torch.ones(5)]) == 0  # no choice, no optimism
+    assert optimism([0.5, torch.ones(5)]) is None

@@ -15,6 +15,7 @@ from rich.console import Console
 from lottery_pools.reporting import terminal
 
 EVENT = {"time": 0.0, "stage": "training", "level": 3, "epoch": 2, "epochs": 9, "accuracy": 0.713, "done": 1.0}
+WORK = {"training": 7.0, "pooling": 3.0}
 
 
 def log(folder: Path, *events: object, end: str = "\n") -> None:
@@ -48,31 +49,114 @@ def test_a_piped_table_is_plain_and_never_cut(capsys: pytest.CaptureFixture[str]
 def test_progress_is_silent_without_a_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     file = io.StringIO()
     log(tmp_path / "seed-0", EVENT)
-    with terminal.watch([tmp_path / "seed-0"], 10, Console(file=file)), terminal.watch([tmp_path / "seed-0"], 10):
+    with terminal.watch([tmp_path / "seed-0"], WORK, Console(file=file)), terminal.watch([tmp_path / "seed-0"], WORK):
         log(tmp_path / "seed-0", EVENT)
     assert file.getvalue() == ""
     assert capfd.readouterr() == ("", "")
 
 
-def test_progress_sums_old_and_new_work_and_shows_each_run(tmp_path: Path) -> None:
-    folders = [tmp_path / "seed-0", tmp_path / "seed-1"]
-    log(folders[0], EVENT)
+def test_progress_sums_new_work_and_shows_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(terminal, "SETTLING", 0.5)
+    folders = [tmp_path / name for name in ("seed-0", "seed-1", "seed-2")]
+    log(folders[0], EVENT)  # of an earlier call: no part of what is left
     console, file = screen()
-    with terminal.watch(folders, 10, console):
-        wait_for("10%", file)
-        wait_for("waiting", file)
+    with terminal.watch(folders, WORK, console):
+        wait_for("0%", file)
+        wait_for("and 3 waiting", file)
+        wait_for("not known yet", file)
+        assert "10%" not in file.getvalue()
         log(folders[0], {**EVENT, "level": 4, "done": 2.0})
-        log(folders[1], {**EVENT, "stage": "pooling", "method": "average", "epoch": None, "accuracy": None})
-        wait_for("40%", file)
+        wait_for("20%", file)
+        wait_for("s left", file)
+        log(folders[1], {**EVENT, "stage": "pooling", "method": "average", "epoch": None, "accuracy": None, "done": 1})
+        wait_for("80%", file)  # pooling has begun, so training is over
     shown = file.getvalue()
-    assert "2 runs" in shown
-    for words in ("seed-0", "level 4", "epoch 2/9", "71.3 %", "seed-1", "pooling average"):
+    assert "3 runs" in shown
+    for words in ("seed-0", "level 4", "epoch 2/9", "71.3 %", "seed-1", "pooling average", "and 1 waiting"):
         assert words in shown
+
+
+def test_lines_fit_the_screen_and_the_last_to_change_are_shown(tmp_path: Path) -> None:
+    folders = [tmp_path / f"run-{n}" for n in range(20)]
+    latest = {folder: {**EVENT, "time": float(n)} for n, folder in enumerate(folders[:12])}
+    console, file = screen()
+    console.print(terminal._lines(folders, latest, 5))
+    assert [line.split()[0] for line in file.getvalue().splitlines()] == ["run-8", "run-9", "run-10", "run-11", "and"]
+    assert "and 16 waiting or done" in file.getvalue()
+    latest[folders[11]] = {"stage": "ticket", "level": 3, "time": 99.0}
+    rival = tmp_path / "run-0/competitors/sms"
+    latest[rival] = {**EVENT, "time": 50.0}
+    console, file = screen()
+    console.print(terminal._lines([*folders, rival], latest, 3))
+    assert [line.split()[0] for line in file.getvalue().splitlines()] == ["run-10", "run-0/sms", "and"]
+
+
+def test_each_stage_is_timed_by_itself() -> None:
+    pace = terminal.Pace({"training": 60.0, "nothing": 0.0, "pooling": 30.0}, now=100.0)
+    assert pace.seconds_left(105.0) is None
+    pace.add("ticket", 0.0, 105.0)  # no work of its own
+    pace.add("training", 20.0, 110.0)
+    assert pace.share == pytest.approx(20 / 90)
+    assert pace.seconds_left(110.0) == pytest.approx(35.0)  # 40 + 30 units at 2 a second
+    assert pace.seconds_left(112.0) == pytest.approx(33.0)
+    pace.add("training", 20.0, 120.0)
+    pace.add("pooling", 0.0, 121.0)  # 20 units of training that never came are over
+    assert pace.share == pytest.approx(60 / 90)
+    assert pace.seconds_left(121.0) == pytest.approx(30 / 2 - 1)
+    pace.add("pooling", 5.0, 130.0)  # half a unit a second since 120
+    assert pace.seconds_left(130.0) == pytest.approx(50.0)
+    pace.add("pooling", 500.0, 135.0)
+    assert (pace.share, pace.seconds_left(136.0)) == (1.0, 0.0)
+
+
+def test_the_start_of_workers_is_soon_no_part_of_the_speed() -> None:
+    pace = terminal.Pace({"training": 100.0}, now=0.0)
+    for second in range(11, 23):  # one a second, after ten in which workers started
+        pace.add("training", 1.0, float(second))
+    assert pace.seconds_left(22.0) == pytest.approx(88 * 22 / 12)
+    pace.add("training", 1.0, 23.0)
+    assert pace.seconds_left(23.0) == pytest.approx(87.0)
+
+
+@given(st.floats(0, 1e7))
+def test_durations_are_true_to_a_tenth(seconds: float) -> None:
+    units = {"d": 86400, "h": 3600, "min": 60, "s": 1}
+    words = terminal.duration(seconds).split()
+    told = sum(int(n) * units[unit] for n, unit in zip(words[::2], words[1::2], strict=True))
+    assert abs(told - seconds) <= max(0.5, seconds / 50)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (59.7, "60 s"), (60, "1 min"), (3599.9, "60 min"), (12_000, "3 h 20 min")]
+)
+def test_durations_in_words(seconds: float, words: str) -> None:
+    assert terminal.duration(seconds) == words
+
+
+def test_sizes_and_bars() -> None:
+    assert [terminal.size(n) for n in (0, 999, 1000, 3_140_000, 2e16)] == [
+        "0 B",
+        "999 B",
+        "1 kB",
+        "3.14 MB",
+        "2e+04 TB",
+    ]
+    assert [terminal.bar(share, 2) for share in (0, 1e-9, 0.5, 0.75, 1)] == ["", "▏", "█", "█▌", "██"]
+
+
+def test_recipes_are_told_in_words() -> None:
+    origin = {"target": 1, "recipe": [[2, 0.6], [0, 0.9]], "mask": "magnitude", "scope": "global"}
+    found = terminal.lineage(origin, in_turn=True)
+    assert found[:2] == [("recipe", "0.60 · level 1 + 0.40 · level 2"), ("", "0.90 · so far + 0.10 · level 0")]
+    found = terminal.lineage(origin, in_turn=False)
+    assert found[:2] == [("recipe", "0.60 · level 2"), ("", "+ 0.90 · level 0")]
+    assert terminal.lineage({"target": 1, "recipe": []}, True)[0][1].startswith("nothing mixed in")
+    assert terminal.lineage({}, True) == []
 
 
 def test_an_error_in_the_body_goes_through_the_display(tmp_path: Path) -> None:
     console, _ = screen()
-    with pytest.raises(KeyError, match="lost"), terminal.watch([tmp_path], 1, console):
+    with pytest.raises(KeyError, match="lost"), terminal.watch([tmp_path], WORK, console):
         raise KeyError("lost")
 
 

@@ -16,6 +16,7 @@ __version__ = VERSION
 
 if TYPE_CHECKING:
     from lottery_pools.pooling.batchnorm import recalibrate
+    from lottery_pools.pooling.likelihood import log_likelihood
     from lottery_pools.pooling.methods import METHODS, pool, replay
     from lottery_pools.pooling.search import Pooled, Trial
     from lottery_pools.tickets.files import load, save
@@ -30,6 +31,7 @@ __all__ = [
     "UserError",
     "from_zeros",
     "load",
+    "log_likelihood",
     "pool",
     "recalibrate",
     "replay",
@@ -43,6 +45,7 @@ _HOMES = {
     "Trial": "pooling.search",
     "from_zeros": "tickets.masks",
     "load": "tickets.files",
+    "log_likelihood": "pooling.likelihood",
     "pool": "pooling.methods",
     "recalibrate": "pooling.batchnorm",
     "replay": "pooling.methods",

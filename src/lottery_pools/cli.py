@@ -12,15 +12,20 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import tyro
 
+from lottery_pools import completion as shells
 from lottery_pools import config as settings
 from lottery_pools.config import Config
 from lottery_pools.errors import UserError, unknown
 from lottery_pools.runs.engine import Machine
+
+if TYPE_CHECKING:
+    from lottery_pools.plan import Plan
 
 T = TypeVar("T")
 Flat = tyro.conf.arg(name="")
@@ -63,6 +68,8 @@ def dispatch(arguments: Sequence[str]) -> None:
     if arguments[0] in ("-V", "--version"):
         print(f"lottery-pools {settings.VERSION}")
         return
+    if arguments[0].startswith("-"):
+        raise UserError(f"{arguments[0]} comes after a command: did you mean `lottery-pools run {arguments[0]} …`?")
     if arguments[0] not in COMMANDS:
         raise unknown("command", arguments[0], COMMANDS)
     COMMANDS[arguments[0]](list(arguments[1:]))
@@ -76,6 +83,8 @@ class _Start:
     """The run's folder; none: runs/NAME."""
     limit: int | None = None
     """Try the code of any settings quickly: so many images a split, two epochs; all levels, methods, corruptions."""
+    dry_run: FlagOn = False
+    """Print what would be done and about what it would cost, and do nothing."""
     json: FlagOn = False
     """Print one JSON object for machines."""
     machine: Annotated[Machine, Flat] = field(default_factory=Machine)
@@ -95,7 +104,11 @@ class _Report(_Folder):
     reference: Path | None = None
     """Another run's folder: its dense network is the reference of a table of mCE, mean corruption errors."""
     publish: Path | None = None
-    """Write tables, settings, rows and recipes, but no weights, into this folder, to be shared."""
+    """Write tables, settings, rows, recipes and the diagnosis, but no weights, into this folder, to be shared."""
+    others: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Further runs' folders: compare all of them on one page instead."""
+    out: Path | None = None
+    """Where the page that compares several runs goes; none: comparison.html in the current folder."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +121,8 @@ class _Evaluate(_Folder):
     """Test samples that are corrupted; none: as the run's settings say."""
     corrupted_from: str | None = None
     """Folder of a published set (CIFAR-10-C, CIFAR-100-C, ImageNet-C) to read instead."""
+    dry_run: FlagOn = False
+    """Print what would be done and about what it would cost, and do nothing."""
     machine: Annotated[Machine, Flat] = field(default_factory=Machine)
 
 
@@ -124,10 +139,14 @@ class _Pool(_Folder):
     """Methods of pooling; none named: those of the run's settings."""
     targets: tuple[int, ...] = ()
     """Levels to strengthen; none named: those of the run's settings."""
+    budget: int | None = None
+    """Images that the search for one pooled ticket forwards at most; none: as the run's settings say."""
     candidates_from: Path | None = None
     """Another run's folder: pool with its tickets instead, as a control."""
     allow_other_run: FlagOn = False
     """Do so although they are of another run."""
+    dry_run: FlagOn = False
+    """Print what would be done and about what it would cost, and do nothing."""
     machine: Annotated[Machine, Flat] = field(default_factory=Machine)
 
 
@@ -155,12 +174,21 @@ class _Presets:
     """Print one JSON object for machines."""
 
 
+@dataclass(frozen=True)
+class _Completion:
+    shell: tyro.conf.Positional[Literal["bash", "zsh", "fish"]]
+    """The shell that is to complete."""
+
+
 def run(arguments: list[str]) -> None:
     """train, pool, evaluate and report: the whole story"""
     start = _start(arguments, "run")
     from lottery_pools import experiment
 
     out = start.out or Path("runs") / start.config.name
+    if start.dry_run:
+        _preview(experiment.preview(start.config, out, start.machine), start.json)
+        return
     page = experiment.run(start.config, out, start.machine)
     _show(out, page, start.json)
 
@@ -171,6 +199,9 @@ def tickets(arguments: list[str]) -> None:
     from lottery_pools import experiment
 
     out = start.out or Path("runs") / start.config.name
+    if start.dry_run:
+        _preview(experiment.preview(start.config, out, start.machine, ("tickets",)), start.json)
+        return
     experiment.tickets(start.config, out, start.machine)
     paths = sorted(map(str, out.rglob("tickets/level_*.safetensors")))
     print(json.dumps({"tickets": paths}) if start.json else "\n".join(paths))
@@ -179,15 +210,20 @@ def tickets(arguments: list[str]) -> None:
 def pool(arguments: list[str]) -> None:
     """pool a run's tickets into stronger ones"""
     options = _parse(_Pool, arguments, "pool", pool)
-    config = settings.of_folder(options.folder)
+    config = _of_folder(options.folder)
     wanted = dataclasses.replace(
         config.pooling,
         methods=options.methods or config.pooling.methods,
         targets=options.targets or config.pooling.targets,
+        budget=config.pooling.budget if options.budget is None else options.budget,
     )
     from lottery_pools import experiment
 
     settled = dataclasses.replace(config, pooling=wanted)
+    if options.dry_run:
+        others = options.candidates_from, options.allow_other_run
+        _preview(experiment.preview(settled, options.folder, options.machine, ("pool",), *others), options.json)
+        return
     experiment.pool(settled, options.folder, options.machine, options.candidates_from, options.allow_other_run)
     paths = sorted(map(str, options.folder.rglob("pools/*/level_*.safetensors")))
     print(json.dumps({"pools": paths}) if options.json else "\n".join(paths))
@@ -196,7 +232,7 @@ def pool(arguments: list[str]) -> None:
 def evaluate(arguments: list[str]) -> None:
     """measure a run's tickets and pools on validation and test"""
     options = _parse(_Evaluate, arguments, "evaluate", evaluate)
-    config = settings.of_folder(options.folder)
+    config = _of_folder(options.folder)
     wanted = dataclasses.replace(
         config.evaluation,
         corruptions=tuple(dict.fromkeys((*config.evaluation.corruptions, *options.corruptions))),
@@ -206,7 +242,11 @@ def evaluate(arguments: list[str]) -> None:
     )
     from lottery_pools import experiment
 
-    experiment.evaluate(dataclasses.replace(config, evaluation=wanted), options.folder, options.machine)
+    settled = dataclasses.replace(config, evaluation=wanted)
+    if options.dry_run:
+        _preview(experiment.preview(settled, options.folder, options.machine, ("evaluate",)), options.json)
+        return
+    experiment.evaluate(settled, options.folder, options.machine)
     paths = sorted(map(str, options.folder.rglob("results.jsonl")))
     print(json.dumps({"results": paths}) if options.json else "\n".join(paths))
 
@@ -214,7 +254,7 @@ def evaluate(arguments: list[str]) -> None:
 def diagnose(arguments: list[str]) -> None:
     """say why the gains came about: paths, barriers, overlap, attribution"""
     options = _parse(_Diagnose, arguments, "diagnose", diagnose)
-    config = settings.of_folder(options.folder)
+    config = _of_folder(options.folder)
     from lottery_pools import experiment
     from lottery_pools.reporting import diagnosis, terminal
 
@@ -238,10 +278,33 @@ def report(arguments: list[str]) -> None:
     options = _parse(_Report, arguments, "report", report)
     from lottery_pools import experiment
 
+    if options.others:
+        _compare(options)
+        return
+    if options.out is not None:
+        raise UserError("report --out is for comparing several runs: name their folders, or leave --out away")
     page = experiment.report(options.folder, options.reference)
     if options.publish is not None:
         experiment.publish(options.folder, options.publish)
     _show(options.folder, page, options.json)
+
+
+def _compare(options: _Report) -> None:
+    """Several runs on one page, their tables in the terminal."""
+    from lottery_pools import experiment
+    from lottery_pools.reporting import comparison, terminal
+
+    for name in ("reference", "publish"):
+        if getattr(options, name) is not None:
+            raise UserError(f"report --{name} is for one run: name one folder, or leave --{name} away")
+    out = options.out or Path("comparison.html")
+    page, reports = experiment.compare((options.folder, *options.others), out)
+    if options.json:
+        print(json.dumps({"report": str(page), "runs": [comparison.plain(*item) for item in reports.items()]}))
+        return
+    for table in comparison.tables(reports):
+        terminal.table(table.title, table.columns, table.rows)
+    print(f"Comparison: {page}")
 
 
 def replay(arguments: list[str]) -> None:
@@ -260,6 +323,10 @@ def replay(arguments: list[str]) -> None:
 def inspect(arguments: list[str]) -> None:
     """show what a ticket file holds: density by layer, lineage, recipe"""
     options = _parse(_File, arguments, "inspect", inspect)
+    if options.file.is_dir():
+        some = next(iter(sorted(options.file.rglob("level_*.safetensors"))), "runs/demo/tickets/level_00.safetensors")
+        raise UserError(f"{options.file} is a folder: give one ticket file, such as {some}")
+    from lottery_pools.pooling import methods, search
     from lottery_pools.reporting import terminal
     from lottery_pools.tickets import files, masks
 
@@ -269,14 +336,19 @@ def inspect(arguments: list[str]) -> None:
     if options.json:
         print(json.dumps({**metadata, "density": ticket.density, "layers": layers}))
         return
-    print(f"{options.file}: level {ticket.level}, {ticket.kept} of {ticket.prunable} weights ({ticket.density:.2%})")
+    pooled, rewind = ticket.origin.get("method"), ticket.origin.get("step")
+    made = "trained" if rewind is None else f"the rewind point, before step {rewind}"
+    made = f"pooled by {pooled}" if pooled else made
+    counts = f"{ticket.kept:,} of {ticket.prunable:,} prunable weights ({ticket.density:.1%})"
+    print(f"{options.file}: level {ticket.level}, {made}, {counts}")
     rows = []
     for name, (kept, prunable) in layers.items():
-        rows.append((name, str(kept), str(prunable), f"{kept / prunable:.1%}", "█" * round(20 * kept / prunable)))
+        rows.append((name, f"{kept:,}", f"{prunable:,}", f"{kept / prunable:.1%}", terminal.bar(kept / prunable)))
     terminal.table("Density by layer", ("tensor", "kept", "prunable", "density", ""), rows)
-    for key, value in ticket.origin.items():
-        if key != "trials":
-            print(f"{key}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+    entry = methods.METHODS.get(ticket.origin.get("method", ""))
+    in_turn = entry is not None and entry.build in (search.mix_in_turn, methods.build_slerp)
+    for name, value in terminal.lineage(ticket.origin, in_turn):
+        print(f"{name and name + ':':<15} {value}")
 
 
 def presets(arguments: list[str]) -> None:
@@ -296,13 +368,35 @@ def presets(arguments: list[str]) -> None:
         print(json.dumps(list(about)) if options.json else "\n".join(lines))
 
 
+def completion(arguments: list[str]) -> None:
+    """print the script with which bash, zsh or fish completes the command line"""
+    print(shells.SHELLS[_parse(_Completion, arguments, "completion", completion).shell](shells.known(OPTIONS)), end="")
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    command.__name__: command for command in (run, tickets, pool, evaluate, diagnose, report, replay, inspect, presets)
+    command.__name__: command
+    for command in (run, tickets, pool, evaluate, diagnose, report, replay, inspect, presets, completion)
+}
+OPTIONS: dict[str, type] = {
+    "run": _Start,
+    "tickets": _Start,
+    "pool": _Pool,
+    "evaluate": _Evaluate,
+    "diagnose": _Diagnose,
+    "report": _Report,
+    "replay": _Replay,
+    "inspect": _File,
+    "presets": _Presets,
+    "completion": _Completion,
 }
 
 
 def _start(arguments: list[str], command: str) -> _Start:
     """The options of a command that starts a run: those of the preset, but for what is given."""
+    if arguments and not arguments[0].startswith("-"):
+        raise UserError(
+            f"{command} takes only options: did you mean `lottery-pools {command} --preset {arguments[0]}`?"
+        )
     words = [word for argument in arguments for word in argument.split("=", 1)]
     name = words[words.index("--preset") + 1] if "--preset" in words[:-1] else _Start.preset
     default = _Start(preset=name, config=settings.preset(name))
@@ -314,6 +408,10 @@ def _start(arguments: list[str], command: str) -> _Start:
 
 def _parse(kind: type[T], arguments: list[str], command: str, function: Any, default: Any = tyro.MISSING_NONPROP) -> T:
     """The options of a command; a mistake becomes one line."""
+    given = [argument.split("=")[0] for argument in arguments if argument.startswith("--")]
+    for option in given:
+        if given.count(option) > 1:
+            raise UserError(f"{option} is given twice: give it once, with all its values")
     output = io.StringIO()
     prog = f"lottery-pools {command}"
     try:
@@ -323,14 +421,88 @@ def _parse(kind: type[T], arguments: list[str], command: str, function: Any, def
     except SystemExit as stop:
         if not stop.code:
             raise
-        lines = [re.sub("[╭╮╰╯│─]", " ", line).strip() for line in output.getvalue().splitlines()]
-        body = lines[1:]
-        message = " ".join(body[: body.index("")]) if "" in body else " ".join(body)
+        lines = [re.sub("[╭╮╰╯│─]|--+(?= |$)", " ", line).strip() for line in output.getvalue().splitlines()]
+        body = "\n".join(lines[1:]).strip().split("\n")  # without the title, and the line that plain boxes have below
+        raise _mistake(body, kind, command) from None
+
+
+def _mistake(body: list[str], kind: type, command: str) -> UserError:
+    """What the parser says of a mistake in a command's options, in our words and with what mends it."""
+    message = " ".join(body[: body.index("")]) if "" in body else " ".join(body)
+    message = re.sub(r"^Error parsing config\.\S+: ", "", message)
+    see = f"(see `lottery-pools {command} --help`)"
+    if message.startswith("Missing from"):
+        what, example = next(value for of, value in _NEEDS.items() if issubclass(kind, of))
+        return UserError(f"{command} needs {what}: `lottery-pools {command} {example}` {see}")
+    if found := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)", message):
+        return unknown(f"value of {found[2]}", found[1], re.findall("'(.*?)'", found[3]))
+    if (found := re.match(r"Error parsing (--\S+): .*?'(.*)'", message)) and found[1] in (
+        known := dict(shells.walk(kind))
+    ):
+        return UserError(f"{found[1]} is {found[2]!r}: give {_kind(known[found[1]])} {see}")
+    if found := re.match(r"Unrecognized options: (\S+?)(,|$)", message):
         near = next((line.split(" ")[0] for line in body if line.startswith("--")), None)
-        if message.startswith("Unrecognized") and near:
-            message += f": did you mean {near}?"
-        message = re.sub(r"^Error parsing config\.\S+: ", "", message)
-        raise UserError(f"{message} (see `{prog} --help`)") from None
+        option = found[1].startswith("-")
+        hint = f"did you mean {near}? " if near and option else ""
+        return UserError(
+            f"{command} has no {'option' if option else 'use for'} {found[1]}: {hint or 'leave it out '}{see}"
+        )
+    return UserError(f"{message} {see}")
+
+
+_NEEDS: dict[type, tuple[str, str]] = {
+    _Folder: ("a run's folder", "runs/demo"),
+    _File: ("a ticket file", "runs/demo/seed_0/tickets/level_00.safetensors"),
+    _Completion: ("a shell", "bash"),
+}
+"""What must be given, and an example."""
+
+
+def _of_folder(folder: Path) -> Config:
+    """The settings of a run's folder; where it is none, the nearest that is one is offered."""
+    if not (folder / "config.toml").exists():
+        runs = [str(path.parent) for path in sorted(folder.parent.glob("*/config.toml"))]
+        runs += [str(path.parent) for path in sorted(Path("runs").glob("*/config.toml"))]
+        near = get_close_matches(str(folder), runs, n=1, cutoff=0.4) or runs[:1]
+        hint = f"did you mean {near[0]}?" if near else f"start one with `lottery-pools run --out {folder}`"
+        raise UserError(f"{folder} is no run folder (it has no config.toml): {hint}")
+    return settings.of_folder(folder)
+
+
+def _kind(hint: Any) -> str:
+    """What an option takes, in words."""
+    names = {int: "a whole number", float: "a number"}
+    parts = [part for part in get_args(hint) if part is not type(None)]
+    if get_origin(hint) is tuple:
+        return names.get(parts[0], "values").removeprefix("a ").removesuffix("s") + "s"
+    return names.get(parts[0] if parts else hint, "another value")
+
+
+def _preview(plan: Plan, as_json: bool) -> None:
+    """What a command would do."""
+    from lottery_pools.reporting import terminal
+
+    if as_json:
+        print(json.dumps(dataclasses.asdict(plan)))
+        return
+    print(f"{plan.folder} ({'there already' if plan.exists else 'new'}): {plan.about}; {plan.machine}")
+    rows = []
+    for step in plan.steps:
+        cost = step.cost
+        images = (
+            (cost.trained, "trained"),
+            (cost.recalibrated + cost.forwarded, "forwarded"),
+            (cost.corrupted, "corrupted"),
+        )
+        spent = ", ".join(f"{count:,} {what}" for count, what in images if count)
+        counts = map(str, (step.items, step.done, step.items - step.done))
+        rows.append((step.stage, step.detail, *counts, spent or "–", terminal.duration(step.seconds)))
+    terminal.table("Plan", ("part", "what", "in all", "done", "to do", "images", "about"), rows)
+    print(
+        f"To do: {plan.operations:.2g} floating-point operations, {terminal.size(plan.written)} on disk, about "
+        f"{terminal.duration(plan.seconds)}: an estimate from trying steps of this network on this machine just now."
+    )
+    print("Nothing was done.")
 
 
 def _show(folder: Path, page: Path, as_json: bool) -> None:

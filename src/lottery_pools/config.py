@@ -227,7 +227,7 @@ class Pruning:
 class Pooling:
     """How tickets are pooled (Yin et al., AAAI 2023, Algorithm 2)."""
 
-    methods: tuple[str, ...] = ("average", "interpolation")
+    methods: tuple[str, ...] = ("average", "interpolation", "trimmed-soup")
     coefficients: tuple[float, ...] = PAPER_COEFFICIENTS
     """The α tried by `interpolation`: the weight of the best network so far, against the candidate's 1 - α."""
     candidates: int | None = None
@@ -239,8 +239,16 @@ class Pooling:
     mask, or those in both and then the largest."""
     recalibration: int | Literal["all"] = 2000
     """Augmented training images that re-estimate BatchNorm; 0: none; `all`: the whole training set, as in the paper."""
+    selection: int | None = 1000
+    """Validation samples by which `trimmed-soup` compares networks, half as many training images re-estimating
+    BatchNorm meanwhile; none: all of both. The other methods use all."""
+    budget: int | None = None
+    """Images that the search for one pooled ticket forwards at most; none: no limit."""
 
     def __post_init__(self) -> None:
+        for name in ("selection", "budget"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, f"pooling.{name} is {value}: give 1 or more, or leave it out")
         _require(len(self.coefficients) > 0, "pooling.coefficients is empty: give at least one α in (0, 1)")
         for alpha in self.coefficients:
             _require(0 < alpha < 1, f"pooling.coefficients has α = {alpha}: give numbers strictly between 0 and 1")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,40 +13,42 @@ from typing import Any
 import torch
 
 from lottery_pools import config as settings
-from lottery_pools import work
+from lottery_pools import plan, work
 from lottery_pools.config import Config
 from lottery_pools.data import shifts
 from lottery_pools.errors import UserError, unknown
 from lottery_pools.evaluation.metrics import gains
+from lottery_pools.judging import replayed
+from lottery_pools.plan import Part, Plan, Task
 from lottery_pools.pooling import methods
 from lottery_pools.reporting import page, tables, terminal
+from lottery_pools.reporting.report import Report
 from lottery_pools.runs import engine, results
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, write
 from lottery_pools.runs.results import PoolRow, Row
 from lottery_pools.tickets import files, imp
 from lottery_pools.tickets.competitors import COMPETITORS
-from lottery_pools.work import CLEAN, Run
+from lottery_pools.work import Run
 
 HERE = Machine()
+STAGES = ("tickets", "pool", "evaluate")
+"""The commands that do the work, in their order."""
 
 
 def run(config: Config, out: Path, machine: Machine = HERE) -> Path:
     """Everything: train the tickets of all seeds, pool them, measure them, write the report; returns its path."""
-    tickets(config, out, machine)
-    pool(config, out, machine)
-    evaluate(config, out, machine)
+    with opened(config, out, machine) as runs, _progress(_parts(runs, STAGES)):
+        _train(runs, machine)
+        _pool(runs, config.pooling.methods, machine)
+        _evaluate(runs, machine)
     return report(out)
 
 
 def tickets(config: Config, out: Path, machine: Machine = HERE) -> None:
     """Train the tickets of every seed, and its competitors', continuing where an earlier call stopped."""
-    with opened(config, out, machine) as runs:
-        rivals = [rival for run in runs for rival in work.rivals(run)]
-        for rival in rivals:
-            _settle(rival.config, rival.folder.path)
-        every = [*runs, *rivals]
-        _do(work.train, [(run,) for run in every], every, machine, _training_work, done=lambda task: task[0].trained)
+    with opened(config, out, machine) as runs, _progress(_parts(runs, STAGES[:1])):
+        _train(runs, machine)
 
 
 def pool(
@@ -62,42 +64,102 @@ def pool(
     control `other-run`: refused unless `allow_other_run`, and always where the network is another.
     """
     with opened(config, out, machine) as runs:
-        wanted = config.pooling.methods
-        if candidates_from is not None:
-            other = RunFolder(candidates_from)
-            if not other.ticket(0).exists():
-                raise UserError(f"{candidates_from} has no tickets: give the folder of one seed's run")
-            runs = [replace(run, other=other, allow_other_run=allow_other_run) for run in runs]
-            wanted = (work.OTHER_RUN,)
-        tasks = [(run, method, target) for run in runs for method in wanted for target in run.targets]
-
-        def done(task: tuple[Any, ...]) -> bool:
-            run, method, target = task
-            return bool(run.folder.pool(method, target).exists())
-
-        _do(work.pool, tasks, runs, machine, _training_work, _pooling_work, done=done)
+        runs, wanted = _offered(runs, candidates_from, allow_other_run)
+        _need_tickets(runs, out)
+        with _progress(_parts(runs, STAGES[1:2], wanted)):
+            _pool(runs, wanted, machine)
 
 
 def evaluate(config: Config, out: Path, machine: Machine = HERE) -> None:
     """Measure every ticket, its recalibrated self, its pools and the ensemble, clean and corrupted; adds the rows."""
     with opened(config, out, machine) as runs:
-        tasks: list[tuple[Any, ...]] = []
-        for run in runs:
-            results.mend(run.folder.results)
-            done = {row.key for row in results.read(run.folder.results)}
-            for method, level in work.networks(run):
-                missing = tuple(cell for cell in run.cells if (method, level, *cell) not in done)
-                tasks += [(run, method, level, missing)]
-        corrupting = [(runs[0], cell) for cell in runs[0].cells]
-        _do(work.corrupt, corrupting, [], machine, done=lambda task: work.ready(*task))
+        _need_tickets([*runs, *(rival for run in runs for rival in work.rivals(run))], out)
+        with _progress(_parts(runs, STAGES[2:])):
+            _evaluate(runs, machine)
 
-        def keep(task: tuple[Any, ...], rows: list[Row]) -> None:
-            results.append(task[0].folder.results, rows)
 
-        parts = (_training_work, _pooling_work, _evaluation_work)
-        _do(work.measure, tasks, runs, machine, *parts, done=lambda task: not task[3], keep=keep)
-        for run in runs:
-            results.append(run.folder.results, work.admissible(results.read(run.folder.results)))
+def preview(
+    config: Config,
+    out: Path,
+    machine: Machine = HERE,
+    stages: Sequence[str] = STAGES,
+    candidates_from: Path | None = None,
+    allow_other_run: bool = False,
+) -> Plan:
+    """What the commands `stages` would do, from what there is on, and about what it would cost; writes nothing.
+
+    Raises UserError as they would.
+    """
+    runs = checked(config, out, machine)
+    rivals = [rival for run in runs for rival in work.rivals(run)]
+    for each, folder in [(config, out), *((run.config, run.folder.path) for run in (*runs, *rivals))]:
+        _settled(each, folder)
+    runs, wanted = _offered(runs, candidates_from, allow_other_run)
+    if STAGES[0] not in stages:
+        _need_tickets([*runs, *rivals] if "evaluate" in stages else runs, out)
+    return plan.estimate(_parts(runs, stages, wanted), runs[0], machine, str(out), out.exists())
+
+
+def _offered(runs: list[Run], candidates_from: Path | None, allow_other_run: bool) -> tuple[list[Run], tuple[str, ...]]:
+    """The runs with the other run's tickets that they are to be pooled with, where one is named; the methods."""
+    if candidates_from is None:
+        return runs, runs[0].config.pooling.methods
+    other = RunFolder(candidates_from)
+    if not other.ticket(0).exists():
+        raise UserError(f"{candidates_from} has no tickets: give the folder of one seed's run")
+    return [replace(run, other=other, allow_other_run=allow_other_run) for run in runs], (work.OTHER_RUN,)
+
+
+def _need_tickets(runs: Sequence[Run], out: Path) -> None:
+    """Raise UserError where a run lacks tickets."""
+    for run in runs:
+        there = sum(run.folder.ticket(level).exists() for level in run.levels)
+        if there < len(run.levels):
+            raise UserError(
+                f"{run.folder.path} has {there} of {len(run.levels)} tickets: train them first with "
+                f"`lottery-pools tickets --preset {out / 'config.toml'} --out {out}`"
+            )
+
+
+def _parts(runs: list[Run], stages: Sequence[str], methods: Sequence[str] | None = None) -> list[Part]:
+    """The parts of the work of `stages`, in their order; what they will add to one another's is foreseen."""
+    wanted = runs[0].config.pooling.methods if methods is None else methods
+    parts = []
+    if "tickets" in stages:
+        parts.append(plan.training(runs))
+    if "pool" in stages:
+        parts.append(plan.pooling(runs, wanted))
+    if "evaluate" in stages:
+        pools = [task.arguments for part in parts if part.stage == "pooling" for task in part.tasks]
+        parts += [plan.corrupting(runs[0]), plan.measuring(runs, pools)]
+    return parts
+
+
+def _train(runs: list[Run], machine: Machine) -> None:
+    for run in runs:
+        for rival in work.rivals(run):
+            _settle(rival.config, rival.folder.path)
+    _do(plan.training(runs), machine)
+
+
+def _pool(runs: list[Run], wanted: Sequence[str], machine: Machine) -> None:
+    _do(plan.pooling(runs, wanted), machine)
+
+
+def _evaluate(runs: list[Run], machine: Machine) -> None:
+    def corrupted(task: Task, nothing: None) -> None:
+        run, (_, name, _) = task.arguments
+        run.folder.event(stage="corruption", method=name, done=task.logged)
+
+    def keep(task: Task, rows: list[Row]) -> None:
+        results.append(task.arguments[0].folder.results, rows)
+
+    for run in runs:
+        results.mend(run.folder.results)
+    _do(plan.corrupting(runs[0]), machine, corrupted)
+    _do(plan.measuring(runs), machine, keep)
+    for run in runs:
+        results.append(run.folder.results, work.admissible(results.read(run.folder.results)))
 
 
 def diagnose(config: Config, out: Path, machine: Machine = HERE, points: int = 5) -> list[dict[str, Any]]:
@@ -113,11 +175,12 @@ def diagnose(config: Config, out: Path, machine: Machine = HERE, points: int = 5
         def path(run: Run) -> Path:
             return run.folder.path / f"diagnosis_{points}.json"
 
-        def keep(task: tuple[Any, ...], found: dict[str, Any]) -> None:
-            write(path(task[0]), json.dumps(found, indent=1) + "\n")
+        def keep(task: Task, found: dict[str, Any]) -> None:
+            write(path(task.arguments[0]), json.dumps(found, indent=1) + "\n")
 
-        tasks = [(run, points) for run in runs]
-        _do(work.diagnose, tasks, runs, machine, done=lambda task: path(task[0]).exists(), keep=keep)
+        part = plan.diagnosing(runs, points, [path(run).exists() for run in runs])
+        with _progress([part]):
+            _do(part, machine, keep)
         return [json.loads(path(run).read_text(encoding="utf-8")) for run in runs]
 
 
@@ -127,28 +190,64 @@ def report(folder: Path, reference: Path | None = None) -> Path:
     With `reference`, another run's folder, there is a table of mean corruption errors (mCE) relative to its dense
     network, which the table names.
     """
-    config, rows, pools = read(folder)
-    extra = []
+    content = report_of(folder)
     if reference is not None:
         of, others, _ = read(reference)
         dense = [row for row in others if row.method == "ticket" and row.level == 0]
-        extra.append(tables.mce_by_level(rows, dense, f"the dense {of.model.name} of {of.name}"))
-    content = (config.name, rows, gains(rows), pools, config, extra)
-    write(folder / "report.md", page.markdown(*content))
-    write(folder / "report.html", page.render(*content))
+        table = tables.mce_by_level(content.rows, dense, f"the dense {of.model.name} of {of.name}")
+        content = replace(content, extra=(table,))
+    write(folder / "report.md", page.markdown(content))
+    write(folder / "report.html", page.render(content))
     return folder / "report.html"
 
 
-def publish(folder: Path, to: Path) -> None:
-    """Write what is worth sharing of a run into the folder `to`: tables, settings, rows and recipes, but no weights.
+def compare(folders: Sequence[Path], out: Path) -> tuple[Path, dict[str, Report]]:
+    """Write a page that compares several runs; returns its path, and the runs by what they are called there.
 
-    `report` works there as in the run's own folder, and makes the same tables to the byte.
+    That is their settings' name, with the folder where two have the same. Raises UserError where a folder is named
+    twice.
     """
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UserError("a folder is named twice: name each run once to compare them")
+    read = {folder: report_of(folder) for folder in folders}
+    titles = [content.title for content in read.values()]
+    reports = {
+        content.title if titles.count(content.title) == 1 else f"{content.title} ({folder})": content
+        for folder, content in read.items()
+    }
+    write(out, page.compare(reports))
+    return out, reports
+
+
+def publish(folder: Path, to: Path) -> None:
+    """Write what is worth sharing of a run into the folder `to`: tables, settings, rows, recipes and the diagnosis, but
+    no weights.
+
+    `report` works there as in the run's own folder, and makes the same tables and page to the byte.
+    """
+    content = report_of(folder)
+    write(to / "config.toml", settings.to_toml(content.config))
+    write(to / "results.jsonl.xz", lzma.compress(results.to_lines(content.rows).encode()))
+    write(to / "pools.jsonl", results.to_lines(content.pools))
+    if content.diagnosis:
+        write(to / "diagnosis.json", "[\n" + ",\n".join(map(json.dumps, content.diagnosis)) + "\n]\n")
+    else:
+        (to / "diagnosis.json").unlink(missing_ok=True)
+    write(to / "report.md", page.markdown(content))
+
+
+def report_of(folder: Path) -> Report:
+    """All that a report on a folder shows; of its diagnoses the one of most points that every seed has."""
     config, rows, pools = read(folder)
-    write(to / "config.toml", settings.to_toml(config))
-    write(to / "results.jsonl.xz", lzma.compress(results.to_lines(rows).encode()))
-    write(to / "pools.jsonl", results.to_lines(pools))
-    write(to / "report.md", page.markdown(config.name, rows, gains(rows), pools, config))
+    if (folder / "results.jsonl.xz").exists():
+        found = folder / "diagnosis.json"
+        diagnosis = json.loads(found.read_text(encoding="utf-8")) if found.exists() else []
+    else:
+        paths = [_run_folder(config, folder, seed).path for seed in config.seeds]
+        names = set.intersection(*({path.name for path in run.glob("diagnosis_*.json")} for run in paths))
+        best = sorted(names, key=lambda name: int(name.removeprefix("diagnosis_").removesuffix(".json")))[-1:]
+        diagnosis = [json.loads((run / name).read_text(encoding="utf-8")) for name in best for run in paths]
+    return Report(config.name, rows, gains(rows), pools, config, diagnosis)
 
 
 def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
@@ -191,7 +290,7 @@ def replay(pooled: Path, out: Path | None = None) -> bool:
         run.recalibrate,
         base=files.load(folder.rewind, model).weights,
         allow_other_run=method == work.OTHER_SEED,
-        **{key: origin[key] for key in ("scope", "method", "mask", "settings")},
+        **replayed(origin),
     )
     rebuilt = out or pooled.with_name(f".{pooled.name}.replay")
     try:
@@ -206,8 +305,19 @@ def replay(pooled: Path, out: Path | None = None) -> bool:
 def opened(config: Config, out: Path, machine: Machine) -> Iterator[list[Run]]:
     """The runs of an experiment, one a seed; its folder is held, its settings written down or checked.
 
-    Mistakes in settings, data and model are raised here, before anything is written or work is shared out.
+    Mistakes are raised, as `checked` does, before anything is written or work is shared out.
     """
+    runs = checked(config, out, machine)
+    with lock(out):
+        _settle(config, out)
+        for run in runs:
+            if run.folder.path != out:
+                _settle(run.config, run.folder.path)
+        yield runs
+
+
+def checked(config: Config, out: Path, machine: Machine) -> list[Run]:
+    """The runs of an experiment, one a seed; raises UserError for mistakes in settings, data and model."""
     for method in config.pooling.methods:
         if method not in (*methods.METHODS, work.OTHER_SEED):
             raise unknown("method", method, (*methods.METHODS, work.OTHER_SEED))
@@ -224,12 +334,7 @@ def opened(config: Config, out: Path, machine: Machine) -> Iterator[list[Run]]:
         runs.append(Run(replace(config, seeds=(seed,)), seed, folders[number], device, sibling))
         for method in config.pooling.methods:
             runs[-1].candidates(method)
-    with lock(out):
-        _settle(config, out)
-        for run in runs:
-            if run.folder.path != out:
-                _settle(run.config, run.folder.path)
-        yield runs
+    return runs
 
 
 def _run_folder(config: Config, out: Path, seed: int) -> RunFolder:
@@ -238,15 +343,23 @@ def _run_folder(config: Config, out: Path, seed: int) -> RunFolder:
 
 
 def _settle(config: Config, folder: Path) -> None:
-    """Write the settings into a new folder; in an old one, refuse others, but for what only adds to what it has.
+    """Write the settings into a new folder, and what they add into an old one."""
+    if (new := _settled(config, folder)) is not None:
+        write(folder / "config.toml", settings.to_toml(new))
 
-    Methods, competitors and corruptions may be added; targets may differ from call to call; how many samples are
-    corrupted may be said as long as none were.
+
+def _settled(config: Config, folder: Path) -> Config | None:
+    """The settings that `folder` is to have, none where it has them; refuses others, but for what only adds.
+
+    Methods, competitors and corruptions may be added; targets and budget may differ from call to call; how many samples
+    are corrupted may be said as long as none were.
     """
     path = folder / "config.toml"
     if path.exists():
         old = settings.read_toml(path)
-        pooling = replace(config.pooling, methods=old.pooling.methods, targets=old.pooling.targets)
+        pooling = replace(
+            config.pooling, methods=old.pooling.methods, targets=old.pooling.targets, budget=old.pooling.budget
+        )
         evaluation = replace(
             config.evaluation,
             competitors=old.evaluation.competitors,
@@ -278,52 +391,28 @@ def _settle(config: Config, folder: Path) -> None:
             ),
         )
         if config == old:
-            return
-    write(path, settings.to_toml(config))
+            return None
+    return config
 
 
-def _do(
-    function: Callable[..., Any],
-    tasks: list[tuple[Any, ...]],
-    runs: list[Run],
-    machine: Machine,
-    *work: Callable[[Run], float],
-    done: Callable[[tuple[Any, ...]], bool] = lambda task: False,
-    keep: Callable[[tuple[Any, ...], Any], None] = lambda task, result: None,
-) -> None:
-    """Do the tasks that are not `done`, `keep` each result in their order, show progress over the parts in `work`.
+def _progress(parts: Sequence[Part]) -> AbstractContextManager[None]:
+    """Live progress over the parts, as the logs of their runs tell."""
+    tasks = [task for part in parts for task in part.tasks if task.left]
+    folders = dict.fromkeys(task.arguments[0].folder.path for task in tasks)
+    return terminal.watch(list(folders), {part.stage: part.logged for part in parts})
+
+
+def _do(part: Part, machine: Machine, keep: Callable[[Task, Any], None] = lambda task, result: None) -> None:
+    """Do the tasks of a part that are left, and `keep` each result in their order.
 
     The machine is shared out over all tasks, done or not, so that a run continued computes the same bits.
     """
-    workers, threads = machine.share(len(tasks))
-    left = [task for task in tasks if not done(task)]
-    if not left:
-        return
-    total = sum(part(run) for part in work for run in runs)
-    with terminal.watch([run.folder.path for run in runs], total):
-        for task, result in zip(left, engine.each(function, left, workers, threads, machine.cluster), strict=True):
+    workers, threads = machine.share(len(part.tasks))
+    left = [task for task in part.tasks if task.left]
+    if left:
+        found = engine.each(part.function, [task.arguments for task in left], workers, threads, machine.cluster)
+        for task, result in zip(left, found, strict=True):
             keep(task, result)
-
-
-def _training_work(run: Run) -> float:
-    """Images of one seed's training, one forward and backward pass counted as three forward passes."""
-    return 3.0 * imp.train_images(run.config, len(run.dataset.train), run.levels[-1])
-
-
-def _pooling_work(run: Run) -> float:
-    """Images that one seed's pools forward, every look counted."""
-    pooling = run.config.pooling
-    candidates = min(len(run.levels) - 1, pooling.candidates or len(run.levels))
-    searching = ("interpolation", *work.CONTROLS)
-    looks = [candidates * (len(pooling.coefficients) if method in searching else 1) + 1 for method in pooling.methods]
-    return float(sum(looks) * len(run.targets) * run.images_a_look)
-
-
-def _evaluation_work(run: Run) -> float:
-    """Images that one seed's evaluation forwards."""
-    images = run.config.evaluation.corrupted or len(run.dataset.test)
-    clean = len(run.dataset.validation) + len(run.dataset.test)
-    return float(len(work.networks(run)) * (clean + images * (len(run.cells) - len(CLEAN))))
 
 
 def _pool_row(path: Path) -> PoolRow:
@@ -332,4 +421,13 @@ def _pool_row(path: Path) -> PoolRow:
     origin = metadata["origin"]
     recipe = tuple((level, alpha) for level, alpha in origin["recipe"])
     density = metadata["kept"] / metadata["prunable"]
-    return PoolRow(origin["seed"], path.parent.name, metadata["level"], density, recipe, origin["search_images"])
+    return PoolRow(
+        origin["seed"],
+        path.parent.name,
+        metadata["level"],
+        density,
+        recipe,
+        origin["search_images"],
+        origin.get("scored_by", "accuracy"),
+        origin.get("optimism"),
+    )

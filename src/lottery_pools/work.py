@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lottery_pools.config import Config, Data
 from lottery_pools.data import shifts, sources
@@ -22,18 +21,17 @@ from lottery_pools.errors import UserError
 from lottery_pools.evaluation import cost
 from lottery_pools.evaluation import diagnose as diagnosis
 from lottery_pools.evaluation.evaluate import Measured, evaluate, measured
+from lottery_pools.judging import Judge, hits, logits, recalibrate, recalibration_images
 from lottery_pools.pooling import methods
-from lottery_pools.pooling.batchnorm import recalibrate, tracked
 from lottery_pools.pooling.search import Trial
 from lottery_pools.pooling.weights import prune_back
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import RunFolder, digest
 from lottery_pools.runs.results import Row
-from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import files, imp
 from lottery_pools.tickets.competitors import COMPETITORS
 from lottery_pools.tickets.ticket import Ticket, load_into
-from lottery_pools.tickets.training import Epoch, inputs, precision, predict
+from lottery_pools.tickets.training import Epoch
 
 ENSEMBLE = "ensemble"
 OTHER_SEED, OTHER_RUN = "other-seed", "other-run"
@@ -82,16 +80,6 @@ class Run:
     def dataset(self) -> Dataset:
         return dataset(self.config.data, self.device)
 
-    @property
-    def recalibration_images(self) -> int:
-        wanted, available = self.config.pooling.recalibration, len(self.dataset.train)
-        return available if wanted == "all" else min(wanted, available)
-
-    @property
-    def images_a_look(self) -> int:
-        """Images forwarded to recalibrate and score one network in a search."""
-        return self.recalibration_images * bool(tracked(self.network())) + len(self.dataset.validation)
-
     def network(self) -> nn.Module:
         return imp.network(self.config, self.dataset, self.seed)
 
@@ -115,44 +103,19 @@ class Run:
         others = self.candidates(method)
         return {level: (self.folder if level == target else others).ticket(level) for level in self.levels}
 
-    def losses(self, method: str, target: int) -> Callable[[nn.Module], Tensor]:
-        """The differentiable loss of a next mini-batch of validation samples, in an order of the method's own."""
-        dataset, training = self.dataset, self.config.training
-        draws = generator(self.seed, "losses", method, target)
-        size = min(training.batch, len(dataset.validation))
-        queue: list[Tensor] = []
-
-        def loss(model: nn.Module) -> Tensor:
-            if not queue:
-                order = torch.randperm(len(dataset.validation), generator=draws)
-                queue.extend(torch.split(order[: len(order) // size * size], size))  # whole batches only
-            batch = queue.pop()
-            with precision(training, dataset.device):
-                output = model(inputs(dataset, dataset.validation.batch(batch), training))
-            return F.cross_entropy(output.float(), dataset.validation.labels[batch.to(dataset.device)])
-
-        return loss
+    def judge(self, method: str, target: int = 0) -> Judge:
+        """How `method` judges networks; a control does it as the method that it pools by."""
+        return Judge(self.config, self.dataset, self.seed, "interpolation" if method in CONTROLS else method, target)
 
     def score(self, model: nn.Module) -> Tensor:
         """Which validation samples are predicted correctly, (n,) bool."""
         split = self.dataset.validation
-        logits = torch.cat(
-            list(predict(model, self.dataset, split, self.config.training, self.config.evaluation.batch))
-        )
-        return logits.argmax(1) == split.labels
+        return hits(logits(model, self.config, self.dataset, split), split)
 
-    def recalibrate(self, model: nn.Module) -> None:
-        """Re-estimate BatchNorm on augmented training images, the same ones each time."""
-        if self.recalibration_images == 0:
-            return
-        dataset, training = self.dataset, self.config.training
-        order = torch.randperm(len(dataset.train), generator=generator(self.seed, "recalibrate"))
-        chosen = order[: self.recalibration_images].to(dataset.device)
-        draws = generator(self.seed, "recalibrate", "augment")
-        parts = torch.split(chosen, self.config.evaluation.batch)
-        batches = (inputs(dataset, dataset.augment(dataset.train.batch(part), draws), training) for part in parts)
-        with precision(training, dataset.device):
-            recalibrate(model, batches)
+    def recalibrate(self, model: nn.Module) -> int:
+        """Re-estimate BatchNorm as in every final network; returns how many images were forwarded."""
+        images = recalibration_images(self.config, self.dataset)
+        return recalibrate(model, self.config, self.dataset, self.seed, images)
 
 
 @cache
@@ -176,45 +139,34 @@ def pool(run: Run, method: str, target: int) -> None:
     """One pooled ticket with its recipe, saved."""
     path = run.folder.pool(method, target)
     run.folder.event(stage="pooling", method=method, level=target)
-    pooling = run.config.pooling
-    model = run.network()
+    model, judge = run.network(), run.judge(method, target)
     offered = run.pool_of(method, target)
-    pooled = methods.pool(
+    pooled, images = judge.pool(
         model,
         [files.load(file, model) for file in offered.values()],
-        target,
-        run.score,
-        run.recalibrate,
-        method="interpolation" if method in CONTROLS else method,
-        coefficients=pooling.coefficients,
-        candidates=pooling.candidates,
-        scope=run.config.pruning.scope,
-        mask=pooling.mask,
-        loss=run.losses(method, target),
         base=files.load(run.folder.rewind, model).weights,
-        seed=run.seed,
         allow_other_run=method == OTHER_SEED or run.allow_other_run,
     )
     own = files.read_metadata(run.folder.ticket(target))["origin"]
     last = files.read_metadata(offered[run.levels[-1]])["origin"]
-    # a loss that is differentiated costs as three forward passes
-    learning = 3 * pooled.losses * min(run.config.training.batch, len(run.dataset.validation))
     origin = {
         **own,
         **pooled.ticket.origin,
         "target": target,
         "parents": {str(level): digest(file) for level, file in offered.items()},
         "candidates": os.path.relpath(run.candidates(method).path, run.folder.path),
+        "scored_by": "log-likelihood" if judge.entry.likelihood else "accuracy",
         "score": pooled.score,
         "target_score": pooled.target_score,
+        "optimism": pooled.optimism,
         "trials": [dataclasses.asdict(trial) for trial in pooled.trials],
-        "search_images": pooled.looks * run.images_a_look + learning,
+        "search_images": images,
         "train_images": max(own["train_images"], last["train_images"]),
         "threads": torch.get_num_threads(),
         "device": run.device,
     }
     files.save(replace(pooled.ticket, origin=origin), path)
-    run.folder.event(stage="pooling", method=method, level=target, accuracy=pooled.score, done=origin["search_images"])
+    run.folder.event(stage="pooling", method=method, level=target, accuracy=pooled.score, done=images)
 
 
 def rivals(run: Run) -> list[Run]:
@@ -278,8 +230,7 @@ def measure(run: Run, method: str, level: int, cells: tuple[Cell, ...]) -> list[
         load_into(model, ticket.weights)
         search_images = ticket.origin.get("search_images", 0)
         if method == "recalibrated" or method in COMPETITORS:
-            run.recalibrate(model)
-            search_images = run.images_a_look - len(run.dataset.validation)
+            search_images = run.recalibrate(model)
         flops = cost.flops(model, run.dataset.input_shape, ticket.mask)
         spent = ticket.origin["train_images"], search_images, flops
         batch = run.config.evaluation.batch
@@ -303,16 +254,17 @@ def _measure_ensemble(run: Run, cells: tuple[Cell, ...]) -> list[Row]:
         run.recalibrate(model)
         flops += cost.flops(model, run.dataset.input_shape, ticket.mask)
         for i, cell in enumerate(cells):
-            logits = predict(model, run.dataset, _samples(run, cell), run.config.training, run.config.evaluation.batch)
-            probabilities[i] = probabilities[i] + torch.cat(list(logits)).cpu().softmax(1) / len(tickets)
+            found = logits(model, run.config, run.dataset, _samples(run, cell))
+            probabilities[i] = probabilities[i] + found.cpu().softmax(1) / len(tickets)
     spent = tickets[-1].origin["train_images"], 0, flops
-    found = []
-    for total, cell in zip(probabilities, cells, strict=True):
-        found.append(measured(torch.as_tensor(total).log(), _samples(run, cell).labels))
+    measures = [
+        measured(torch.as_tensor(total).log(), _samples(run, cell).labels)
+        for total, cell in zip(probabilities, cells, strict=True)
+    ]
     return [
         _row(run, ENSEMBLE, ticket.level, ticket.density, cell, spent, one)
         for ticket in tickets
-        for cell, one in zip(cells, found, strict=True)
+        for cell, one in zip(cells, measures, strict=True)
     ]
 
 
@@ -340,6 +292,7 @@ def _row(
         search_images=search_images,
         flops=flops,
         hits=results.pack_hits(found.hits),
+        bins=found.bins if cell == CLEAN[-1] else (),
     )
 
 
@@ -384,10 +337,10 @@ def diagnose(run: Run, points: int) -> dict[str, Any]:
                 decisions += [{**where, **dataclasses.asdict(decision)} for decision in made]
                 run.folder.event(stage="diagnosis", method=method, level=target, done=1)
 
-    def logits(model: nn.Module) -> Tensor:
-        return torch.cat(list(predict(model, run.dataset, run.dataset.test, run.config.training)))
+    def predicted(model: nn.Module) -> Tensor:
+        return logits(model, run.config, run.dataset, run.dataset.test)
 
-    together = diagnosis.ensemble(model, tickets, logits, run.dataset.test.labels.cpu(), run.recalibrate)
+    together = diagnosis.ensemble(model, tickets, predicted, run.dataset.test.labels.cpu(), run.recalibrate)
     return {
         "seed": run.seed,
         "pairs": pairs,

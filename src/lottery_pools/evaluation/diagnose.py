@@ -134,6 +134,8 @@ class PairRow:
     """Weights that survive in both / in either."""
     inside: float
     """Share of the sparser mask's weights that survive in the denser too; 1 where nested."""
+    path: tuple[PathPoint, ...]
+    """From `first` (α = 1) to `second`."""
 
 
 def pairs(
@@ -176,6 +178,7 @@ def pairs(
                 cosine=cosine(first, second, list(a.mask)),
                 jaccard=jaccard,
                 inside=inside,
+                path=tuple(path),
             )
 
 

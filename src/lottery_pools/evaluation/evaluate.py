@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from lottery_pools.config import Training
 from lottery_pools.data.dataset import Dataset, Split
-from lottery_pools.evaluation.metrics import calibration_error
+from lottery_pools.evaluation.metrics import calibration_error, reliability
+from lottery_pools.runs.results import Bins
 from lottery_pools.tickets.training import predict
 
 
@@ -25,6 +26,8 @@ class Measured:
     """Mean negative log-likelihood, nats."""
     ece: float
     """Expected calibration error, 0 to 1."""
+    bins: Bins
+    """Samples, correct and mean confidence by confidence."""
 
     @property
     def accuracy(self) -> float:
@@ -41,7 +44,8 @@ def evaluate(model: nn.Module, dataset: Dataset, split: Split, training: Trainin
 def measured(log_probabilities: Tensor, labels: Tensor) -> Measured:
     """Measures of predictions: log-probabilities (n, classes) float32 on the CPU, labels (n,)."""
     labels = labels.cpu()
-    confidence, predicted = log_probabilities.max(1)
+    top, predicted = log_probabilities.max(1)
+    confidence = top.exp().double().numpy()
     hits = (predicted == labels).numpy()
     loss = -log_probabilities.gather(1, labels[:, None]).double().mean().item()
-    return Measured(hits, loss, calibration_error(confidence.exp().double().numpy(), hits))
+    return Measured(hits, loss, calibration_error(confidence, hits), reliability(confidence, hits))

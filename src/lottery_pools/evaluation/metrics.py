@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lottery_pools.runs.results import Gain, Row, unpack_hits
+from lottery_pools.runs.results import Bins, Gain, Row, unpack_hits
 
 BASELINES = ("ticket", "recalibrated", "admissible")
 """What a pool is held against."""
@@ -20,9 +20,23 @@ def calibration_error(confidence: NDArray[np.floating], correct: NDArray[np.bool
 
     `confidence` (n,) in [0, 1] is the probability given to the predicted class; `correct` (n,) whether it was right.
     """
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    index = _bin(confidence, bins)
     gap = np.bincount(index, weights=correct.astype(float) - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(confidence))
+
+
+def reliability(confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = 15) -> Bins:
+    """(samples, correct, mean confidence) of each bin of `calibration_error`; means to four decimals."""
+    index = _bin(confidence, bins)
+    count, right = (np.bincount(index, weights, bins).astype(int) for weights in (None, correct))
+    mean = (np.bincount(index, confidence, bins) / np.maximum(count, 1)).round(4)
+    return tuple(zip(count.tolist(), right.tolist(), mean.tolist(), strict=True))
+
+
+def _bin(confidence: NDArray[np.floating], bins: int) -> NDArray[np.int_]:
+    """The bin of each confidence, (n,), from 0; bins are open below and closed above."""
+    index: NDArray[np.int_] = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return index
 
 
 def student(freedom: int) -> float:

@@ -50,6 +50,10 @@ class Method:
     paper: str
     build: Callable[[Problem, Steps, Settings], Network] = mix_in_turn
     """The network of a recipe, before its BatchNorm is re-estimated; the problem's candidates play no part."""
+    learns: bool = False
+    """Differentiates the loss of mini-batches, `soups.LEARNING_STEPS` of them."""
+    likelihood: bool = False
+    """Best scored by `log_likelihood`, a sample each; the others by accuracy, as their papers do."""
 
 
 def interpolation(problem: Problem) -> Pooled:
@@ -105,6 +109,8 @@ def _arc(problem: Problem) -> Callable[..., dict[str, Tensor]]:
     return partial(arithmetic.slerp, names=problem.parameters)
 
 
+DEFAULT, BEST = "trimmed-soup", "best"
+
 METHODS: dict[str, Method] = {
     "average": Method(average, "mix in neighbours half and half where validation does not fall", LOTTERY_POOLS),
     "interpolation": Method(interpolation, "mix in neighbours, each at its best coefficient", LOTTERY_POOLS),
@@ -119,19 +125,29 @@ METHODS: dict[str, Method] = {
         soups.greedy, "the mean of the best ticket and those that do not lower it", SOUPS, soups.mean
     ),
     "learned-soup": Method(
-        soups.learned, "one coefficient a ticket, learned on the validation loss", SOUPS, soups.mixture
+        soups.learned, "one coefficient a ticket, learned on the validation loss", SOUPS, soups.mixture, learns=True
     ),
     "learned-soup-layers": Method(
         soups.learned_layers,
         "one coefficient a tensor and ticket, learned on the validation loss",
         SOUPS,
         soups.mixture,
+        learns=True,
     ),
-    "guarded-soup": Method(
-        soups.guarded,
-        "ours: learned by tensor from near the target on, kept where validation rises",
+    "trimmed-soup": Method(
+        soups.trimmed,
+        "ours, the default: the mean of the target and all sparser tickets, trimmed while validation rises",
         SOUPS,
         soups.mixture,
+        likelihood=True,
+    ),
+    "best": Method(
+        soups.best,
+        "ours: a trimmed soup, then one coefficient a tensor and ticket, learned on the validation loss",
+        SOUPS,
+        soups.mixture,
+        learns=True,
+        likelihood=True,
     ),
     "ties": Method(deltas.ties, "differences from the rewind point, trimmed, signs elected", TIES, deltas.build_ties),
     "dare": Method(deltas.dare, "differences from the rewind point, randomly dropped", DARE, deltas.build_dare),
@@ -145,9 +161,10 @@ def pool(
     score: Score,
     recalibrate: Recalibrate | None = None,
     *,
-    method: str = "interpolation",
+    method: str = DEFAULT,
     coefficients: Sequence[float] = PAPER_COEFFICIENTS,
     candidates: int | None = None,
+    looks: int | None = None,
     scope: Scope = "global",
     mask: MaskRule = "magnitude",
     loss: Loss | None = None,
@@ -162,10 +179,12 @@ def pool(
         tickets: each with a level of its own, all of one network.
         target: level of the ticket to strengthen.
         score: `score(model)` is one number, higher is better, or a 1-D tensor with one per sample. Use held-out data.
+            Of classifiers give `log_likelihood`: it tells networks apart with a tenth of the samples accuracy needs.
         recalibrate: `recalibrate(model)` re-estimates BatchNorm statistics; called after each change of weights.
         method: a name of `METHODS`.
         coefficients: α, the weight of the best network so far, of the methods that try several.
         candidates: offer only so many of the nearest tickets; none: all.
+        looks: recalibrate and score at most so many networks; none: as many as the method wants.
         scope: prune back over the whole network, as the paper, or tensor by tensor.
         mask: which weights are kept first, as many as the target has: the largest (`magnitude`, as the paper), the
             target's own, or those in any (`union`) or all (`intersection`) of the masks of what is merged.
@@ -178,8 +197,9 @@ def pool(
     Returns the pooled ticket, whose density is exactly the target's, with its recipe and every trial.
 
     Raises UserError where the target is not among the tickets, two share a level, one does not fit the model, their
-    origins name different models or runs, a coefficient is not strictly between 0 and 1, `candidates` is below 1, the
-    method or mask is unknown, what the method needs is missing, or the score or loss is NaN.
+    origins name different models or runs, a coefficient is not strictly between 0 and 1, `candidates` or `looks` is
+    below 1, `looks` do not suffice, the method or mask is unknown, what the method needs is missing, or the score or
+    loss is NaN.
 
     Source: Yin et al., "Lottery Pools", AAAI 2023, Algorithm 2; those of other methods are linked in `METHODS`.
     """
@@ -187,10 +207,12 @@ def pool(
         raise UserError(f"coefficients are {list(coefficients)}: give numbers strictly between 0 and 1")
     if candidates is not None and candidates < 1:
         raise UserError(f"candidates is {candidates}: give 1 or more, or leave it out")
+    if looks is not None and looks < 1:
+        raise UserError(f"looks is {looks}: give 1 or more, or leave it out")
     entry = _entry(method, mask, model, base)
     by_level = checked(model, tickets, target, allow_other_run)
     nearest = neighbours(tickets, target)[:candidates]
-    bench = Bench(model, score, recalibrate)
+    bench = Bench(model, score, recalibrate, looks)
     problem = Problem(bench, by_level[target], nearest, coefficients, scope, mask, loss, base, seed)
     pooled = entry.run(problem)
     load_into(model, pooled.ticket.weights)
@@ -212,7 +234,7 @@ def replay(
     recalibrate: Recalibrate | None = None,
     scope: Scope = "global",
     *,
-    method: str = "interpolation",
+    method: str = DEFAULT,
     mask: MaskRule = "magnitude",
     settings: Mapping[str, Any] | None = None,
     base: Mapping[str, Tensor] | None = None,

@@ -17,6 +17,7 @@ from lottery_pools.config import PAPER_COEFFICIENTS
 from lottery_pools.errors import UserError
 from lottery_pools.pooling import weights as arithmetic
 from lottery_pools.pooling.weights import MaskRule, Scope, Tensors
+from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket, check_fit, load_into, shapes, snapshot
 
@@ -66,27 +67,54 @@ class Pooled:
     losses: int = 0
     """Mini-batches whose loss was differentiated."""
     settings: Settings = field(default_factory=dict)
+    optimism: float | None = None
+    """By how much `score` is estimated to be too good, as the best of all that was looked at (`optimism`)."""
 
 
 @dataclass
 class Bench:
-    """The module in which every network of a search is recalibrated and scored, and the count of such looks."""
+    """The module in which every network of a search is recalibrated and scored, and what such looks gave."""
 
     model: nn.Module
     score: Score
     recalibrate: Recalibrate | None = None
-    looks: int = field(default=0, init=False)
+    most: int | None = None
+    """Looks that the search may take; none: as many as it wants."""
+    scores: list[Tensor | float] = field(default_factory=list, init=False)
+    """Of every look, in order."""
+
+    @property
+    def looks(self) -> int:
+        return len(self.scores)
+
+    def affords(self, looks: int) -> bool:
+        """Whether so many more looks may be taken."""
+        return self.most is None or self.looks + looks <= self.most
 
     def look(self, weights: Tensors) -> float:
         """The mean score of a network, recalibrated first; the module then holds it."""
+        if not self.affords(1):
+            raise UserError(
+                f"the budget is spent after {self.looks} looks and this method needs more: raise it, or choose a "
+                "method that stops in time (trimmed-soup, average, interpolation)"
+            )
         self.settle(weights)
-        self.looks += 1
         with torch.no_grad():
             value = self.score(self.model)
+        self.scores.append(value.detach().cpu() if isinstance(value, Tensor) else float(value))
         result = float(value.cpu().double().mean()) if isinstance(value, Tensor) else float(value)
         if math.isnan(result):
             raise UserError("score returned NaN: return a number, higher is better, or one per sample")
         return result
+
+    def better(self, one: int, other: int, margin: float = 0.0) -> bool:
+        """Whether look `one` scored higher than look `other`, by more than `margin` standard errors of the difference.
+
+        The difference is paired, sample by sample; where scores are not one per sample, higher is enough.
+        """
+        difference = torch.as_tensor(self.scores[one]).double() - torch.as_tensor(self.scores[other]).double()
+        error = float(difference.std()) / math.sqrt(len(difference)) if difference.ndim and len(difference) > 1 else 0.0
+        return float(difference.mean()) > margin * error
 
     def settle(self, weights: Tensors) -> None:
         """Load weights into the module and re-estimate its BatchNorm statistics."""
@@ -116,12 +144,23 @@ class Problem:
         return (self.target, *self.candidates)
 
     @property
+    def admissible(self) -> list[Ticket]:
+        """The target and the candidates that are at least as sparse, the densest first."""
+        found = [ticket for ticket in self.tickets if ticket.kept <= self.target.kept]
+        return sorted(found, key=lambda ticket: (-ticket.kept, ticket.level))
+
+    @property
     def parameters(self) -> list[str]:
         """The tensors that are trained: neither BatchNorm's statistics nor other buffers."""
         return [name for name, _ in self.bench.model.named_parameters(remove_duplicate=False)]
 
     def prune(self, mixed: Tensors, merged: Iterable[Tensors]) -> Network:
-        """A mixture of networks with the masks `merged`, at exactly the target's density; not yet recalibrated."""
+        """A mixture of networks with the masks `merged`, at exactly the target's density; not yet recalibrated.
+
+        One that has no weight outside the target's mask, as of tickets that were pruned from it, loses none.
+        """
+        if self.mask == "magnitude" and arithmetic.within(mixed, self.target.mask):
+            return dict(mixed), dict(self.target.mask)
         first = arithmetic.preferred(self.mask, self.target.mask, merged)
         mask = arithmetic.back_mask(mixed, self.target, self.scope, first)
         return masks.apply(mixed, mask), mask
@@ -133,8 +172,11 @@ class Problem:
 
     def settle(self, network: Network) -> Network:
         """A copy of a network, recalibrated."""
-        self.bench.settle(network[0])
-        return self._held(network[1])
+        weights, mask = network
+        del network
+        self.bench.settle(weights)
+        del weights  # one network less, where the caller has let go of it too
+        return self._held(mask)
 
     def _held(self, mask: Tensors) -> Network:
         weights = snapshot(self.bench.model)
@@ -151,7 +193,28 @@ class Problem:
     ) -> Pooled:
         """The result of a search; `details` are further fields of `Pooled`."""
         ticket = Ticket(*network, self.target.level)
+        details = {"optimism": optimism(self.bench.scores), **details}
         return Pooled(ticket, recipe, score, target_score, tuple(trials), self.bench.looks, **details)
+
+
+def optimism(scores: Sequence[Tensor | float], resamples: int = 100) -> float | None:
+    """By how much the best of several mean scores is too good, in their unit, estimated on the same samples.
+
+    The samples are drawn anew with replacement, the best network chosen on them, and its mean score compared with that
+    on all: the bootstrap estimate of optimism (Efron, JASA 1983). It needs no further look. None where scores are not
+    one per sample.
+    """
+    if not all(isinstance(score, Tensor) and score.ndim == 1 for score in scores):
+        return None
+    table = torch.stack([torch.as_tensor(score) for score in scores]).double()  # (looks, n)
+    n = table.shape[1]
+    draws = generator(0, "optimism")
+    drawn = torch.stack(
+        [torch.bincount(torch.randint(n, (n,), generator=draws), minlength=n) for _ in range(resamples)]
+    )
+    means = table @ drawn.double().T / n  # (looks, resamples)
+    best = means.argmax(0)
+    return float((means.gather(0, best[None])[0] - table.mean(1)[best]).mean())
 
 
 def neighbours(tickets: Sequence[Ticket], target: int) -> list[Ticket]:
@@ -172,7 +235,10 @@ def greedy(problem: Problem, coefficients: Callable[[int], Sequence[float]]) -> 
     trials: list[Trial] = []
     recipe: Recipe = ()
     for candidate in problem.candidates:
-        score, alpha, network = best_trial(problem, best, candidate, coefficients(len(recipe) + 1))
+        alphas = coefficients(len(recipe) + 1)
+        if not problem.bench.affords(len(alphas)):
+            break
+        score, alpha, network = best_trial(problem, best, candidate, alphas)
         trials.append(Trial(candidate.level, alpha, score, bar, score >= bar))
         if score >= bar:
             best, bar, recipe = network, score, (*recipe, (candidate.level, alpha))

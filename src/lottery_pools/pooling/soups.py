@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +14,17 @@ from torch import Tensor, nn
 from lottery_pools.errors import UserError
 from lottery_pools.pooling import weights as arithmetic
 from lottery_pools.pooling.batchnorm import tracked
-from lottery_pools.pooling.search import Loss, Network, Pooled, Problem, Settings, Steps, Trial
+from lottery_pools.pooling.search import Loss, Network, Pooled, Problem, Recipe, Settings, Steps, Trial
 from lottery_pools.pooling.weights import Tensors
 from lottery_pools.tickets.ticket import Ticket, load_into, shapes
 
 LEARNING_STEPS = 60
 LEARNING_RATE = 0.1
-GUARDED_RATE = 0.2
-NEARNESS = 0.25
-"""How much lower, for each level of distance, the logit of a ticket's coefficient starts in a guarded soup."""
+TRIMMED, POLISHED = 0.5, 1.0
+"""By how many standard errors a score must rise for a ticket to leave a trimmed soup, and for `best` to depart from it.
+"""
+OUTSIDE = -1.5
+"""Where the logit of a ticket's coefficient starts in `best` if the trimmed soup left it out."""
 HELD = 2**28
 """Numbers that the tickets of a learned soup may have together to be held in memory: 1 GiB in float32."""
 
@@ -37,8 +40,7 @@ def choose(
     target_score, _ = problem.look((problem.target.weights, problem.target.mask))
     tried = ((*problem.look(build(problem, steps, settings)), settings) for settings in options)
     score, network, settings = max(tried, key=lambda found: found[0])
-    recipe = tuple((ticket.level, share) for ticket, share in steps)
-    return problem.pooled(network, recipe, score, target_score, losses=losses, settings=settings)
+    return problem.pooled(network, _recipe(steps), score, target_score, losses=losses, settings=settings)
 
 
 def equal_shares(tickets: Sequence[Ticket]) -> Steps:
@@ -84,8 +86,7 @@ def greedy(problem: Problem) -> Pooled:
         trials.append(Trial(ticket.level, len(soup) / len(joined), score, bar, score >= bar))
         if score >= bar:
             bar, network, total, soup = score, trial, more, joined
-    recipe = tuple((ticket.level, share) for ticket, share in equal_shares(soup))
-    return problem.pooled(network, recipe, bar, alone[0], trials)
+    return problem.pooled(network, _recipe(equal_shares(soup)), bar, alone[0], trials)
 
 
 def mixture(problem: Problem, steps: Steps, settings: Settings) -> Network:
@@ -98,61 +99,122 @@ def mixture(problem: Problem, steps: Steps, settings: Settings) -> Network:
 
 def learned(problem: Problem) -> Pooled:
     """Learned soup: one coefficient a ticket, on the simplex, by gradient on the loss."""
-    shares = _learn(problem, [problem.parameters])[0]
+    shares = _learn(problem, problem.tickets, [problem.parameters], [0.0] * len(problem.tickets))[0]
     return choose(problem, mixture, list(zip(problem.tickets, shares, strict=True)), losses=LEARNING_STEPS)
 
 
 def learned_layers(problem: Problem) -> Pooled:
     """Learned soup with one coefficient a tensor and ticket; buffers, and the recipe, have their means."""
     names = problem.parameters
-    shares = _learn(problem, [[name] for name in names])
+    shares = _learn(problem, problem.tickets, [[name] for name in names], [0.0] * len(problem.tickets))
     means = [sum(column) / len(names) for column in zip(*shares, strict=True)]
     settings = {"shares": dict(zip(names, shares, strict=True))}
     return choose(problem, mixture, list(zip(problem.tickets, means, strict=True)), [settings], LEARNING_STEPS)
 
 
-def guarded(problem: Problem) -> Pooled:
-    """Guarded soup, our own: learned by tensor from near the target on, and kept only where it scores higher.
+def trimmed(problem: Problem) -> Pooled:
+    """Trimmed soup, our own: the mean of the target and all admissible tickets, trimmed while its score rises.
 
-    Logits start at -0.25 a level of distance from the target, and Adam's rate falls from 0.2 to 0 over 60 steps: sparse
-    targets, for which most tickets are far, are not lost in the mean of all. What is learned by loss is accepted by
-    the score, so that a lower loss of an overconfident network alone does not count.
+    Tickets are ordered by density; the densest or, where that does not help, the sparsest is left out, one at a time,
+    as long as the score rises by more than half a standard error; the target itself is taken where it scores higher.
+    Masks of iterative pruning are nested, so this mean needs no pruning back, and the search is short: it starts from a
+    network that is good already.
     """
-    names = problem.parameters
-    shares = _learn(problem, [[name] for name in names], GUARDED_RATE, NEARNESS, falling=True)
-    means = [sum(column) / len(names) for column in zip(*shares, strict=True)]
-    settings = {"shares": dict(zip(names, shares, strict=True))}
-    found = choose(problem, mixture, list(zip(problem.tickets, means, strict=True)), [settings], LEARNING_STEPS)
-    if found.score > found.target_score:
-        return found
-    own = problem.settle(mixture(problem, [(problem.target, 1.0)], {}))
-    recipe = ((problem.target.level, 1.0),)
-    return problem.pooled(own, recipe, found.target_score, found.target_score, losses=LEARNING_STEPS)
+    found = _trim(problem, _held(problem.admissible))
+    network = problem.settle(mixture(problem, found.steps, {}))
+    return problem.pooled(network, _recipe(found.steps), found.score, found.target_score, found.trials)
+
+
+def best(problem: Problem) -> Pooled:
+    """The strongest we know, our own: the trimmed soup, then one coefficient a tensor and ticket, learned from there.
+
+    Logits start at 0 for the tickets of the trimmed soup and at -1.5 for the other admissible ones; Adam's rate falls
+    from 0.1 to 0 over 60 steps. What is learned is kept where it scores higher by more than a standard error; so the
+    loss should come from other samples than the score.
+    """
+    tickets, names = _held(problem.admissible), problem.parameters
+    found = _trim(problem, tickets)
+    steps, score, settings, losses = found.steps, found.score, dict[str, Any](), 0
+    if len(tickets) > 1 and problem.bench.affords(1):
+        inside = [ticket.level for ticket, _ in steps]
+        start = [0.0 if ticket.level in inside else OUTSIDE for ticket in tickets]
+        shares = _learn(problem, tickets, [[name] for name in names], start, falling=True)
+        means = [sum(column) / len(names) for column in zip(*shares, strict=True)]
+        polished, own = list(zip(tickets, means, strict=True)), {"shares": dict(zip(names, shares, strict=True))}
+        losses, higher = LEARNING_STEPS, problem.bench.look(mixture(problem, polished, own)[0])
+        if problem.bench.better(-1, found.look, POLISHED):
+            steps, score, settings = polished, higher, own
+    network = problem.settle(mixture(problem, steps, settings))
+    details = {"losses": losses, "settings": settings}
+    return problem.pooled(network, _recipe(steps), score, found.target_score, found.trials, **details)
+
+
+@dataclass(frozen=True)
+class _Trimmed:
+    """A trimmed soup, and how it came about."""
+
+    steps: Steps
+    look: int
+    """Its number among the looks."""
+    score: float
+    target_score: float
+    trials: Sequence[Trial]
+
+
+def _trim(problem: Problem, tickets: Sequence[Ticket]) -> _Trimmed:
+    """The soup that `trimmed` describes, of tickets from dense to sparse, as far as the budget goes."""
+    bench, trials = problem.bench, list[Trial]()
+
+    def look(soup: Sequence[Ticket]) -> float:
+        return bench.look(mixture(problem, equal_shares(soup), {})[0])
+
+    own = [ticket for ticket in tickets if ticket.level == problem.target.level]
+    target_score, soup = look(own), tickets
+    alone = _Trimmed(equal_shares(own), 0, target_score, target_score, trials)
+    if len(tickets) == 1 or not bench.affords(1):
+        return alone
+    score, number, rising = look(soup), 1, True
+    while rising and len(soup) > 1:
+        rising = False
+        for dropped, fewer in ((soup[0], soup[1:]), (soup[-1], soup[:-1])):
+            if rising or not bench.affords(1):
+                break
+            found = look(fewer)
+            rising = bench.better(-1, number, TRIMMED)
+            trials.append(Trial(dropped.level, 1 / len(fewer), found, score, rising))
+            if rising:
+                soup, score, number = fewer, found, bench.looks - 1
+    if bench.better(0, number):
+        return alone
+    return _Trimmed(equal_shares(soup), number, score, target_score, trials)
+
+
+def _recipe(steps: Steps) -> Recipe:
+    return tuple((ticket.level, share) for ticket, share in steps)
 
 
 def _learn(
     problem: Problem,
+    tickets: Sequence[Ticket],
     groups: Sequence[Sequence[str]],
-    rate: float = LEARNING_RATE,
-    nearness: float = 0.0,
+    start: Sequence[float],
     falling: bool = False,
 ) -> list[list[float]]:
     """For each group of tensors, the tickets' coefficients that lower the loss of Prune_{d_t}(Σ c_i θ_i).
 
-    c is the softmax of logits that start equal, or lower by `nearness` for each level of distance from the target, and
-    take 60 steps of Adam at `rate`, or one `falling` from it to zero. With the mask held, by the chain rule
-    ∂L/∂c_i = <mask · ∂L/∂θ, θ_i>: one backward pass of the module itself, then a product a ticket and tensor.
+    c is the softmax of logits that begin at `start`, one a ticket, and take 60 steps of Adam at a rate of 0.1, or one
+    `falling` from it to zero. With the mask held, by the chain rule ∂L/∂c_i = <mask · ∂L/∂θ, θ_i>: one backward pass of
+    the module itself, then a product a ticket and tensor.
     """
     if problem.loss is None:
         raise UserError("learned soups need a loss: give `loss`, which returns the differentiable loss of a mini-batch")
-    model, tickets = problem.bench.model, _held(problem.tickets)
-    distance = torch.tensor([abs(ticket.level - problem.target.level) for ticket in tickets], dtype=torch.float64)
-    logits = (-nearness * distance).repeat(len(groups), 1).requires_grad_(True)
-    adam = torch.optim.Adam([logits], rate)
+    model, tickets = problem.bench.model, _held(tickets)
+    logits = torch.tensor(start, dtype=torch.float64).repeat(len(groups), 1).requires_grad_(True)
+    adam = torch.optim.Adam([logits], LEARNING_RATE)
     with torch.enable_grad(), _batch_statistics(model):
         for step in range(LEARNING_STEPS):
             if falling:
-                adam.param_groups[0]["lr"] = rate * (1 - step / LEARNING_STEPS)
+                adam.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / LEARNING_STEPS)
             shares = logits.softmax(1)
             own = {name: row for group, row in zip(groups, shares.tolist(), strict=True) for name in group}
             average = shares.mean(0).tolist()

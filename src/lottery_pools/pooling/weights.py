@@ -61,12 +61,13 @@ def weighted(
     its own."""
     result = {}
     for name, first in like.items():
+        result[name] = first.clone()  # before the sum, so that what is freed leaves no hole
         if first.is_floating_point():
             here = (own or {}).get(name, shares)
-            total = sum((share * wide(item[name]) for share, item in zip(here, items, strict=True)), torch.zeros(()))
-            result[name] = total.to(first)
-        else:
-            result[name] = first.clone()
+            total = torch.zeros(first.shape, dtype=torch.float64)
+            for share, item in zip(here, items, strict=True):
+                total.add_(item[name].cpu(), alpha=share)
+            result[name].copy_(total)
     return result
 
 
@@ -85,6 +86,13 @@ def distance(first: Tensors, second: Tensors, names: Sequence[str]) -> float:
     """Euclidean distance over the tensors `names`."""
     differences = (wide(first[name]) - wide(second[name]) for name in names)
     return math.sqrt(sum(float(difference.square().sum()) for difference in differences))
+
+
+def within(weights: Tensors, mask: Tensors) -> bool:
+    """Whether all weights outside `mask` are zero."""
+    return not any(
+        bool((weights[name] != 0).logical_and_(~kept.to(weights[name].device)).any()) for name, kept in mask.items()
+    )
 
 
 def prune_back(weights: Tensors, ticket: Ticket, scope: Scope = "global") -> dict[str, Tensor]:

@@ -14,14 +14,39 @@ Found = Sequence[Mapping[str, Any]]
 PARTS = ("batchnorm", "takeover", "averaging", "repruning", "optimism")
 
 
-def barriers(found: Found) -> Table:
-    """The height above the straight line, in points, of every pair of tickets; with BatchNorm re-estimated."""
-    levels = sorted({pair[end] for one in found for pair in one["pairs"] for end in ("first", "second")})
+def rises(found: Found) -> dict[tuple[int, int], list[float]]:
+    """The height above the straight line between each pair of tickets, points, one a seed; recalibrated if known."""
     rise: dict[tuple[int, int], list[float]] = {}
     for one in found:
         for pair in one["pairs"]:
             value = pair["rise"] if pair["rise_recalibrated"] is None else pair["rise_recalibrated"]
             rise.setdefault((pair["first"], pair["second"]), []).append(100 * value)
+    return rise
+
+
+def parts_by_level(found: Found) -> dict[tuple[str, int], dict[str, float]]:
+    """The gain over the ticket and its parts, points, mean over seeds, by method and level."""
+    groups: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for one in found:
+        for part in one["attribution"]:
+            groups.setdefault((part["method"], part["level"]), []).append(part)
+    means = {}
+    for place, some in sorted(groups.items()):
+        gain = fmean(100 * (part["pooled"] - part["ticket"]) for part in some)
+        means[place] = {"gain": gain} | {name: fmean(100 * part[name] for part in some) for name in PARTS}
+    return means
+
+
+def tables(found: Found) -> list[Table]:
+    """All tables of a diagnosis that have a line, in order; none without one."""
+    every = [make(found) for make in (barriers, overlap, attribution, ensemble, classes)] if found else []
+    return [table for table in every if table.rows]
+
+
+def barriers(found: Found) -> Table:
+    """The height above the straight line, in points, of every pair of tickets; with BatchNorm re-estimated."""
+    levels = sorted({pair[end] for one in found for pair in one["pairs"] for end in ("first", "second")})
+    rise = rises(found)
     rows = []
     for a in levels[:-1]:
         cells = (f"{fmean(rise[a, b]):.1f}" if (a, b) in rise else DASH for b in levels[1:])
@@ -48,15 +73,10 @@ def overlap(found: Found) -> Table:
 
 def attribution(found: Found) -> Table:
     """The parts of each gain over the ticket, in points of test accuracy, mean over seeds."""
-    groups: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
-    for one in found:
-        for part in one["attribution"]:
-            groups.setdefault((part["method"], part["level"]), []).append(part)
-    rows = []
-    for (method, level), some in sorted(groups.items()):
-        gain = fmean(100 * (part["pooled"] - part["ticket"]) for part in some)
-        parts = (f"{fmean(100 * part[name] for part in some):+.2f}" for name in PARTS)
-        rows.append((label(method), str(level), f"{gain:+.2f}", *parts))
+    rows = [
+        (label(method), str(level), *(f"{mean:+.2f}" for mean in means.values()))
+        for (method, level), means in parts_by_level(found).items()
+    ]
     columns = ("Method", "Level", "Gain", "BatchNorm", "Takeover", "Averaging", "Re-pruning", "Optimism of selection")
     return Table("Where the gain over the ticket comes from (points of test accuracy)", columns, tuple(rows))
 

@@ -1,36 +1,23 @@
-"""Result rows as figures: inline SVG, the same bytes every time, in colours that follow the page around it."""
+"""Result rows as figures: accuracy, gains, corruptions, calibration."""
 
 from __future__ import annotations
 
-import html
-import io
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from math import ceil
+from collections.abc import Sequence
 from statistics import fmean
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
+from lottery_pools.reporting.style import INK, Figure, canvas, cells, densities, legend, look, style, svg
 from lottery_pools.reporting.tables import clean, corrupted, differences, featured, kind, label
 from lottery_pools.runs.results import Gain, Row
-
-_INK = "#010203"
-"""Drawn in this colour, then handed to the page as `currentColor`."""
-
-_COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Okabe and Ito's palette for all kinds of colour vision (2008), legible on white and on black first."""
-
-_MARKERS = "osD^vPXp"
 
 _SERIES = 4
 """Pooling methods that one figure shows; the tables show all."""
 
+_FEW = 20
+"""Samples below which a bin of confidence is not drawn: its accuracy would be noise."""
 
-def accuracy(rows: Sequence[Row], under_corruption: bool = False) -> str:
-    """Test accuracy against density: the ticket, its recalibrated self and the featured methods, as SVG.
+
+def accuracy(rows: Sequence[Row], under_corruption: bool = False) -> Figure:
+    """Test accuracy against density: the ticket, its recalibrated self and the featured methods.
 
     Clean, or the mean over corruptions and severities. Lines are means over seeds, bands run from the lowest seed to
     the highest; the horizontal line is the dense ticket's mean.
@@ -38,8 +25,10 @@ def accuracy(rows: Sequence[Row], under_corruption: bool = False) -> str:
     rows = corrupted(rows) if under_corruption else clean(rows)
     methods = ["recalibrated", "ticket", *featured((row.method for row in rows), _SERIES)]
     samples = "accuracy under corruption" if under_corruption else "accuracy"
-    with _style("corrupted" if under_corruption else "accuracy"):
-        figure, axes = _canvas(f"Test {samples} (%)")
+    name = "accuracy-corrupted" if under_corruption else "accuracy"
+    shown: list[tuple[str, float, float, float, float, int]] = []
+    with style(name):
+        drawing, axes = canvas(f"Test {samples} (%)")
         for index, method in enumerate(methods, start=-2):
             seeds: dict[tuple[float, int], list[float]] = {}
             for row in rows:
@@ -48,36 +37,41 @@ def accuracy(rows: Sequence[Row], under_corruption: bool = False) -> str:
             levels: dict[float, list[float]] = {}
             for (density, _), measured in seeds.items():
                 levels.setdefault(density, []).append(fmean(measured))
+            if not levels:
+                continue
             x = sorted(levels, reverse=True)
-            if not x:
-                continue
-            means = [fmean(levels[d]) for d in x]
+            mean, low, high = ([summary(levels[d]) for d in x] for summary in (fmean, min, max))
+            seeds_each = [len(levels[density]) for density in x]
+            shown += list(zip([label(method)] * len(x), x, mean, low, high, seeds_each, strict=True))
             if method == "recalibrated":  # a reference, so thin and without a band
-                axes.plot(x, means, color=_INK, linestyle=":", linewidth=1.2, label=label(method))
+                axes.plot(x, mean, color=INK, linestyle=":", linewidth=1.2, label=label(method))
                 continue
-            colour, marker = _look(index)
-            axes.fill_between(
-                x, [min(levels[d]) for d in x], [max(levels[d]) for d in x], color=colour, alpha=0.13, linewidth=0
-            )
-            axes.plot(x, means, color=colour, marker=marker, label=label(method))
+            colour, marker = look(index)
+            axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
+            axes.plot(x, mean, color=colour, marker=marker, label=label(method))
         dense = [100 * row.accuracy for row in rows if row.method == "ticket" and row.level == 0]
         if dense:
-            axes.axhline(fmean(dense), color=_INK, linestyle=(0, (5, 4)), linewidth=0.9, label="Dense network")
-        _finish(figure, axes, {row.density for row in rows})
+            axes.axhline(fmean(dense), color=INK, linestyle=(0, (5, 4)), linewidth=0.9, label="Dense network")
+        densities(axes, {row.density for row in rows})
+        legend(drawing, axes)
         names = ", ".join(map(label, methods))
-        return _svg(figure, f"Test {samples} in percent against density in percent, one line each for {names}")
+        drawn = svg(drawing, f"Test {samples} in percent against density in percent, one line each for {names}")
+    columns = ("method", "density", "accuracy_percent", "lowest_seed", "highest_seed", "seeds")
+    return Figure(name, drawn, columns, tuple(shown))
 
 
-def gains(gains: Sequence[Gain]) -> str:
-    """Gain over the recalibrated ticket against density, with 95 % intervals, one series a featured method, as SVG."""
+def gains(gains: Sequence[Gain]) -> Figure:
+    """Gain over the recalibrated ticket against density, with 95 % intervals, one series a featured method."""
     gains = [g for g in gains if g.density is not None and g.against == "recalibrated" and g.corruption == "none"]
     methods = featured((gain.method for gain in gains), _SERIES)
-    with _style("gains"):
-        figure, axes = _canvas("Gain (percentage points)")
-        axes.axhline(0, color=_INK, linewidth=0.9)
+    shown = []
+    with style("gains"):
+        drawing, axes = canvas("Gain (percentage points)")
+        axes.axhline(0, color=INK, linewidth=0.9)
         for index, method in enumerate(methods):
             here = [gain for gain in gains if gain.method == method]
-            colour, marker = _look(index)
+            shown += [(label(method), g.level, g.density, g.gain, g.low, g.high, g.seeds, g.n) for g in here]
+            colour, marker = look(index)
             # Side by side, so that the intervals of one level do not hide each other.
             shift = 1 + min(0.03, 0.13 / len(methods)) * ((len(methods) - 1) / 2 - index)
             axes.errorbar(
@@ -90,122 +84,74 @@ def gains(gains: Sequence[Gain]) -> str:
                 elinewidth=1.4,
                 label=label(method),
             )
-        _finish(figure, axes, {gain.density for gain in gains if gain.density})
+        densities(axes, {gain.density for gain in gains if gain.density})
+        legend(drawing, axes)
         names = ", ".join(map(label, methods))
-        return _svg(figure, f"Gain in accuracy over the recalibrated ticket against density, with intervals: {names}")
+        described = f"Gain in accuracy over the recalibrated ticket against density, with intervals: {names}"
+        columns = ("method", "level", "density", "gain_points", "low_95", "high_95", "seeds", "samples_a_seed")
+        return Figure("gains", svg(drawing, described), columns, tuple(shown))
 
 
-def heat_map(rows: Sequence[Row], method: str) -> str:
-    """A method's accuracy less the recalibrated ticket's, one cell a corruption and severity, as SVG.
+def heat_map(rows: Sequence[Row], method: str) -> Figure:
+    """A method's accuracy less the recalibrated ticket's, one cell a corruption and severity.
 
     Percentage points, the mean over levels and seeds; blue is better, orange worse, the deeper the more.
     """
-    rows = corrupted(rows)
-    found = differences(rows, lambda row: (row.corruption, row.severity))
-    cells = {place: value for (name, place), value in found.items() if name == method}
-    corruptions = list(dict.fromkeys(corruption for corruption, _ in cells))
-    severities = sorted({severity for _, severity in cells})
-    largest = max([1.0, *map(abs, cells.values())])  # one point at least: noise stays pale
-    with _style("heat"):
-        figure = Figure(figsize=(5.2, 0.7 + 0.25 * len(corruptions)), layout="constrained")
-        axes = figure.add_subplot()
-        for (corruption, severity), value in cells.items():
-            x, y = severities.index(severity), corruptions.index(corruption)
-            # Translucent over the page, under the page's own ink: legible in light and dark.
-            colour = (_COLOURS[1] if value > 0 else _COLOURS[0], 0.75 * abs(value) / largest)
-            axes.barh(y, 0.96, 0.92, left=x - 0.48, color=[colour], linewidth=0)
-            axes.text(x, y, f"{value:+z.2f}".replace("-", "−"), ha="center", va="center_baseline")
-        axes.grid(visible=False)
-        axes.spines[:].set_visible(False)
-        axes.tick_params(length=0)
-        axes.set_xticks(range(len(severities)), [str(severity) for severity in severities])
-        axes.set_yticks(range(len(corruptions)), [kind(corruption) for corruption in corruptions])
-        axes.set_xlim(-0.5, len(severities) - 0.5)
-        axes.set_ylim(len(corruptions) - 0.5, -0.5)
-        axes.xaxis.tick_top()
-        axes.xaxis.set_label_position("top")
-        axes.set_xlabel("Severity")
-        name = label(method)
-        return _svg(figure, f"Accuracy of {name} less the recalibrated ticket's, by corruption and severity, in points")
-
-
-@contextmanager
-def _style(salt: str) -> Iterator[None]:
-    """Our own look, whatever the user's own settings; `salt` keeps the ids of two figures of one page apart."""
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(
-            {
-                "svg.hashsalt": salt,
-                "svg.fonttype": "none",
-                "text.parse_math": False,
-                "font.size": 9.5,
-                "text.color": _INK,
-                "axes.labelcolor": _INK,
-                "axes.edgecolor": _INK,
-                "axes.linewidth": 0.6,
-                "axes.spines.top": False,
-                "axes.spines.right": False,
-                "axes.grid": True,
-                "axes.grid.axis": "y",
-                "axes.unicode_minus": True,
-                "grid.color": _INK,
-                "grid.alpha": 0.12,
-                "grid.linewidth": 0.6,
-                "xtick.color": _INK,
-                "ytick.color": _INK,
-                "ytick.major.size": 0,
-                "lines.linewidth": 1.6,
-                "lines.markersize": 4.5,
-                "legend.frameon": False,
-            }
+    found = differences(corrupted(rows), lambda row: (row.corruption, row.severity))
+    measured = {place: value for (name, place), value in found.items() if name == method}
+    corruptions = list(dict.fromkeys(corruption for corruption, _ in measured))
+    severities = sorted({severity for _, severity in measured})
+    largest = max([1.0, *map(abs, measured.values())])  # one point at least: noise stays pale
+    places = {place: (corruptions.index(place[0]), severities.index(place[1])) for place in measured}
+    with style("heat"):
+        drawing = cells(
+            {places[place]: value / largest for place, value in measured.items()},
+            {places[place]: f"{value:+z.2f}" for place, value in measured.items()},
+            [kind(corruption) for corruption in corruptions],
+            [str(severity) for severity in severities],
+            "Severity",
         )
-        yield
+        described = f"Accuracy of {label(method)} less the recalibrated ticket's, by corruption and severity, in points"
+        shown = tuple((label(method), *place, value) for place, value in measured.items())
+        columns = ("method", "corruption", "severity", "difference_points")
+        return Figure("corruptions", svg(drawing, described), columns, shown)
 
 
-def _canvas(y_label: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_ylabel(y_label)
-    return figure, axes
+def calibration(rows: Sequence[Row]) -> Figure | None:
+    """Test accuracy against confidence, in 15 bins: the ticket, its recalibrated self and two featured methods.
 
-
-def _look(index: int) -> tuple[str, str]:
-    """Colour and marker of a series; the ticket, at -1, has the colour of the text."""
-    return (_INK if index < 0 else _COLOURS[index % len(_COLOURS)], _MARKERS[(index + 1) % len(_MARKERS)])
-
-
-def _finish(figure: Figure, axes: Axes, densities: set[float]) -> None:
-    """The density axis, logarithmic, dense on the left, every level or every so many of them named; and the legend."""
-    falling = sorted(densities, reverse=True)
-    ticks = falling[:: 1 + len(falling) // 10]
-    axes.set_xscale("log")
-    axes.minorticks_off()
-    axes.set_xticks(ticks, [f"{100 * density:.3g}" for density in ticks])
-    axes.set_xlabel("Density (% of prunable weights kept)")
-    if falling:
-        axes.set_xlim(1.1 * falling[0], falling[-1] / 1.1)
-        names = axes.get_legend_handles_labels()[1]
-        columns = 4 if sum(map(len, names)) < 45 else 3 if max(map(len, names)) <= 16 else 2
-        figure.legend(loc="outside upper left", ncols=columns)
-        figure.set_figheight(3.2 + 0.2 * ceil(len(names) / columns))
-
-
-def _svg(figure: Figure, description: str) -> str:
-    """The figure as an SVG element that can stand in a page: no prologue, no date, no styles that leak out of it."""
-    file = io.StringIO()
-    metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
-    figure.savefig(file, format="svg", transparent=True, metadata=metadata)
-    text = file.getvalue()
-    text = text[text.index("<svg") :].replace(_INK, "currentColor")
-    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r' id="[\w.]+_\d+"', "", text)
-    described = html.escape(description)
-    return re.sub(
-        r"<svg ([^>]*)>",
-        lambda match: (
-            f'<svg role="img" aria-label="{described}" stroke-linejoin="round" {match[1]}>\n<title>{described}</title>'
-        ),
-        text,
-        count=1,
-    )
+    Samples of all levels and seeds that every one of them has are counted together; bins of few samples are in the
+    numbers, but not drawn. None where rows have no bins.
+    """
+    binned = [row for row in clean(rows) if row.bins]
+    methods = ["recalibrated", "ticket", *featured((row.method for row in binned), 2)]
+    found = {m: {(row.seed, row.level): row.bins for row in binned if row.method == m} for m in methods}
+    found = {method: places for method, places in found.items() if places}
+    shared = set.intersection(*(set(places) for places in found.values())) if found else set()
+    if not shared:
+        return None
+    shown: list[tuple[str, float, int, float | None, float | None]] = []
+    with style("calibration"):
+        drawing, axes = canvas("Test accuracy (%)", height=3.8)
+        axes.plot([0, 100], [0, 100], color=INK, linewidth=0.9, linestyle=(0, (5, 4)), label="Perfect")
+        for index, method in enumerate(methods, start=-2):
+            if method not in found:
+                continue
+            bins = list(zip(*(found[method][place] for place in sorted(shared)), strict=True))
+            points = []
+            for number, parts in enumerate(bins):
+                n = sum(count for count, _, _ in parts)
+                sure = 100 * sum(count * mean for count, _, mean in parts) / n if n else None
+                right = 100 * sum(correct for _, correct, _ in parts) / n if n else None
+                shown.append((label(method), 100 * number / len(bins), n, sure, right))
+                if n >= _FEW:
+                    points.append((sure, right))
+            x, y = zip(*points, strict=True) if points else ((), ())
+            colour, marker = look(index)
+            line = {"linestyle": ":", "linewidth": 1.2} if method == "recalibrated" else {"marker": marker}
+            axes.plot(x, y, color=colour, label=label(method), **line)
+        axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="Confidence (%)")
+        legend(drawing, axes)
+        described = f"Test accuracy against confidence: {', '.join(map(label, found))}"
+        columns = ("method", "bin_from_percent", "samples", "confidence_percent", "accuracy_percent")
+        return Figure("calibration", svg(drawing, described), columns, tuple(shown))

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
+from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 
-from lottery_pools.config import Config, to_toml
-from lottery_pools.reporting import figures, tables
+from lottery_pools.config import to_toml
+from lottery_pools.reporting import comparison, diagnosis, diagrams, figures, tables
+from lottery_pools.reporting.report import Report
+from lottery_pools.reporting.style import Figure
 from lottery_pools.reporting.tables import CONTROLS, PAPER, Table, clean, corrupted, featured, label, pooled
-from lottery_pools.runs.results import Gain, PoolRow, Row
+from lottery_pools.runs.results import Gain, Row
+
+
+@dataclass(frozen=True)
+class Section:
+    """Figures under one heading, each with its caption; those that could not be drawn are None."""
+
+    title: str
+    figures: Sequence[tuple[Figure | None, str]]
 
 
 def headline(gains: Sequence[Gain]) -> Gain | None:
@@ -38,76 +50,200 @@ def verdict(gain: Gain | None) -> str:
     )
 
 
-def render(
-    title: str,
-    rows: Sequence[Row],
-    gains: Sequence[Gain],
-    pools: Sequence[PoolRow],
-    config: Config,
-    extra: Sequence[Table] = (),
-) -> str:
-    """The report as a page of HTML: no request leaves it, and equal input gives equal bytes.
-
-    `extra` are tables that not every report has, such as `tables.mce_by_level`.
-    """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
-    gain = headline(gains)
-    measured, shifted = clean(rows), corrupted(rows)
-    by_level = any(g.density is not None and (g.against, g.corruption) == ("recalibrated", "none") for g in gains)
+def render(report: Report) -> str:
+    """The report as a page of HTML: no request leaves it, and equal input gives equal bytes."""
+    measured = clean(report.rows)
+    gain = headline(report.gains)
     methods = pooled(row.method for row in measured)
-    mapped = gain.method if gain and tables.differences(shifted, lambda row: row.method) else None
-    return template.render(
-        title=title,
+    levels, seeds = len({row.level for row in measured}), len({row.seed for row in measured})
+    model, data = report.config.model.name, report.config.data.name
+    return _page(
+        title=report.title,
+        setting=f"{model} on {data} · {_count(levels, 'level')} · {_count(seeds, 'seed')}",
         headline=gain,
         verdict=verdict(gain),
         basis=_basis(gain) if gain else "",
-        label=label,
-        model=config.model.name,
-        data=config.data.name,
-        seeds=len({row.seed for row in measured}),
-        levels=len({row.level for row in measured}),
-        samples=max((row.n for row in measured), default=0),
-        shift=_shift(shifted),
-        accuracy=figures.accuracy(rows) if measured else "",
-        corrupted=figures.accuracy(rows, under_corruption=True) if shifted else "",
-        gains=figures.gains(gains) if by_level else "",
-        heat_map=figures.heat_map(rows, mapped) if mapped else "",
-        tables=[*_tables(rows, gains, pools), *extra],
+        sections=_sections(report),
+        tables=_tables(report),
+        settings=to_toml(report.config),
         methods=methods,
         more=[method for method in methods if method not in (*PAPER, *CONTROLS)],
-        settings=to_toml(config),
+        shift=_shift(shifted) if (shifted := corrupted(report.rows)) else "",
+        diagnosed=bool(report.diagnosis),
     )
 
 
-def markdown(
-    title: str,
-    rows: Sequence[Row],
-    gains: Sequence[Gain],
-    pools: Sequence[PoolRow],
-    config: Config,
-    extra: Sequence[Table] = (),
-) -> str:
+def markdown(report: Report) -> str:
     """The report as Markdown: its headline and its tables."""
-    gain = headline(gains)
+    gain = headline(report.gains)
     number = f"**{tables.interval(gain)}** percentage points (95 % interval; {_basis(gain)}). " if gain else ""
-    parts = [*_tables(rows, gains, pools), *extra, tables.settings(config)]
-    return "\n".join([f"# {title}\n", f"{number}{verdict(gain)}\n", *map(tables.markdown, parts)])
+    parts = [*_tables(report), tables.settings(report.config)]
+    return "\n".join([f"# {report.title}\n", f"{number}{verdict(gain)}\n", *map(tables.markdown, parts)])
+
+
+def compare(reports: Mapping[str, Report]) -> str:
+    """Several experiments, by what they are called here, as one page of HTML, as `render` makes it."""
+    caption = (
+        "Test accuracy less that of the recalibrated ticket of the same density, the mean over levels and seeds, with "
+        "95 % intervals. Right of the line, pooling helps. Runs differ in data, network and levels: the gains of one "
+        "run compare with each other, those of two runs only where these are the same."
+    )
+    return _page(
+        title=f"Comparison of {_count(len(reports), 'run')}",
+        setting=" · ".join(reports),
+        headline=None,
+        verdict="",
+        basis="",
+        sections=_drawn([Section("Gain over the recalibrated ticket", [(comparison.gains(reports), caption)])]),
+        tables=comparison.tables(reports),
+        settings="",
+        methods=list(dict.fromkeys(row.method for report in reports.values() for row in report.rows)),
+        more=[],
+        shift="",
+        diagnosed=False,
+    )
+
+
+def _page(**content: object) -> str:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["quote"] = quote
+    template = environment.from_string(resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
+    return template.render(label=label, **content)
+
+
+def _sections(report: Report) -> list[Section]:
+    """The figures of a report whose data exist."""
+    measured, shifted, found = clean(report.rows), corrupted(report.rows), report.diagnosis
+    gain, gains = headline(report.gains), report.gains
+    seeds = len({row.seed for row in measured})
+    mean = f"mean of {_count(seeds, 'seed')}"
+    spread = (
+        f"Lines: {mean}; bands: from the lowest seed to the highest."
+        if seeds > 1
+        else "One seed, so no spread is shown."
+    )
+    samples = max((row.n for row in measured), default=0)
+    by_level = any(g.density is not None and (g.against, g.corruption) == ("recalibrated", "none") for g in gains)
+    mapped = gain.method if gain and tables.differences(shifted, lambda row: row.method) else None
+    explained = featured((part["method"] for one in found for part in one["attribution"]), 2)
+    paired = any(one["pairs"] for one in found)
+    mixed = featured((pool.method for pool in report.pools), 2)
+    return _drawn(
+        [
+            Section(
+                "Accuracy against density",
+                [
+                    (
+                        figures.accuracy(report.rows) if measured else None,
+                        f"Test accuracy, {samples:,} samples. {spread} The dashed line is the dense network that the "
+                        "tickets were pruned from.",
+                    ),
+                    (
+                        figures.accuracy(report.rows, under_corruption=True) if shifted else None,
+                        f"The same under corruption: the mean over {_shift(shifted)}.",
+                    ),
+                ],
+            ),
+            Section(
+                "Gain by density",
+                [
+                    (
+                        figures.gains(gains) if by_level else None,
+                        "Test accuracy less that of the recalibrated ticket of the same density, on the same samples; "
+                        f"{mean}, with 95 % intervals. Above the line, pooling helps.",
+                    )
+                ],
+            ),
+            Section(
+                "Gain by corruption and severity",
+                [
+                    (
+                        figures.heat_map(report.rows, mapped) if mapped else None,
+                        f"{label(mapped or '')}: accuracy less that of the recalibrated ticket, in percentage points, "
+                        "the mean over levels and seeds. Blue is better, orange worse.",
+                    )
+                ],
+            ),
+            Section(
+                "Where the gain comes from",
+                [
+                    (
+                        diagrams.attribution(found, method),
+                        f"{label(method)}: its gain over the ticket as training left it, in parts that add up; the "
+                        f"mean of {_count(len(found), 'seed')}. Averaging is what pooling adds to taking over a better "
+                        "ticket.",
+                    )
+                    for method in explained
+                ],
+            ),
+            Section(
+                "What was mixed into what",
+                [
+                    (
+                        diagrams.recipes(report.pools, method),
+                        f"{label(method)}, the first seed: each row is a target. The deeper a cell, the larger that "
+                        "ticket's share in it; the number is α, the weight of what was there before that ticket came "
+                        "in. The dot is the target itself.",
+                    )
+                    for method in mixed
+                ],
+            ),
+            Section(
+                "Calibration",
+                [
+                    (
+                        figures.calibration(report.rows),
+                        "How often predictions of a given confidence are right, in 15 bins, all levels and seeds "
+                        "together. Below the dashed line, networks are surer than they should be.",
+                    )
+                ],
+            ),
+            Section(
+                "From ticket to ticket",
+                [
+                    (
+                        diagrams.paths(found),
+                        "Validation accuracy on the straight lines between neighbouring tickets, unpruned. Where the "
+                        "line does not sag, they lie in one basin. Thin lines: single seeds.",
+                    ),
+                    (
+                        diagrams.barriers(found) if paired else None,
+                        "Barrier: how far validation accuracy falls below the line between two tickets, in points; "
+                        f"the mean of {_count(len(found), 'seed')}.",
+                    ),
+                    (
+                        diagrams.overlap(found) if paired else None,
+                        "Overlap of masks: weights that survive in both tickets, of those that survive in either.",
+                    ),
+                ],
+            ),
+        ]
+    )
+
+
+def _drawn(sections: Sequence[Section]) -> list[Section]:
+    """The sections without the figures that could not be drawn, and without those that are then empty."""
+    kept = [Section(one.title, [drawn for drawn in one.figures if drawn[0] is not None]) for one in sections]
+    return [section for section in kept if section.figures]
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def _basis(gain: Gain) -> str:
-    return f"{gain.seeds} seed{'' if gain.seeds == 1 else 's'}, {gain.n:,} test samples each"
+    return f"{_count(gain.seeds, 'seed')}, {gain.n:,} test samples each"
 
 
 def _shift(rows: Sequence[Row]) -> str:
     """The corruptions of the rows in words."""
     corruptions, severities = len({row.corruption for row in rows}), len({row.severity for row in rows})
-    kinds = f"{corruptions} corruption{'' if corruptions == 1 else 's'}"
-    return f"{kinds} at {severities} severit{'y' if severities == 1 else 'ies'}"
+    return f"{_count(corruptions, 'corruption')} at {severities} severit{'y' if severities == 1 else 'ies'}"
 
 
-def _tables(rows: Sequence[Row], gains: Sequence[Gain], pools: Sequence[PoolRow]) -> list[Table]:
+def _tables(report: Report) -> list[Table]:
     """The tables of a report that have a line, in order."""
+    rows, gains = report.rows, report.gains
     methods = pooled(row.method for row in clean(rows))
     every = [tables.by_level(rows, gains), tables.summary(rows, gains)]
     if methods != featured(methods, 2):  # otherwise the first table has them all
@@ -122,6 +258,6 @@ def _tables(rows: Sequence[Row], gains: Sequence[Gain], pools: Sequence[PoolRow]
         tables.by_corruption(rows),
         tables.by_severity(rows),
         tables.overall(gains),
-        tables.recipes(pools),
+        tables.recipes(report.pools),
     ]
-    return [table for table in every if table.rows]
+    return [table for table in (*every, *diagnosis.tables(report.diagnosis), *report.extra) if table.rows]

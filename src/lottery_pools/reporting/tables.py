@@ -33,6 +33,8 @@ _LABELS = BASELINES | {
     "learned-soup": "Learned soup",
     "learned-soup-layers": "Learned soup, by layer",
     "guarded-soup": "Guarded soup (ours)",
+    "trimmed-soup": "Trimmed soup (ours)",
+    "best": "Best (ours)",
     "sms": "Sparse Model Soups (2 copies)",
     "swamp": "SWAMP (2 copies)",
     "swa-training": "SWA within training",
@@ -88,9 +90,13 @@ def pooled(methods: Iterable[str]) -> list[str]:
 
 
 def featured(methods: Iterable[str], count: int) -> list[str]:
-    """The `count` methods to show where there is no room for all: the paper's, then others, in order of appearance."""
+    """The `count` methods to show where there is no room for all, in order of appearance.
+
+    First comes the paper's Interpolation, then our default, its Average, and others as they appear.
+    """
     names = [method for method in pooled(methods) if method not in CONTROLS]
-    chosen = sorted(names, key=lambda method: method not in PAPER)[:count]
+    first = ("interpolation", "trimmed-soup", "average")
+    chosen = sorted(names, key=lambda method: first.index(method) if method in first else len(first))[:count]
     return [method for method in names if method in chosen]
 
 
@@ -302,6 +308,7 @@ def mce_by_level(rows: Sequence[Row], reference_rows: Sequence[Row], reference: 
 
 def recipes(pools: Sequence[PoolRow]) -> Table:
     """One line a pooled network: the tickets mixed in, in order, each with α in parentheses."""
+    estimated = any(pool.optimism is not None for pool in pools)
     lines = tuple(
         (
             label(pool.method),
@@ -310,11 +317,20 @@ def recipes(pools: Sequence[PoolRow]) -> Table:
             percent(pool.density),
             ", ".join(f"{level} ({alpha:.2f})" for level, alpha in pool.steps) or "none taken",
             f"{pool.search_images:,}",
+            *((_optimism(pool),) if estimated else ()),
         )
         for pool in pools
     )
     columns = ("Method", "Seed", "Target", "Density", "Steps: level (coefficient)", "Search images")
-    return Table("Recipes", columns, lines)
+    last = ("Selected score too good by",) if estimated else ()
+    return Table("Recipes", (*columns, *last), lines)
+
+
+def _optimism(pool: PoolRow) -> str:
+    """The estimated optimism of a selected score: of accuracy in percentage points, of log-likelihood in nats."""
+    if pool.optimism is None:
+        return ""
+    return f"{100 * pool.optimism:.2f} points" if pool.scored_by == "accuracy" else f"{pool.optimism:.4f} nats"
 
 
 def settings(config: Config) -> Table:

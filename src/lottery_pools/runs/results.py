@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 from lottery_pools.errors import UserError
 
+Bins = tuple[tuple[int, int, float], ...]
+"""(samples, correct, mean confidence) of each of 15 equal bins of confidence; (0, 0, 0) of an empty one."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -52,6 +55,8 @@ class Row:
     """Multiply-adds of one forward pass of one sample, pruned weights left out; times the passes for an ensemble."""
     hits: str
     """Which samples were predicted correctly, in order: packed bits as base64; makes paired comparisons possible."""
+    bins: Bins = ()
+    """Reliability on clean test samples; none elsewhere, and in the rows of earlier versions."""
 
     @property
     def key(self) -> tuple[str, int, str, str, int]:
@@ -91,6 +96,10 @@ class PoolRow:
     steps: tuple[tuple[int, float], ...]
     """The recipe: (level of the candidate, α) in the order in which they were accepted."""
     search_images: int
+    scored_by: str = "accuracy"
+    """What the search compared networks by: accuracy, or log-likelihood in nats."""
+    optimism: float | None = None
+    """By how much the selected score is estimated to be too good, in its unit; none: not estimated."""
 
 
 def pack_hits(correct: NDArray[np.bool_]) -> str:
@@ -114,7 +123,14 @@ def append(path: Path, rows: Iterable[Row]) -> None:
 
 def to_lines(rows: Iterable[Row] | Iterable[PoolRow]) -> str:
     """One JSON object a line."""
-    return "".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows)
+    return "".join(json.dumps(_plain(row)) + "\n" for row in rows)
+
+
+def _plain(row: Row | PoolRow) -> dict[str, Any]:
+    values = dataclasses.asdict(row)
+    if not values.get("bins", True):
+        del values["bins"]
+    return values
 
 
 def read(path: Path) -> list[Row]:
@@ -131,6 +147,7 @@ def read(path: Path) -> list[Row]:
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
             values: dict[str, Any] = json.loads(line)
+            values["bins"] = tuple((n, correct, mean) for n, correct, mean in values.get("bins", ()))
             rows.append(Row(**{key: value for key, value in values.items() if key in names}))
         except (ValueError, TypeError, AttributeError) as error:  # ValueError: no JSON, or no text at all
             raise UserError(

@@ -43,7 +43,7 @@ class Ticket:
                     f"mask {name!r} of the ticket of level {self.level} is {mask.dtype} {tuple(mask.shape)}: "
                     f"its tensor needs a torch.bool mask of shape {tuple(weight.shape)}"
                 )
-            if left := int((weight.masked_fill(mask.to(weight.device), 0) != 0).sum()):
+            if left := int((weight != 0).logical_and_(~mask.to(weight.device)).sum()):
                 raise UserError(
                     f"{left} pruned weights of {name!r} of the ticket of level {self.level} are not zero: "
                     "multiply the weights by the mask (masks.apply) first"

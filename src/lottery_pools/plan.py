@@ -1,0 +1,433 @@
+"""What a command has to do, before it does it: the tasks of every part, which are done, and what the rest costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import math
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
+from lottery_pools import work
+from lottery_pools.data import corruptions
+from lottery_pools.data.dataset import Dataset
+from lottery_pools.evaluation import cost
+from lottery_pools.judging import recalibration_images
+from lottery_pools.models import registry
+from lottery_pools.pooling import methods, weights
+from lottery_pools.pooling.batchnorm import tracked
+from lottery_pools.runs import engine, results
+from lottery_pools.runs.engine import Machine
+from lottery_pools.tickets import imp
+from lottery_pools.tickets.competitors import COMPETITORS
+from lottery_pools.tickets.ticket import Ticket, snapshot
+from lottery_pools.tickets.training import predict, train
+from lottery_pools.work import Cell, Run
+
+SAMPLE_SECONDS = 1.0
+"""For how long each kind of step is tried where its speed is measured."""
+CORRUPTING = 10.0
+"""Images that a small network forwards while one is corrupted, about."""
+ROW_BYTES, TICKET_BYTES, TENSOR_BYTES = 450, 1000, 80
+"""Of a result row without its hits, and of a ticket file without its tensors' values, about."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What work takes; costs add up."""
+
+    trained: int = 0
+    """Images forwarded and back-propagated."""
+    recalibrated: int = 0
+    """Augmented images forwarded to re-estimate BatchNorm."""
+    forwarded: int = 0
+    """Images forwarded to score or measure."""
+    mixed: int = 0
+    """Networks mixed and pruned back."""
+    corrupted: int = 0
+    """Images corrupted."""
+    written: int = 0
+    """Bytes on disk."""
+
+    def __add__(self, other: Cost) -> Cost:
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
+        return Cost(*(one + another for one, another in pairs))
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker does by itself."""
+
+    arguments: tuple[Any, ...]
+    """Of the part's function."""
+    items: int
+    done: int
+    """How many of the items there are already."""
+    cost: Cost = Cost()
+    """Of those that there are not."""
+    logged: float = 0.0
+    """What the run's log will count as `done` while they are made."""
+
+    @property
+    def left(self) -> bool:
+        return self.done < self.items
+
+
+@dataclass(frozen=True)
+class Part:
+    """Tasks of one kind, which may be done side by side."""
+
+    stage: str
+    """As the log names it."""
+    function: Callable[..., Any]
+    tasks: Sequence[Task]
+    detail: str = ""
+
+    @property
+    def logged(self) -> float:
+        """What is left to do, as the log counts it."""
+        return sum(task.logged for task in self.tasks)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part of a plan."""
+
+    stage: str
+    detail: str
+    items: int
+    done: int
+    cost: Cost
+    """Of the items not done."""
+    seconds: float
+    """Estimated for this machine and its workers."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command would do and about what it would cost."""
+
+    folder: str
+    exists: bool
+    about: str
+    machine: str
+    steps: tuple[Step, ...]
+    operations: int
+    """Floating-point operations, a multiply-add two and a trained image three passes, of the dense network: that
+    weights are pruned saves none of them here."""
+    written: int
+    """Bytes on disk."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds that one unit of each kind takes one worker."""
+
+    trained: float
+    recalibrated: float
+    forwarded: float
+    mixed: float
+    corrupted: float
+    start: float = 0.0
+    """Until a worker begins."""
+
+    def seconds(self, cost: Cost) -> float:
+        kinds = ("trained", "recalibrated", "forwarded", "mixed", "corrupted")
+        return float(sum(getattr(self, kind) * getattr(cost, kind) for kind in kinds))
+
+
+def training(runs: Sequence[Run]) -> Part:
+    """The tickets of every run, and those of its competitors."""
+    rivals = [rival for run in runs for rival in work.rivals(run)]
+    tasks = [_training(run) for run in (*runs, *rivals)]
+    names = ", ".join(dict.fromkeys(rival.config.name for rival in rivals))
+    densities = runs[0].config.pruning.schedule()
+    detail = f"{_seeds(runs)} × {len(densities)} levels, density {_percent(densities[0])} to {_percent(densities[-1])}"
+    return Part("training", work.train, tasks, detail + (f"; competitors: {names}" if names else ""))
+
+
+def pooling(runs: Sequence[Run], wanted: Sequence[str]) -> Part:
+    """One pooled ticket for every run, method of `wanted` and target."""
+    model = runs[0].network()
+    size, normalised = _ticket_bytes(model, runs[0].config.model.prunable), bool(tracked(model))
+    prices = {
+        (method, target): _price(runs[0], method, target, size, normalised)
+        for method in wanted
+        for target in runs[0].targets
+    }
+    tasks = []
+    for run in runs:
+        for (method, target), price in prices.items():
+            done = run.folder.pool(method, target).exists()
+            logged = 0 if done else price.recalibrated + price.forwarded + 3 * price.trained
+            tasks.append(Task((run, method, target), 1, int(done), Cost() if done else price, logged))
+    targets = f"{len(runs[0].targets)} target{'s' * (len(runs[0].targets) != 1)}"
+    return Part("pooling", work.pool, tasks, f"{_seeds(runs)} × {', '.join(wanted)} × {targets}")
+
+
+def corrupting(run: Run) -> Part:
+    """The corrupted test samples that are made once and cached, the same for every seed."""
+    tasks = []
+    for cell in run.cells:
+        needed = int(cell not in work.CLEAN)
+        ready = needed and work.ready(run, cell)
+        n = _size(run, cell) if needed and not ready else 0
+        size = n * math.prod(run.dataset.input_shape)
+        tasks.append(Task((run, cell), needed, int(ready), Cost(corrupted=n, written=size), CORRUPTING * n))
+    detail = f"{len({name for _, name, severity in run.cells if severity})} corruptions, each severity once"
+    return Part("corruption", work.corrupt, tasks, detail)
+
+
+def measuring(runs: Sequence[Run], pools: Collection[tuple[Run, str, int]] = ()) -> Part:
+    """The rows of every network that there is, and of the (run, method, target) that will be in `pools`."""
+    tasks = []
+    recalibrated = recalibration_images(runs[0].config, runs[0].dataset) * bool(tracked(runs[0].network()))
+    for run in runs:
+        done = {row.key for row in results.read(run.folder.results)}
+        planned = [(method, level) for of, method, level in pools if of == run]
+        for method, level in dict.fromkeys((*work.networks(run), *planned)):
+            missing = tuple(cell for cell in run.cells if (method, level, *cell) not in done)
+            times = len(run.levels) if method == work.ENSEMBLE else 1
+            fresh = method in ("recalibrated", work.ENSEMBLE, *COMPETITORS)
+            images = times * sum(_size(run, cell) for cell in missing)
+            rows = times * sum(ROW_BYTES + _size(run, cell) // 6 for cell in missing)
+            spent = Cost(recalibrated=times * fresh * bool(missing) * recalibrated, forwarded=images, written=rows)
+            cells = len(run.cells)
+            tasks.append(Task((run, method, level, missing), cells, cells - len(missing), spent, images))
+    networks = len(tasks) // max(1, len(runs))
+    detail = f"{_seeds(runs)} × {networks} networks × {len(runs[0].cells)} sets of samples"
+    return Part("evaluation", work.measure, tasks, detail)
+
+
+def diagnosing(runs: Sequence[Run], points: int, done: Sequence[bool]) -> Part:
+    """Every run's diagnosis: pairs of tickets, and pooled tickets, are counted."""
+    tasks = []
+    for run, there in zip(runs, done, strict=True):
+        pools = sum(method in ("average", "interpolation") for method, _ in work.networks(run))
+        pairs = len(run.levels) * (len(run.levels) - 1) // 2
+        tasks.append(Task((run, points), 1, int(there), logged=pairs + pools))
+    return Part("diagnosis", work.diagnose, tasks)
+
+
+def estimate(parts: Iterable[Part], run: Run, machine: Machine, folder: str, exists: bool) -> Plan:
+    """The plan of `parts`, timed by trying steps of the actual network on this machine for some seconds.
+
+    As many workers try them side by side as would work, since they slow one another down.
+    """
+    speeds: dict[tuple[int, int], Speed] = {}
+    steps, shares = [], {}
+    dense = cost.flops(run.network(), run.dataset.input_shape)
+    for part in parts:
+        left = [task for task in part.tasks if task.left]
+        seconds = 0.0
+        if left:
+            share = machine.share(len(part.tasks))
+            shares[share] = f"{share[0]} worker{'s' * (share[0] > 1)} × {share[1]} thread{'s' * (share[1] > 1)}"
+            if share not in speeds:
+                speeds[share] = _measured(run, *share, machine.cluster)
+            speed = speeds[share]
+            seconds = speed.start + _makespan([speed.seconds(task.cost) for task in left], share[0])
+        items, done = (sum(getattr(task, name) for task in part.tasks) for name in ("items", "done"))
+        if items:
+            steps.append(Step(part.stage, part.detail, items, done, sum((task.cost for task in left), Cost()), seconds))
+    total = sum((step.cost for step in steps), Cost())
+    model = run.config.model
+    arguments = ", ".join(f"{key} {value}" for key, value in model.arguments.items())
+    about = f"{model.name} ({arguments})" if arguments else model.name
+    return Plan(
+        folder,
+        exists,
+        f"{about} on {run.config.data.name}, {len(run.dataset.train):,} training, {len(run.dataset.validation):,} "
+        f"validation, {len(run.dataset.test):,} test samples",
+        f"{run.device}, {' or '.join(shares.values()) or 'nothing to do'}",
+        tuple(steps),
+        2 * dense * (3 * total.trained + total.recalibrated + total.forwarded),
+        total.written,
+        sum(step.seconds for step in steps),
+    )
+
+
+def _training(run: Run) -> Task:
+    config, dataset = run.config, run.dataset
+    samples = len(dataset.train)
+    size = _ticket_bytes(run.network(), config.model.prunable)
+    spent, done, before = Cost(), 0, 0
+    for level in run.levels:
+        after = imp.train_images(config, samples, level)
+        images, before = after - before, after
+        if run.folder.ticket(level).exists():
+            done += 1
+            continue
+        copies = config.pruning.copies if level else 1
+        refitted = samples * (copies * (config.training.keep in ("swa", "ema")) + (copies > 1))
+        scored = len(dataset.epochs) * round(images / samples) if config.training.keep == "best" else 0
+        spent += Cost(trained=images, recalibrated=refitted, forwarded=scored, written=size)
+    if not run.folder.rewind.exists():
+        spent += Cost(written=size)
+    return Task((run,), len(run.levels), done, spent if done < len(run.levels) else Cost(), 3.0 * spent.trained)
+
+
+def _price(run: Run, method: str, target: int, size: int, normalised: bool) -> Cost:
+    """What one pooled ticket, a file of `size` bytes, costs; only networks with BatchNorm are recalibrated."""
+    pooling, judge = run.config.pooling, run.judge(method, target)
+    images, samples = judge.images, len(judge.split)
+    looks, losses = effort(
+        "interpolation" if method in work.CONTROLS else method,
+        len(run.levels),
+        target,
+        pooling.coefficients,
+        pooling.candidates,
+        judge.looks(),
+    )
+    everything = recalibration_images(run.config, run.dataset)
+    return Cost(
+        trained=losses * judge.batch,
+        recalibrated=normalised * (looks * images + (everything if images < everything else 0)),
+        forwarded=looks * samples,
+        mixed=looks + losses * len(run.levels),  # to differentiate by a ticket's share costs about as much
+        written=size,
+    )
+
+
+@cache
+def effort(
+    method: str,
+    levels: int,
+    target: int,
+    coefficients: tuple[float, ...],
+    candidates: int | None = None,
+    most: int | None = None,
+) -> tuple[int, int]:
+    """(networks looked at, mini-batches differentiated) by a method for one target: counted, not derived.
+
+    The method itself runs on a toy of as many tickets, a layer of which each level prunes a weight and for which every
+    score is equal; what stops a search early may stop it elsewhere with real scores.
+    """
+    model = nn.Linear(levels + 1, 1, bias=False)
+    tickets = []
+    for level in range(levels):
+        mask = torch.arange(levels + 1).view(1, -1) >= level
+        own = (torch.arange(levels + 1.0) + 1 + level / levels).view(1, -1)
+        tickets.append(Ticket({"weight": own * mask}, {"weight": mask}, level))
+    found = methods.pool(
+        model,
+        tickets,
+        target,
+        lambda model: torch.zeros(2),
+        method=method,
+        coefficients=coefficients,
+        candidates=candidates,
+        looks=most,
+        loss=lambda model: model(torch.ones(1, levels + 1)).sum(),
+        base={"weight": torch.ones(1, levels + 1)},
+    )
+    return found.looks, found.losses
+
+
+def speed(run: Run, corrupted: tuple[str, ...]) -> tuple[Speed, float]:
+    """How fast this process works at what `run` needs, and how long it tried; its work is thrown away."""
+    dataset = run.dataset
+    began = time.perf_counter()
+    fast = replace(run.config.training, keep="last", compile=False)
+    model = run.network()
+    weights_now = snapshot(model)
+    mask = {name: weights_now[name] > 0 for name in registry.prunable(model, run.config.model.prunable)}
+
+    def learn(steps: int) -> int:
+        return train(model, mask, dataset, fast, run.seed, 0, stop=steps, fixed_rate=0.0).images
+
+    def recalibrate(batches: int) -> int:
+        pooling = replace(run.config.pooling, recalibration=batches * run.config.evaluation.batch)
+        few = replace(run, config=replace(run.config, pooling=pooling))
+        few.recalibrate(model)
+        return recalibration_images(few.config, few.dataset)
+
+    def score(batches: int) -> int:
+        ahead = predict(model, dataset, dataset.validation, run.config.training, run.config.evaluation.batch)
+        return sum(len(logits.cpu()) for _, logits in zip(range(batches), ahead, strict=False))
+
+    def mix(times: int) -> int:
+        target = Ticket({n: w * mask[n] if n in mask else w for n, w in weights_now.items()}, mask, 0)
+        for _ in range(times):
+            weights.prune_back(weights.lerp(target.weights, weights_now, 0.5), target, run.config.pruning.scope)
+        return times
+
+    found = Speed(_each(learn), _each(recalibrate), _each(score), _each(mix), _corrupting(dataset, corrupted))
+    return found, time.perf_counter() - began
+
+
+def _each(work: Callable[[int], int]) -> float:
+    """Seconds a unit of `work(n)`, which does n things and returns how many units these were.
+
+    The first call, which is slow, does not count; then n doubles until a call takes long enough, or gets no longer.
+    """
+    before = work(1)
+    n = 1
+    while True:
+        start = time.perf_counter()
+        units = work(n)
+        seconds = time.perf_counter() - start
+        if seconds > SAMPLE_SECONDS / 2 or (n > 1 and units == before):
+            return seconds / max(1, units)
+        n, before = 2 * n, units
+
+
+def _corrupting(dataset: Dataset, names: tuple[str, ...]) -> float:
+    """Mean seconds an image of the corruptions `names`; 0 for none."""
+    if not names:
+        return 0.0
+    images = dataset.view(dataset.test.batch(torch.arange(min(8, len(dataset.test))))).cpu()
+    start = time.perf_counter()
+    for name in names:
+        corruptions.corrupt(images, name, 3, 0, constants="auto")
+    return (time.perf_counter() - start) / len(names) / len(images)
+
+
+def _measured(run: Run, workers: int, threads: int, cluster: str | None) -> Speed:
+    """The mean speed of so many workers side by side, and what it takes to start them."""
+    names = tuple(dict.fromkeys(cell[1] for cell in run.cells if not work.ready(run, cell)))
+    began = time.perf_counter()
+    found = list(engine.each(speed, [(run, names)] * workers, workers, threads, cluster))
+    start = max(0.0, time.perf_counter() - began - max(seconds for _, seconds in found))
+    kinds = [field.name for field in dataclasses.fields(Speed)]
+    means = {kind: sum(getattr(one, kind) for one, _ in found) / len(found) for kind in kinds}
+    return Speed(**{**means, "start": start})
+
+
+def _makespan(seconds: Iterable[float], workers: int) -> float:
+    """How long so many workers need for tasks that they take in turn."""
+    free = [0.0] * workers
+    for each in seconds:
+        heapq.heapreplace(free, free[0] + each)
+    return max(free)
+
+
+def _size(run: Run, cell: Cell) -> int:
+    """Samples of a cell."""
+    split, _, severity = cell
+    if not severity:
+        return len(run.dataset.validation if split == "validation" else run.dataset.test)
+    return min(run.config.evaluation.corrupted or len(run.dataset.test), len(run.dataset.test))
+
+
+def _ticket_bytes(model: nn.Module, rule: str) -> int:
+    """The size of a ticket's file."""
+    tensors = model.state_dict()
+    bits = sum(int(tensors[name].numel()) for name in registry.prunable(model, rule))
+    size = sum(int(tensor.numel()) * int(tensor.element_size()) for tensor in tensors.values())
+    return TICKET_BYTES + TENSOR_BYTES * len(tensors) + bits // 8 + size
+
+
+def _seeds(runs: Sequence[Run]) -> str:
+    return f"{len(runs)} seed{'s' * (len(runs) != 1)}"
+
+
+def _percent(density: float) -> str:
+    return f"{100 * density:.3g} %"

@@ -1,0 +1,58 @@
+"""Several runs side by side."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from lottery_pools.config import Config
+from lottery_pools.reporting import comparison
+from lottery_pools.reporting.report import Report
+from lottery_pools.reporting.tables import DASH
+from tests.test_tables import make_gain, make_rows, make_shifted
+
+ADMISSIBLE = replace(make_gain(gain=0.25), against="admissible")
+CORRUPTED = replace(make_gain(gain=0.125), corruption="all")
+GAINS = [make_gain(), make_gain("average", gain=-2), ADMISSIBLE, make_gain(level=1)]
+ONE = Report("one", make_rows(), GAINS, [], Config())
+TWO = Report("two", make_rows(levels=1) + make_shifted(levels=1), [make_gain(gain=3), CORRUPTED], [], Config())
+EMPTY = Report("none", [], [], [], Config())
+
+
+def test_a_run_is_told_by_its_setting_and_its_dense_ticket() -> None:
+    rows = comparison.runs({"a": ONE, "b": EMPTY}).rows
+    assert rows[0] == ("a", "mnist1d", Config().model.name, "2", "4", "51.2 %", "1,000", "50.20")
+    assert rows[1] == ("b", "mnist1d", Config().model.name, "0", "0", DASH, "0", DASH)
+
+
+def test_gains_are_over_both_baselines_and_corrupted_where_any_run_is() -> None:
+    table = comparison.methods({"a": ONE, "b": TWO})
+    assert table.columns[2:5] == ("Over recalibrated", "Over best admissible", "Over recalibrated, corrupted")
+    found = {line[:2]: line[2:] for line in table.rows}
+    assert found["a", "Interpolation"] == (
+        *("+1.00 [+0.50, +1.50]", "+0.25 [-0.25, +0.75]", DASH),
+        *("2,500,000", "8,000", "0.320 %", "5,000,000"),
+    )
+    assert found["b", "Interpolation"][:3] == ("+3.00 [+2.50, +3.50]", DASH, "+0.12 [-0.38, +0.62]")
+    assert "Over recalibrated, corrupted" not in comparison.methods({"a": ONE}).columns
+    assert {method for _, method in found}.isdisjoint({"Ticket", "Recalibrated", "Best admissible"})
+
+
+def test_the_figure_has_a_point_a_run_and_method() -> None:
+    figure = comparison.gains({"a": ONE, "b": TWO, "c": EMPTY})
+    assert figure is not None
+    assert [row[:3] for row in figure.rows] == [
+        *(("a", "Interpolation", 1.0), ("b", "Interpolation", 3.0), ("a", "Average", -2))
+    ]
+    for text in ("a", "b", "c", "Interpolation", "Average"):
+        assert f">{text}</text>" in figure.svg
+    assert comparison.gains({"c": EMPTY}) is None
+
+
+def test_plain_values_are_ready_for_json() -> None:
+    found = json.loads(json.dumps(comparison.plain("a", ONE)))
+    assert found["dense_accuracy"] == pytest.approx(0.502)
+    assert [gain["gain"] for gain in found["gains"]] == [1.0, -2, 0.25]
+    assert comparison.plain("c", EMPTY)["dense_accuracy"] is None

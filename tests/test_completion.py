@@ -1,0 +1,86 @@
+"""Shell completion: what the parser takes, no more and no less; the script for bash, run in bash."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from lottery_pools import cli, completion
+from lottery_pools.config import presets
+from lottery_pools.data import corruptions
+from lottery_pools.data.shifts import SIGNAL_SHIFTS
+from lottery_pools.models import registry
+from lottery_pools.pooling.methods import METHODS
+from lottery_pools.tickets.competitors import COMPETITORS
+
+KNOWN = completion.known(cli.OPTIONS)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_the_options_are_those_of_the_parser(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.dispatch([command, "--help"])
+    shown = re.findall(r"(?:^[│ ]+|, )(--[a-z][a-z.-]*)", capsys.readouterr().out, re.MULTILINE)
+    options = {option for option in shown if not option.startswith("--model.arguments.")}
+    assert set(KNOWN[command]) - {""} == options
+
+
+def test_names_are_those_of_the_tables() -> None:
+    run = KNOWN["run"]
+    assert run["--preset"] == tuple(presets())
+    assert run["--pooling.methods"] == KNOWN["pool"]["--methods"] == (*METHODS, "other-seed")
+    assert run["--model.name"] == registry.names()
+    assert run["--evaluation.competitors"] == tuple(COMPETITORS)
+    assert set(run["--evaluation.corruptions"]) == {"common", "all", *corruptions.names(extra=True), *SIGNAL_SHIFTS}
+    assert run["--training.optimizer"] == ("sgd", "adamw")
+    assert KNOWN["completion"][""] == tuple(completion.SHELLS)
+    with pytest.raises(LookupError, match="no table NOTHING"):
+        completion.table("config.py", "NOTHING")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+def test_bash_completes() -> None:
+    lines = {
+        "": list(cli.COMMANDS),
+        "ins": ["inspect"],
+        "run --pre": ["--preset"],
+        "run --preset cifar100-s": ["cifar100-smoke"],
+        "run --preset = de": ["demo"],
+        "run --preset =": list(presets()),
+        "run --pruning.scope ": ["global", "layer"],
+        "pool folder --methods average inter": ["interpolation"],
+        "evaluate folder --corruptions fo": ["fog"],
+        "presets im": ["imagenet-resnet18", "imagenet-resnet34"],
+        "completion ": ["bash", "zsh", "fish"],
+        "inspect ": [],
+    }
+    script = completion.bash(KNOWN)
+    for line in lines:
+        words = " ".join(f"'{word}'" for word in ["lottery-pools", *line.split(" ")])
+        script += (
+            f"COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _lottery_pools; echo ${{COMPREPLY[@]}}\n"
+        )
+    found = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert found.stderr == ""
+    assert dict(zip(lines, map(str.split, found.stdout.splitlines()), strict=True)) == lines
+
+
+def test_zsh_runs_the_script_for_bash_and_fish_has_its_own() -> None:
+    assert completion.zsh(KNOWN).endswith(completion.bash(KNOWN))
+    lines = completion.fish(KNOWN).splitlines()
+    pool = "complete -c lottery-pools -n '__fish_seen_subcommand_from pool'"
+    assert f"{pool} -l methods -xa '{' '.join((*METHODS, 'other-seed'))}'" in lines
+    assert f"{pool} -l dry-run" in lines
+    assert not any(line.endswith("-a ''") for line in lines)
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_the_command_prints_the_script_without_torch(shell: str) -> None:
+    code = f"cli.dispatch(['completion', '{shell}']); sys.exit('torch' in sys.modules)"
+    code = f"import sys; from lottery_pools import cli; {code}"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == completion.SHELLS[shell](KNOWN)

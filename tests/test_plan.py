@@ -1,0 +1,150 @@
+"""Plans: what is counted beforehand is what the run then does, and what is done already is left out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lottery_pools import experiment, plan, work
+from lottery_pools.config import Evaluation, Pooling
+from lottery_pools.errors import UserError
+from lottery_pools.plan import Plan, Step
+from lottery_pools.runs import engine, results
+from lottery_pools.runs.folder import RunFolder
+from lottery_pools.tickets import files
+from tests.test_experiment import ONE, tiny
+
+# Of a fixed effort: `trimmed-soup` and `best` stop by what they see, which no plan knows.
+FIXED = ("average", "interpolation", "slerp", "greedy-soup", "learned-soup", "ties")
+CONFIG = tiny(pooling=Pooling(methods=FIXED, coefficients=(0.3, 0.6), recalibration=100), seeds=(0, 1))
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "SAMPLE_SECONDS", 0.01)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plan") / "run"
+    experiment.run(CONFIG, folder, ONE)
+    return folder
+
+
+def steps(found: Plan) -> dict[str, Step]:
+    return {step.stage: step for step in found.steps}
+
+
+def events(folder: Path, stage: str) -> float:
+    lines = (json.loads(line) for path in folder.rglob("log.jsonl") for line in path.read_text().splitlines())
+    return sum(event.get("done") or 0 for event in lines if event["stage"] == stage)
+
+
+def size(folder: Path, pattern: str) -> int:
+    return sum(path.stat().st_size for path in folder.rglob(pattern))
+
+
+def test_the_plan_is_what_the_run_then_does(finished: Path, tmp_path: Path) -> None:
+    found = experiment.preview(CONFIG, tmp_path / "run", ONE)
+    assert not (tmp_path / "run").exists()
+    part = steps(found)
+    assert list(part) == ["training", "pooling", "evaluation"]
+    runs = [RunFolder(finished / f"seed_{seed}") for seed in (0, 1)]
+    trained = sum(files.read_metadata(run.ticket(2))["origin"]["train_images"] for run in runs)
+    assert part["training"].cost.trained == trained
+    assert 3 * part["training"].cost.trained == events(finished, "training")
+    pooling = part["pooling"].cost
+    assert pooling.recalibrated + pooling.forwarded + 3 * pooling.trained == events(finished, "pooling")
+    assert part["evaluation"].cost.forwarded == events(finished, "evaluation")
+    rows = [row for run in runs for row in results.read(run.results) if row.method != "admissible"]
+    assert part["evaluation"].items == sum(len(work.CLEAN) for _ in {(r.seed, r.method, r.level) for r in rows}) - 8
+    assert [part[stage].items for stage in ("training", "pooling")] == [6, 2 * 3 * len(FIXED)]
+    assert part["training"].cost.written == pytest.approx(size(finished, "tickets/*.safetensors"), rel=0.15)
+    assert part["pooling"].cost.written == pytest.approx(size(finished, "pools/*/*.safetensors"), rel=0.3)
+    assert part["evaluation"].cost.written == pytest.approx(size(finished, "results.jsonl"), rel=0.3)
+    assert all(step.done == 0 and step.seconds > 0 for step in found.steps)
+    assert found.seconds == sum(step.seconds for step in found.steps)
+    assert found.operations > 0
+
+
+def test_what_is_there_is_left_out(finished: Path) -> None:
+    found = experiment.preview(CONFIG, finished, ONE)
+    assert all(step.done == step.items and step.seconds == 0 and step.cost == plan.Cost() for step in found.steps)
+    run = RunFolder(finished / "seed_1")
+    taken = {path: path.read_bytes() for path in (run.ticket(2), run.pool("ties", 0), run.results)}
+    try:
+        for path in taken:
+            path.unlink()
+        part = steps(experiment.preview(CONFIG, finished, ONE))
+        assert [part[stage].items - part[stage].done for stage in ("training", "pooling")] == [1, 1]
+        assert part["training"].cost.trained == 300  # one epoch after the rewind point
+        assert part["evaluation"].done == part["evaluation"].items / 2
+        with pytest.raises(UserError, match="seed_1 has 2 of 3 tickets"):
+            experiment.preview(CONFIG, finished, ONE, ("pool",))
+    finally:
+        for path, content in taken.items():
+            path.write_bytes(content)
+
+
+def test_settings_and_folders_are_refused_as_by_the_run(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds a run with pruning\.rate"):
+        experiment.preview(replace(CONFIG, pruning=replace(CONFIG.pruning, rate=0.4)), finished, ONE)
+    with pytest.raises(UserError, match="unknown competitor"):
+        experiment.preview(replace(CONFIG, evaluation=Evaluation(competitors=("smss",))), tmp_path / "new", ONE)
+    assert not (tmp_path / "new").exists()
+
+
+def test_shifts_competitors_and_controls_are_counted(finished: Path, tmp_path: Path) -> None:
+    wanted = Evaluation(corruptions=("shear", "scale"), severities=(1, 3), corrupted=100, competitors=("sms",))
+    config = replace(CONFIG, pooling=replace(CONFIG.pooling, methods=("other-seed",)), evaluation=wanted)
+    part = steps(experiment.preview(config, tmp_path / "new", ONE))
+    assert part["training"].items == 2 * (3 + 3)
+    assert part["pooling"].cost.forwarded == 2 * 3 * (2 * 2 + 1) * 200  # 2 candidates × 2 coefficients, and the target
+    assert (part["corruption"].items, part["corruption"].done) == (4, 4)  # signals are generated on the spot
+    networks = 2 * 3 + 1 + 3 + 3  # tickets, recalibrated, the ensemble, pools, competitor
+    assert part["evaluation"].items == 2 * networks * 6
+    assert part["evaluation"].cost.forwarded == 2 * (networks - 1 + 3) * (200 + 500 + 4 * 100)
+    other = experiment.preview(CONFIG, finished, ONE, ("pool",), finished / "seed_0", True)
+    assert steps(other)["pooling"].items == 2 * 3
+    with pytest.raises(UserError, match="has no tickets"):
+        experiment.preview(CONFIG, finished, ONE, ("pool",), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "workers", "longest"), [((), 2, 0), ((3, 1, 1, 1), 1, 6), ((3, 1, 1, 1), 2, 3), ((1, 1, 3), 2, 4)]
+)
+def test_workers_take_tasks_in_turn(seconds: Sequence[float], workers: int, longest: float) -> None:
+    assert plan._makespan(seconds, workers) == longest
+
+
+def test_speeds_are_per_unit_and_costs_add_up() -> None:
+    calls = []
+
+    def sleepless(n: int) -> int:
+        calls.append(n)
+        return 10 * n if n < 64 else 640
+
+    assert 0 < plan._each(sleepless) < 1e-3
+    assert calls[:4] == [1, 1, 2, 4]
+    assert calls[-1] <= 128  # what gets no longer is not tried for ever
+    assert plan.Cost(1, 2, 3) + plan.Cost(4, written=5) == plan.Cost(5, 2, 3, 0, 0, 5)
+    assert math.isclose(plan.Speed(3, 2, 1, 0.5, 0.1).seconds(plan.Cost(1, 2, 3, 4, 5, 6)), 12.5)
+
+
+def test_workers_that_slow_one_another_down_are_averaged(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def each(function: Any, tasks: Sequence[Any], workers: int, threads: int, cluster: str | None) -> Any:
+        seen.extend((function, len(tasks), workers, threads))
+        yield from ((plan.Speed(1, 2, 3, 4, 5), 0.0), (plan.Speed(3, 2, 1, 0, 0), 1e9))
+
+    monkeypatch.setattr(engine, "each", each)
+    run = experiment.checked(CONFIG, finished, ONE)[0]
+    assert plan._measured(run, 2, 1, None) == plan.Speed(2, 2, 2, 2, 2.5, start=0)
+    assert seen == [plan.speed, 2, 2, 1]
