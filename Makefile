@@ -4,7 +4,7 @@ INSTALLED := .venv/installed
 # CIFAR for the tests and studies that want it; they skip where it is absent
 export LOTTERY_POOLS_DATA ?= $(abspath ../shared/data)
 
-.PHONY: demo test test-all lint bench docs clean
+.PHONY: demo test test-all lint bench docs study-small clean
 
 demo: .venv/core
 	$(BIN)/lottery-pools run --preset demo --out runs/demo
@@ -25,6 +25,12 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.corruptions --images 200
 	test ! -d $(LOTTERY_POOLS_DATA)/cifar100 || $(BIN)/python -m benchmarks.training --data $(LOTTERY_POOLS_DATA)/cifar100
 	test ! -d $(LOTTERY_POOLS_DATA)/cifar100 || $(BIN)/python -m benchmarks.evaluation --data $(LOTTERY_POOLS_DATA)/cifar100
+
+# Three tickets of a study trained again (some minutes), and their rows beside the committed ones
+study-small: $(INSTALLED)
+	$(BIN)/lottery-pools run --preset studies/cifar10-resnet.toml --data.name $(LOTTERY_POOLS_DATA)/cifar10 \
+	    --seeds 0 --pruning.levels 2 --threads 1 --out runs/study-small
+	$(BIN)/python -m studies.small runs/study-small docs/results/cifar10-resnet
 
 docs: $(INSTALLED)
 	$(BIN)/mkdocs build

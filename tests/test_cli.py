@@ -323,3 +323,12 @@ def test_replay_confirms_or_refuses(finished: Path, tmp_path: Path, capsys: pyte
     assert "same bytes" in capsys.readouterr().out
     with pytest.raises(UserError, match="has no recipe"):
         cli.dispatch(["replay", str(RunFolder(finished).ticket(1))])
+
+
+def test_another_network_does_not_get_the_arguments_of_the_presets_own(capsys: pytest.CaptureFixture[str]) -> None:
+    out = ["--model.prunable", "convolutions+linear", "--out", "nowhere", "--dry-run", "--json"]
+    cli.dispatch(["tickets", "--preset", "demo", "--model.name", "mlp", "--seeds", "0", "--limit", "50", *out])
+    assert json.loads(capsys.readouterr().out)
+    given = ["--model.name", "mlp", "--model.arguments", "blocks", "3"]
+    with pytest.raises(UserError, match="blocks"):
+        cli.dispatch(["tickets", "--preset", "demo", *given, "--seeds", "0", "--limit", "50", *out])

@@ -399,7 +399,11 @@ def _start(arguments: list[str], command: str) -> _Start:
         )
     words = [word for argument in arguments for word in argument.split("=", 1)]
     name = words[words.index("--preset") + 1] if "--preset" in words[:-1] else _Start.preset
-    default = _Start(preset=name, config=settings.preset(name))
+    config = settings.preset(name)
+    model = words[words.index("--model.name") + 1] if "--model.name" in words[:-1] else config.model.name
+    if model != config.model.name:  # the preset's arguments are those of its own network
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, name=model, arguments={}))
+    default = _Start(preset=name, config=config)
     start = _parse(_Start, arguments, command, COMMANDS[command], default)
     if start.limit is None:
         return start

@@ -1,0 +1,42 @@
+"""The studies: their settings are read, and their answers follow from committed rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lottery_pools import config
+from lottery_pools.runs.results import Gain
+from studies import questions, small
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.toml")), ids=lambda path: path.stem)
+def test_settings_of_studies_are_as_the_issue_wants(path: Path) -> None:
+    found = config.read_toml(path)
+    assert len(found.seeds) >= 3
+    schedule = found.pruning.schedule()
+    assert len(schedule) >= 9
+    assert schedule[-1] <= 0.06
+    assert found.name == path.stem
+
+
+@pytest.mark.parametrize(("low", "high", "said"), [(0.1, 0.4, "yes"), (-0.4, -0.1, "no"), (-0.1, 0.4, "not shown")])
+def test_an_answer_needs_an_interval_without_zero(low: float, high: float, said: str) -> None:
+    assert questions.answer(Gain("average", "recalibrated", None, None, "none", 0.2, low, high, 3, 1000)) == said
+
+
+def test_answers_follow_from_rows() -> None:
+    """The demo's, for every question that its rows can answer."""
+    text = questions.answers([ROOT / "docs/results/demo-all"])
+    assert "| Does averaging neighbours help? | yes | +0.53 [+0.02, +1.15] | 4 × 10,000 |" in text
+    assert "| Is the pooled dense network better than the dense one? Interpolation | yes | +1.67" in text
+
+
+def test_a_run_beside_itself_is_alike() -> None:
+    folder = ROOT / "docs/results/demo-all"
+    lines = small.lines(folder, folder)
+    assert len(lines) == 2 * 9 * 4
+    assert {line[-1] for line in lines} == {"yes"}
