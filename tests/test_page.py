@@ -157,13 +157,14 @@ def test_the_headline_claims_no_more_than_its_interval(gain: float, half: float,
     assert ('class="headline shown"' in text) == shown
 
 
-def test_the_headline_is_the_last_pool_over_all_levels_on_clean_samples() -> None:
+def test_the_headline_is_over_all_levels_on_clean_samples() -> None:
     last = make_gain("average", gain=0.3)
     changed = [
         Gain(**{**vars(last), **change})
         for change in ({"method": "admissible"}, {"against": "ticket"}, {"corruption": "all"}, {"level": 3})
     ]
-    assert page.headline([make_gain(), last, *changed]) == last
+    assert page.headline([*changed, last]) == last
+    assert page.headlines([last, make_gain("swa"), make_gain("trimmed-soup")])[0].method == "trimmed-soup"
     assert page.headline(changed) is None
 
 

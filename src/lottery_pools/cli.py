@@ -514,7 +514,7 @@ def _show(folder: Path, page: Path, as_json: bool) -> None:
     from lottery_pools import experiment
     from lottery_pools.evaluation.metrics import gains
     from lottery_pools.reporting import tables, terminal
-    from lottery_pools.reporting.page import headline, verdict
+    from lottery_pools.reporting.page import headline, headlines, verdict
 
     _, rows, _ = experiment.read(folder)
     found = gains(rows)
@@ -525,5 +525,5 @@ def _show(folder: Path, page: Path, as_json: bool) -> None:
         return
     for table in (tables.by_level(rows, found), tables.summary(rows, found)):
         terminal.table(table.title, table.columns, table.rows)
-    print(verdict(headline(found)))
+    print("\n".join(map(verdict, headlines(found) or (None,))))
     print(f"Report: {page}")
