@@ -425,6 +425,16 @@ def test_looks_are_counted(method: str) -> None:
     assert pooled.looks == len(calls) - again > 1
 
 
+@pytest.mark.parametrize("method", ["trimmed-soup", "best"])
+def test_the_network_that_is_returned_may_be_recalibrated_better_than_those_compared(method: str) -> None:
+    quick: list[nn.Module] = []
+    thorough = make_recalibrate(0)
+    pooled = pooled_by(method, recalibrate=quick.append, finish=thorough)
+    assert len(quick) == pooled.looks
+    again = replay(Net(), TICKETS, 1, pooled.recipe, thorough, method=method, settings=pooled.settings)
+    assert tensors_equal(again, pooled.ticket)
+
+
 def test_learning_has_batch_statistics_and_leaves_modes_as_they_were() -> None:
     model, modes = Net(), []
     loss = make_loss(0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from lottery_pools.data.sources import stratified
 from lottery_pools.errors import UserError
 from lottery_pools.pooling import batchnorm
 from lottery_pools.pooling.likelihood import inverse_temperature, log_likelihood
-from lottery_pools.pooling.methods import BEST, DEFAULT, METHODS, pool, replay
+from lottery_pools.pooling.methods import BEST, DEFAULT, METHODS, pool
 from lottery_pools.pooling.search import Pooled
 from lottery_pools.pooling.soups import LEARNING_STEPS
 from lottery_pools.runs.seeds import generator
@@ -74,6 +74,11 @@ class Judge:
         """Re-estimate BatchNorm on the images of one look."""
         self.forwarded += recalibrate(model, self.config, self.dataset, self.seed, self.images)
 
+    def finish(self, model: nn.Module) -> None:
+        """Re-estimate BatchNorm as in every final network."""
+        whole = recalibration_images(self.config, self.dataset)
+        self.forwarded += recalibrate(model, self.config, self.dataset, self.seed, whole)
+
     def loss(self, model: nn.Module) -> Tensor:
         """The differentiable loss of a next mini-batch, in an order of the method's and target's own."""
         if not self._queue:
@@ -90,10 +95,7 @@ class Judge:
         )
 
     def pool(self, model: nn.Module, tickets: Sequence[Ticket], **options: Any) -> tuple[Pooled, int]:
-        """What the method makes of its target, as `methods.pool` with `options`, and the images that this forwarded.
-
-        Where the search recalibrated on fewer images than every final network, the pooled ticket is built again.
-        """
+        """What the method makes of its target, as `methods.pool` with `options`, and the images that this forwarded."""
         pooling = self.config.pooling
         pooled = pool(
             model,
@@ -105,25 +107,13 @@ class Judge:
             coefficients=pooling.coefficients,
             candidates=pooling.candidates,
             looks=self.looks(),
+            finish=self.finish,
             mask=pooling.mask,
             scope=self.config.pruning.scope,
             loss=self.loss,
             seed=self.seed,
             **options,
         )
-        whole = recalibration_images(self.config, self.dataset)
-        if self.images < whole:
-            self.images = whole
-            ticket = replay(
-                model,
-                tickets,
-                self.target,
-                pooled.recipe,
-                self.recalibrate,
-                **replayed(pooled.ticket.origin),
-                **options,
-            )
-            pooled = replace(pooled, ticket=replace(ticket, origin=pooled.ticket.origin))
         return pooled, self.forwarded
 
     def looks(self) -> int | None:

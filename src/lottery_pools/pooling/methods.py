@@ -165,6 +165,7 @@ def pool(
     coefficients: Sequence[float] = PAPER_COEFFICIENTS,
     candidates: int | None = None,
     looks: int | None = None,
+    finish: Recalibrate | None = None,
     scope: Scope = "global",
     mask: MaskRule = "magnitude",
     loss: Loss | None = None,
@@ -185,6 +186,8 @@ def pool(
         coefficients: α, the weight of the best network so far, of the methods that try several.
         candidates: offer only so many of the nearest tickets; none: all.
         looks: recalibrate and score at most so many networks; none: as many as the method wants.
+        finish: for `trimmed-soup` and `best`: re-estimates the returned network, where `recalibrate` is a quicker one
+            that only serves to compare; `replay` then needs `finish` as its `recalibrate`.
         scope: prune back over the whole network, as the paper, or tensor by tensor.
         mask: which weights are kept first, as many as the target has: the largest (`magnitude`, as the paper), the
             target's own, or those in any (`union`) or all (`intersection`) of the masks of what is merged.
@@ -213,7 +216,7 @@ def pool(
     by_level = checked(model, tickets, target, allow_other_run)
     nearest = neighbours(tickets, target)[:candidates]
     bench = Bench(model, score, recalibrate, looks)
-    problem = Problem(bench, by_level[target], nearest, coefficients, scope, mask, loss, base, seed)
+    problem = Problem(bench, by_level[target], nearest, coefficients, scope, mask, loss, base, seed, finish)
     pooled = entry.run(problem)
     load_into(model, pooled.ticket.weights)
     origin = {

@@ -116,11 +116,11 @@ class Bench:
         error = float(difference.std()) / math.sqrt(len(difference)) if difference.ndim and len(difference) > 1 else 0.0
         return float(difference.mean()) > margin * error
 
-    def settle(self, weights: Tensors) -> None:
-        """Load weights into the module and re-estimate its BatchNorm statistics."""
+    def settle(self, weights: Tensors, recalibrate: Recalibrate | None = None) -> None:
+        """Load weights into the module and re-estimate its BatchNorm statistics, by `recalibrate` where it is given."""
         load_into(self.model, weights)
-        if self.recalibrate is not None:
-            self.recalibrate(self.model)
+        if (settle := recalibrate or self.recalibrate) is not None:
+            settle(self.model)
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,8 @@ class Problem:
     base: Tensors | None = None
     """Weights at the rewind point."""
     seed: int = 0
+    finish: Recalibrate | None = None
+    """Recalibrates the network that is returned, where that is not the very one that was scored."""
 
     @property
     def tickets(self) -> tuple[Ticket, ...]:
@@ -170,11 +172,15 @@ class Problem:
         score = self.bench.look(network[0])
         return score, self._held(network[1])
 
-    def settle(self, network: Network) -> Network:
-        """A copy of a network, recalibrated."""
+    def finished(self, network: Network) -> Network:
+        """A copy of a network, recalibrated as the one that is returned."""
+        return self.settle(network, self.finish)
+
+    def settle(self, network: Network, recalibrate: Recalibrate | None = None) -> Network:
+        """A copy of a network, recalibrated, by `recalibrate` where it is given."""
         weights, mask = network
         del network
-        self.bench.settle(weights)
+        self.bench.settle(weights, recalibrate)
         del weights  # one network less, where the caller has let go of it too
         return self._held(mask)
 

@@ -121,7 +121,7 @@ def trimmed(problem: Problem) -> Pooled:
     network that is good already.
     """
     found = _trim(problem, _held(problem.admissible))
-    network = problem.settle(mixture(problem, found.steps, {}))
+    network = problem.finished(mixture(problem, found.steps, {}))
     return problem.pooled(network, _recipe(found.steps), found.score, found.target_score, found.trials)
 
 
@@ -144,7 +144,7 @@ def best(problem: Problem) -> Pooled:
         losses, higher = LEARNING_STEPS, problem.bench.look(mixture(problem, polished, own)[0])
         if problem.bench.better(-1, found.look, POLISHED):
             steps, score, settings = polished, higher, own
-    network = problem.settle(mixture(problem, steps, settings))
+    network = problem.finished(mixture(problem, steps, settings))
     details = {"losses": losses, "settings": settings}
     return problem.pooled(network, _recipe(steps), score, found.target_score, found.trials, **details)
 
