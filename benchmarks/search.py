@@ -100,11 +100,15 @@ def searches(
 
 
 def gain(found: Sequence[Found], against: Sequence[Found]) -> tuple[float, float, float, int]:
-    """Mean difference in test accuracy over targets and seeds, percentage points, with its 95 % interval; seeds."""
+    """Mean difference in test accuracy over targets and seeds, percentage points, with its 95 % interval; seeds.
+
+    A seed of another run is another seed; test sets are of one size.
+    """
     other = {(one.run, one.level, one.seed): one.correct for one in against}
-    seeds = sorted({one.seed for one in found})
+    seeds = sorted({(one.run, one.seed) for one in found})
     by_seed = [
-        np.mean([o.correct - other[o.run, o.level, o.seed] for o in found if o.seed == seed], axis=0) for seed in seeds
+        np.mean([o.correct - other[o.run, o.level, o.seed] for o in found if (o.run, o.seed) == seed], axis=0)
+        for seed in seeds
     ]
     mean, low, high = paired_intervals(100 * np.stack(by_seed)[None])
     return float(mean[0]), float(low[0]), float(high[0]), len(seeds)
@@ -138,13 +142,13 @@ def table(found: Sequence[Found]) -> str:
 
 def compared(found: Sequence[Found]) -> str:
     """The default as it is and `best` against the exact search, on the targets and seeds that both have."""
-    exact = {(one.seed, one.level): one for one in found if one.search == EXACT}
+    exact = {(one.run, one.seed, one.level): one for one in found if one.search == EXACT}
     lines = []
     for name, choose in ((DEFAULT, min), (BEST, max)):
         samples = choose((one.selection for one in found if one.search == name), default=0)
-        own = [o for o in found if (o.search, o.selection) == (name, samples) and (o.seed, o.level) in exact]
+        own = [o for o in found if (o.search, o.selection) == (name, samples) and (o.run, o.seed, o.level) in exact]
         if own:
-            others = [exact[one.seed, one.level] for one in own]
+            others = [exact[one.run, one.seed, one.level] for one in own]
             mean, low, high, seeds = gain(own, others)
             images = np.mean([one.images for one in others]) / np.mean([one.images for one in own])
             seconds = np.sum([one.seconds for one in others]) / np.sum([one.seconds for one in own])
@@ -181,8 +185,9 @@ def main() -> None:
                 found.append(one)
                 with options.out.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(asdict(one)) + "\n")
-    for name in dict.fromkeys(one.run for one in found):
-        some = [one for one in found if one.run == name]
+    runs = list(dict.fromkeys(one.run for one in found))
+    for name in [*runs, *(["all runs"] if len(runs) > 1 else [])]:
+        some = [one for one in found if name in (one.run, "all runs")]
         print(f"## {name}\n\n{table(some)}\n\n{compared(some)}\n", flush=True)
 
 

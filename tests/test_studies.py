@@ -35,6 +35,12 @@ def test_answers_follow_from_rows() -> None:
     assert "| Is the pooled dense network better than the dense one? Interpolation | yes | +1.67" in text
 
 
+def test_committed_answers_follow_from_committed_rows() -> None:
+    results = ROOT / "docs/results"
+    text = questions.answers([results / "cifar10-resnet", results / "cifar100-resnet"])
+    assert text == (results / "questions.md").read_text(encoding="utf-8")
+
+
 def test_a_run_beside_itself_is_alike() -> None:
     folder = ROOT / "docs/results/demo-all"
     lines = small.lines(folder, folder)

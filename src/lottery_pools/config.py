@@ -240,7 +240,7 @@ class Pooling:
     recalibration: int | Literal["all"] = 2000
     """Augmented training images that re-estimate BatchNorm; 0: none; `all`: the whole training set, as in the paper."""
     selection: int | None = 1000
-    """Validation samples by which `trimmed-soup` compares networks, half as many training images re-estimating
+    """Validation samples by which `trimmed-soup` compares networks, a quarter as many training images re-estimating
     BatchNorm meanwhile; none: all of both. The other methods use all."""
     budget: int | None = None
     """Images that the search for one pooled ticket forwards at most; none: no limit."""

@@ -52,7 +52,7 @@ class Judge:
         self.learning = torch.arange(n)
         self.split = split
         if self.method == DEFAULT and few is not None:
-            self.images = min(self.images, max(1, few // 2))
+            self.images = min(self.images, max(1, few // 4))
             if few < n:
                 chosen = stratified(labels, few, generator(self.seed, "selection"))
                 self.split = split.take(chosen.to(self.dataset.device))

@@ -32,7 +32,6 @@ _LABELS = BASELINES | {
     "greedy-soup": "Greedy soup",
     "learned-soup": "Learned soup",
     "learned-soup-layers": "Learned soup, by layer",
-    "guarded-soup": "Guarded soup (ours)",
     "trimmed-soup": "Trimmed soup (ours)",
     "best": "Best (ours)",
     "sms": "Sparse Model Soups (2 copies)",
