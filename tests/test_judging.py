@@ -1,0 +1,72 @@
+"""By what a search judges: which samples, how many images, and what a budget allows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from lottery_pools.config import Config, Data, Model, Pooling
+from lottery_pools.data import sources
+from lottery_pools.errors import UserError
+from lottery_pools.judging import Judge, logits, recalibrate
+from lottery_pools.models import registry
+from lottery_pools.pooling.likelihood import log_likelihood
+
+CONFIG = Config(
+    data=Data(train=90, validation=60, test=20),
+    model=Model(arguments={"width": 4}),
+    pooling=Pooling(selection=40, recalibration=50),
+)
+DATA = sources.load(CONFIG.data)
+
+
+def judge(method: str, **pooling: Any) -> Judge:
+    return Judge(replace(CONFIG, pooling=replace(CONFIG.pooling, **pooling)), DATA, 0, method, 1)
+
+
+def network() -> torch.nn.Module:
+    return registry.build("conv1d", {"width": 4}, 10, DATA.input_shape, 0)
+
+
+def test_each_method_has_its_samples_and_its_score() -> None:
+    default, best, paper = judge("trimmed-soup"), judge("best"), judge("interpolation")
+    assert [(one.images, len(one.split)) for one in (default, best, paper)] == [(10, 40), (50, 40), (50, 60)]
+    assert judge("trimmed-soup", selection=None).images == 50
+    assert len(judge("trimmed-soup", selection=500).split) == 60
+    model = network()
+    recalibrate(model, CONFIG, DATA, 0, 50)
+    assert paper.score(model).dtype == torch.bool
+    expected = log_likelihood(logits(model, CONFIG, DATA, default.split), default.split.labels)
+    assert torch.equal(default.score(model), expected)
+
+
+def test_best_learns_on_samples_that_do_not_score() -> None:
+    best = judge("best")
+    for _ in range(3):
+        best.loss(network())
+    assert best.forwarded == 3 * 3 * 20
+    learned = DATA.validation.batch(best.learning)
+    scored = best.split.batch(torch.arange(len(best.split)))
+    assert len(best.learning) == 20
+    assert not any(bool((sample == other).all()) for sample in learned for other in scored)
+
+
+def test_what_is_forwarded_is_counted() -> None:
+    default, model = judge("trimmed-soup"), network()
+    default.recalibrate(model)
+    default.score(model)
+    assert default.forwarded == 10 + 40
+    default.finish(model)
+    assert default.forwarded == 10 + 40 + 50
+
+
+def test_a_budget_becomes_looks() -> None:
+    assert judge("trimmed-soup").looks() is None
+    assert judge("trimmed-soup", budget=50 + 3 * 50 + 49).looks() == 3  # the last recalibration is kept back
+    assert judge("interpolation", budget=3 * 110).looks() == 3
+    assert judge("best", budget=3 * 60 * 20 + 2 * 90).looks() == 2  # what learning forwards, too
+    with pytest.raises(UserError, match=r"pooling.budget is 99 images, trimmed-soup needs 100 for its first look"):
+        judge("trimmed-soup", budget=99).looks()
