@@ -221,9 +221,7 @@ def _learn(
             weights, mask = mixture(problem, list(zip(tickets, average, strict=True)), {"shares": own})
             load_into(model, weights)
             gradients = _gradients(model, problem.loss, mask)
-            slopes = [
-                [sum(_product(gradients, ticket, name) for name in group) for ticket in tickets] for group in groups
-            ]
+            slopes = [_slopes(gradients, tickets, group) for group in groups]
             adam.zero_grad()
             shares.backward(torch.tensor(slopes, dtype=torch.float64))  # type: ignore[no-untyped-call]
             adam.step()
@@ -238,15 +236,19 @@ def _held(tickets: Sequence[Ticket]) -> Sequence[Ticket]:
     return [replace(ticket, weights=dict(ticket.weights)) for ticket in tickets]
 
 
-def _product(gradients: Tensors, ticket: Ticket, name: str) -> float:
-    """<∂L/∂θ, θ_i> over one tensor."""
-    if name not in gradients:
-        return 0.0
-    return float((gradients[name] * arithmetic.wide(ticket.weights[name])).sum())
+def _slopes(gradients: Tensors, tickets: Sequence[Ticket], group: Sequence[str]) -> list[float]:
+    """<∂L/∂θ, θ_i> over the tensors of a group, one number a ticket."""
+    total = [0.0] * len(tickets)
+    for name in group:
+        if name in gradients:
+            gradient = arithmetic.wide(gradients[name])
+            for i, ticket in enumerate(tickets):
+                total[i] += float((gradient * arithmetic.wide(ticket.weights[name])).sum())
+    return total
 
 
 def _gradients(model: nn.Module, loss: Loss, mask: Tensors) -> dict[str, Tensor]:
-    """∂L/∂θ of the next mini-batch, float64 on the CPU, zero where pruned; the module's own gradients are cleared."""
+    """∂L/∂θ of the next mini-batch, zero where pruned; the module's own gradients are cleared."""
     model.zero_grad()
     value = loss(model)
     if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
@@ -255,7 +257,7 @@ def _gradients(model: nn.Module, loss: Loss, mask: Tensors) -> dict[str, Tensor]
         raise UserError("loss returned NaN: check the inputs and the precision it is computed in")
     value.backward()  # type: ignore[no-untyped-call]
     gradients = {
-        name: arithmetic.wide(parameter.grad.masked_fill(~mask[name], 0) if name in mask else parameter.grad)
+        name: parameter.grad.masked_fill_(~mask[name].to(parameter.device), 0) if name in mask else parameter.grad
         for name, parameter in model.named_parameters(remove_duplicate=False)
         if parameter.grad is not None
     }
