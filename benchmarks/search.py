@@ -12,7 +12,6 @@ BatchNorm re-estimated on the whole augmented training set for every coefficient
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lottery_pools import config as settings
@@ -30,7 +28,7 @@ from lottery_pools.judging import Judge, hits, logits
 from lottery_pools.pooling.methods import BEST, DEFAULT
 from lottery_pools.runs import engine
 from lottery_pools.runs.folder import RunFolder
-from lottery_pools.runs.results import pack_hits
+from lottery_pools.runs.results import pack_hits, unpack
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import load_into
@@ -63,7 +61,7 @@ class Found:
     @property
     def correct(self) -> NDArray[np.float64]:
         """(n,), 1 where the prediction is correct."""
-        return np.unpackbits(np.frombuffer(base64.b64decode(self.hits), np.uint8))[: self.n].astype(float)
+        return unpack(self.hits, self.n).astype(float)
 
 
 def searches(
@@ -171,7 +169,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     engine.prepare(options.threads)
-    torch.set_num_threads(options.threads)
     lines = options.out.read_text(encoding="utf-8").splitlines() if options.out.exists() else []
     found = [Found(**json.loads(line)) for line in lines]
     names = [*options.searches, *([EXACT] if options.exact else [])]

@@ -20,8 +20,9 @@ from lottery_pools.pooling.methods import BEST, DEFAULT, METHODS, pool
 from lottery_pools.pooling.search import Pooled
 from lottery_pools.pooling.soups import LEARNING_STEPS
 from lottery_pools.runs.seeds import generator
+from lottery_pools.tickets import training
 from lottery_pools.tickets.ticket import Ticket
-from lottery_pools.tickets.training import inputs, precision, predict
+from lottery_pools.tickets.training import inputs, precision
 
 LEARNING_BATCH = 256
 """Validation samples of a mini-batch from which `best` learns: fewer are too noisy for a coefficient a tensor."""
@@ -76,20 +77,19 @@ class Judge:
 
     def finish(self, model: nn.Module) -> None:
         """Re-estimate BatchNorm as in every final network."""
-        whole = recalibration_images(self.config, self.dataset)
-        self.forwarded += recalibrate(model, self.config, self.dataset, self.seed, whole)
+        self.forwarded += recalibrate(model, self.config, self.dataset, self.seed)
 
     def loss(self, model: nn.Module) -> Tensor:
         """The differentiable loss of a next mini-batch, in an order of the method's and target's own."""
         if not self._queue:
             order = self.learning[torch.randperm(len(self.learning), generator=self._losses)]
             self._queue.extend(torch.split(order[: len(order) // self.batch * self.batch], self.batch))  # whole only
-        dataset, training = self.dataset, self.config.training
+        dataset, settings = self.dataset, self.config.training
         batch = self._queue.pop()
         self.forwarded += 3 * len(batch)
         labels = dataset.validation.labels[batch.to(dataset.device)]
-        with precision(training, dataset.device):
-            output = model(inputs(dataset, dataset.validation.batch(batch), training)).float()
+        with precision(settings, dataset.device):
+            output = model(inputs(dataset, dataset.validation.batch(batch), settings)).float()
         return F.cross_entropy(
             output * inverse_temperature(output, labels) if self.entry.likelihood else output, labels
         )
@@ -141,7 +141,7 @@ def replayed(origin: Mapping[str, Any]) -> dict[str, Any]:
 
 def logits(model: nn.Module, config: Config, dataset: Dataset, split: Split) -> Tensor:
     """Of a whole split, (n, classes)."""
-    return torch.cat(list(predict(model, dataset, split, config.training, config.evaluation.batch)))
+    return training.logits(model, dataset, split, config.training, config.evaluation.batch)
 
 
 def hits(logits: Tensor, split: Split) -> Tensor:
@@ -155,8 +155,12 @@ def recalibration_images(config: Config, dataset: Dataset) -> int:
     return available if wanted == "all" else min(wanted, available)
 
 
-def recalibrate(model: nn.Module, config: Config, dataset: Dataset, seed: int, images: int) -> int:
-    """Re-estimate BatchNorm on augmented training images, the same ones each time; returns how many were forwarded."""
+def recalibrate(model: nn.Module, config: Config, dataset: Dataset, seed: int, images: int | None = None) -> int:
+    """Re-estimate BatchNorm on augmented training images, the same ones each time; returns how many were forwarded.
+
+    `images`: on so many; none given: on as many as for every final network.
+    """
+    images = recalibration_images(config, dataset) if images is None else images
     if images == 0:
         return 0
     order = torch.randperm(len(dataset.train), generator=generator(seed, "recalibrate"))

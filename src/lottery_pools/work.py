@@ -21,7 +21,7 @@ from lottery_pools.errors import UserError
 from lottery_pools.evaluation import cost
 from lottery_pools.evaluation import diagnose as diagnosis
 from lottery_pools.evaluation.evaluate import Measured, evaluate, measured
-from lottery_pools.judging import Judge, hits, logits, recalibrate, recalibration_images
+from lottery_pools.judging import Judge, hits, logits, recalibrate
 from lottery_pools.pooling import methods
 from lottery_pools.pooling.search import Trial
 from lottery_pools.pooling.weights import prune_back
@@ -114,8 +114,7 @@ class Run:
 
     def recalibrate(self, model: nn.Module) -> int:
         """Re-estimate BatchNorm as in every final network; returns how many images were forwarded."""
-        images = recalibration_images(self.config, self.dataset)
-        return recalibrate(model, self.config, self.dataset, self.seed, images)
+        return recalibrate(model, self.config, self.dataset, self.seed)
 
 
 @cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -13,7 +12,7 @@ from lottery_pools.config import Training
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.evaluation.metrics import calibration_error, reliability
 from lottery_pools.runs.results import Bins
-from lottery_pools.tickets.training import predict
+from lottery_pools.tickets.training import logits
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,7 @@ class Measured:
 
 def evaluate(model: nn.Module, dataset: Dataset, split: Split, training: Training, batch: int = 500) -> Measured:
     """Measure `model` on `split`, under the precision it was trained with."""
-    logits = torch.cat(list(predict(model, dataset, split, training, batch))).cpu()
-    return measured(logits.log_softmax(1), split.labels)
+    return measured(logits(model, dataset, split, training, batch).cpu().log_softmax(1), split.labels)
 
 
 def measured(log_probabilities: Tensor, labels: Tensor) -> Measured:

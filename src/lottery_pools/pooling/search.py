@@ -101,8 +101,9 @@ class Bench:
         self.settle(weights)
         with torch.no_grad():
             value = self.score(self.model)
-        self.scores.append(value.detach().cpu() if isinstance(value, Tensor) else float(value))
-        result = float(value.cpu().double().mean()) if isinstance(value, Tensor) else float(value)
+        found = value.detach().cpu() if isinstance(value, Tensor) else float(value)
+        self.scores.append(found)
+        result = float(found.double().mean()) if isinstance(found, Tensor) else found
         if math.isnan(result):
             raise UserError("score returned NaN: return a number, higher is better, or one per sample")
         return result

@@ -109,8 +109,12 @@ def pack_hits(correct: NDArray[np.bool_]) -> str:
 
 def unpack_hits(row: Row) -> NDArray[np.bool_]:
     """The samples that `row`'s network predicted correctly, (n,) bool."""
-    bits = np.unpackbits(np.frombuffer(base64.b64decode(row.hits), np.uint8))
-    return bits[: row.n].astype(bool)
+    return unpack(row.hits, row.n)
+
+
+def unpack(hits: str, n: int) -> NDArray[np.bool_]:
+    """The inverse of `pack_hits`: (n,) bool."""
+    return np.unpackbits(np.frombuffer(base64.b64decode(hits), np.uint8))[:n].astype(bool)
 
 
 def append(path: Path, rows: Iterable[Row]) -> None:

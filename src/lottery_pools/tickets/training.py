@@ -240,7 +240,11 @@ def predict(model: nn.Module, dataset: Dataset, split: Split, training: Training
         yield logits  # outside: what the caller does with it in between is none of these contexts' business
 
 
+def logits(model: nn.Module, dataset: Dataset, split: Split, training: Training, batch: int = 500) -> Tensor:
+    """Those of a whole split, float32 (n, classes)."""
+    return torch.cat(list(predict(model, dataset, split, training, batch)))
+
+
 def accuracy_of(model: nn.Module, dataset: Dataset, split: Split, training: Training) -> float:
     """Share of correct predictions on a split."""
-    logits = torch.cat(list(predict(model, dataset, split, training)))
-    return float((logits.argmax(1) == split.labels).float().mean())
+    return float((logits(model, dataset, split, training).argmax(1) == split.labels).float().mean())
