@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -57,6 +58,18 @@ def test_shares_sum_to_one_whatever_the_steps(steps: list[tuple[int, float]]) ->
     shares = diagrams.shares(PoolRow(0, "average", 3, 0.5, tuple(steps), 0))
     assert sum(shares.values()) == pytest.approx(1)
     assert set(shares) == {3, *(level for level, _ in steps)}
+
+
+def test_a_soup_s_recipe_is_its_shares() -> None:
+    soup = PoolRow(0, "trimmed-soup", 0, 1.0, ((0, 0.25), (1, 0.75)), 9)
+    assert diagrams.shares(soup) == {0: 0.25, 1: 0.75}
+    assert diagrams.shares(replace(soup, steps=())) == {0: 1.0}
+    figure = diagrams.recipes([soup], "trimmed-soup")
+    assert figure.rows == (
+        ("Trimmed soup (ours)", 0, 0, 1, 0, None, 0.25),
+        ("Trimmed soup (ours)", 0, 0, 2, 1, None, 0.75),
+    )
+    assert ">.75</text>" in figure.svg
 
 
 def test_recipes_show_the_first_seed_with_alpha_and_a_dot_for_each_target() -> None:

@@ -14,6 +14,8 @@ from lottery_pools.errors import UserError
 from lottery_pools.judging import Judge, logits, recalibrate
 from lottery_pools.models import registry
 from lottery_pools.pooling.likelihood import log_likelihood
+from lottery_pools.tickets import masks
+from lottery_pools.tickets.ticket import Ticket
 
 CONFIG = Config(
     data=Data(train=90, validation=60, test=20),
@@ -67,6 +69,22 @@ def test_a_budget_becomes_looks() -> None:
     assert judge("trimmed-soup").looks() is None
     assert judge("trimmed-soup", budget=50 + 3 * 50 + 49).looks() == 3  # the last recalibration is kept back
     assert judge("interpolation", budget=3 * 110).looks() == 3
-    assert judge("best", budget=3 * 60 * 20 + 2 * 90).looks() == 2  # what learning forwards, too
+    assert judge("best", budget=3 * 60 * 20 + 50 + 2 * 90 + 89).looks() == 2  # and what learning forwards
     with pytest.raises(UserError, match=r"pooling.budget is 99 images, trimmed-soup needs 100 for its first look"):
         judge("trimmed-soup", budget=99).looks()
+
+
+@pytest.mark.parametrize("selection", [40, None])
+def test_a_search_keeps_within_its_budget(selection: int | None) -> None:
+    budget = 3 * 110
+    model = network()
+    tickets = [
+        Ticket(registry.build("conv1d", {"width": 4}, 10, DATA.input_shape, seed).state_dict(), whole(model), seed)
+        for seed in range(4)
+    ]
+    _, images = judge("trimmed-soup", selection=selection, budget=budget).pool(model, tickets)
+    assert budget / 2 < images <= budget
+
+
+def whole(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return masks.dense(model.state_dict(), registry.prunable(model, "convolutions"))

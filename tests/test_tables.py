@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lottery_pools import work
 from lottery_pools.config import Config
 from lottery_pools.errors import UserError
+from lottery_pools.pooling import methods
+from lottery_pools.pooling.search import mix_in_turn
 from lottery_pools.reporting import tables
 from lottery_pools.reporting.tables import DASH, Table
 from lottery_pools.runs.results import Gain, PoolRow, Row
@@ -66,6 +69,11 @@ def make_shifted(methods: tuple[str, ...] = MANY, seeds: int = 2, levels: int = 
 def make_gain(method: str = "interpolation", level: int | None = None, gain: float = 1.0, half: float = 0.5) -> Gain:
     density = None if level is None else 0.8**level
     return Gain(method, "recalibrated", level, density, "none", gain, gain - half, gain + half, 2, 1000)
+
+
+def test_recipes_are_read_as_their_methods_write_them() -> None:
+    in_turn = [name for name, entry in methods.METHODS.items() if entry.build in (mix_in_turn, methods.build_slerp)]
+    assert {*in_turn, *work.CONTROLS} == set(tables.IN_TURN)
 
 
 def test_by_level_holds_means_over_seeds_and_gains() -> None:

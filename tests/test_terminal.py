@@ -146,12 +146,12 @@ def test_sizes_and_bars() -> None:
 
 def test_recipes_are_told_in_words() -> None:
     origin = {"target": 1, "recipe": [[2, 0.6], [0, 0.9]], "mask": "magnitude", "scope": "global"}
-    found = terminal.lineage(origin, in_turn=True)
+    found = terminal.lineage({**origin, "method": "average"})
     assert found[:2] == [("recipe", "0.60 · level 1 + 0.40 · level 2"), ("", "0.90 · so far + 0.10 · level 0")]
-    found = terminal.lineage(origin, in_turn=False)
+    found = terminal.lineage({**origin, "method": "best"})
     assert found[:2] == [("recipe", "0.60 · level 2"), ("", "+ 0.90 · level 0")]
-    assert terminal.lineage({"target": 1, "recipe": []}, True)[0][1].startswith("nothing mixed in")
-    assert terminal.lineage({}, True) == []
+    assert terminal.lineage({"target": 1, "recipe": []})[0][1].startswith("nothing mixed in")
+    assert terminal.lineage({}) == []
 
 
 def test_an_error_in_the_body_goes_through_the_display(tmp_path: Path) -> None:

@@ -326,7 +326,6 @@ def inspect(arguments: list[str]) -> None:
     if options.file.is_dir():
         some = next(iter(sorted(options.file.rglob("level_*.safetensors"))), "runs/demo/tickets/level_00.safetensors")
         raise UserError(f"{options.file} is a folder: give one ticket file, such as {some}")
-    from lottery_pools.pooling import methods, search
     from lottery_pools.reporting import terminal
     from lottery_pools.tickets import files, masks
 
@@ -345,9 +344,7 @@ def inspect(arguments: list[str]) -> None:
     for name, (kept, prunable) in layers.items():
         rows.append((name, f"{kept:,}", f"{prunable:,}", f"{kept / prunable:.1%}", terminal.bar(kept / prunable)))
     terminal.table("Density by layer", ("tensor", "kept", "prunable", "density", ""), rows)
-    entry = methods.METHODS.get(ticket.origin.get("method", ""))
-    in_turn = entry is not None and entry.build in (search.mix_in_turn, methods.build_slerp)
-    for name, value in terminal.lineage(ticket.origin, in_turn):
+    for name, value in terminal.lineage(ticket.origin):
         print(f"{name and name + ':':<15} {value}")
 
 

@@ -43,6 +43,10 @@ class Judge:
     target: int
     forwarded: int = field(default=0, init=False)
     """Images so far; one whose loss is differentiated counts as three."""
+    images: int = field(init=False)
+    """That re-estimate BatchNorm at each look."""
+    finishing: int = field(init=False)
+    """That do so once more, in the end: of the methods that keep no network while they search."""
     _queue: list[Tensor] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -63,6 +67,7 @@ class Judge:
             self.split = split.take(others.to(self.dataset.device))
         size = LEARNING_BATCH if self.entry.likelihood else self.config.training.batch
         self.batch = min(size, len(self.learning))
+        self.finishing = recalibration_images(self.config, self.dataset) * self.entry.likelihood
         self._losses = generator(self.seed, "losses", self.method, self.target)
 
     def score(self, model: nn.Module) -> Tensor:
@@ -122,11 +127,9 @@ class Judge:
         if budget is None:
             return None
         learning = 3 * LEARNING_STEPS * self.batch * self.entry.learns
-        whole = recalibration_images(self.config, self.dataset)
-        finally_ = whole if self.images < whole else 0
-        looks = (budget - learning - finally_) // max(1, self.images + len(self.split))
+        looks = (budget - learning - self.finishing) // max(1, self.images + len(self.split))
         if looks < 1:
-            needed = learning + finally_ + self.images + len(self.split)
+            needed = learning + self.finishing + self.images + len(self.split)
             raise UserError(
                 f"pooling.budget is {budget} images, {self.method} needs {needed} for its first look: raise it, "
                 "or lower pooling.selection or pooling.recalibration"

@@ -277,7 +277,6 @@ def _training(run: Run) -> Task:
 def _price(run: Run, method: str, target: int, size: int, normalised: bool) -> Cost:
     """What one pooled ticket, a file of `size` bytes, costs; only networks with BatchNorm are recalibrated."""
     pooling, judge = run.config.pooling, run.judge(method, target)
-    images, samples = judge.images, len(judge.split)
     looks, losses = effort(
         "interpolation" if method in work.CONTROLS else method,
         len(run.levels),
@@ -286,11 +285,10 @@ def _price(run: Run, method: str, target: int, size: int, normalised: bool) -> C
         pooling.candidates,
         judge.looks(),
     )
-    everything = recalibration_images(run.config, run.dataset)
     return Cost(
         trained=losses * judge.batch,
-        recalibrated=normalised * (looks * images + (everything if images < everything else 0)),
-        forwarded=looks * samples,
+        recalibrated=normalised * (looks * judge.images + judge.finishing),
+        forwarded=looks * len(judge.split),
         mixed=looks + losses * len(run.levels),  # to differentiate by a ticket's share costs about as much
         written=size,
     )

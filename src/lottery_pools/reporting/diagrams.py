@@ -8,7 +8,7 @@ from typing import Any
 
 from lottery_pools.reporting.diagnosis import PARTS, Found, parts_by_level, rises
 from lottery_pools.reporting.style import COLOURS, INK, Figure, canvas, cells, legend, style, svg
-from lottery_pools.reporting.tables import label
+from lottery_pools.reporting.tables import IN_TURN, label
 from lottery_pools.runs.results import PoolRow
 
 _PARTS = {"batchnorm": "BatchNorm", "takeover": "Taking over", "averaging": "Averaging", "repruning": "Re-pruning"}
@@ -17,8 +17,10 @@ _PARTS = {"batchnorm": "BatchNorm", "takeover": "Taking over", "averaging": "Ave
 def shares(pool: PoolRow) -> dict[int, float]:
     """How much of each ticket, by level, is in the pooled network before it is pruned back; they sum to 1.
 
-    Each step multiplies what is there by its α and adds 1 - α of its candidate.
+    Where candidates are mixed in turn, each step multiplies what is there by its α and adds 1 - α of its candidate.
     """
+    if pool.method not in IN_TURN:
+        return dict(pool.steps) or {pool.level: 1.0}
     found = {pool.level: 1.0}
     for level, alpha in pool.steps:
         found = {ticket: alpha * share for ticket, share in found.items()}
@@ -29,8 +31,8 @@ def shares(pool: PoolRow) -> dict[int, float]:
 def recipes(pools: Sequence[PoolRow], method: str) -> Figure:
     """Who was mixed into whom by `method`, of the first seed: a row a target, a column a ticket.
 
-    The shade is the ticket's share in the pooled network; the number, α of the step that took it in, of the last such;
-    the dot, the target.
+    The shade is the ticket's share in the pooled network. The number is that share too, or, where candidates are mixed
+    in turn, α of the step that took the ticket in, of the last such. The dot is the target, where it has no number.
     """
     first = min(pool.seed for pool in pools if pool.method == method)
     chosen = sorted((p for p in pools if (p.method, p.seed) == (method, first)), key=lambda pool: pool.level)
@@ -38,11 +40,15 @@ def recipes(pools: Sequence[PoolRow], method: str) -> Figure:
     shade: dict[tuple[int, int], float] = {}
     text: dict[tuple[int, int], str] = {}
     shown: list[tuple[Any, ...]] = []
+    in_turn = method in IN_TURN
     for row, pool in enumerate(chosen):
         mixed = shares(pool)
         shade |= {(row, level): share for level, share in mixed.items()}
-        text |= {(row, pool.level): "•"} | {(row, level): f"{alpha:.2f}".lstrip("0") for level, alpha in pool.steps}
-        steps = [(None, pool.level, None), *((n, *step) for n, step in enumerate(pool.steps, start=1))]
+        text |= {(row, pool.level): "•"} | {(row, level): f"{part:.2f}".lstrip("0") for level, part in pool.steps}
+        steps: list[tuple[int | None, int, float | None]]
+        steps = [(n, level, part if in_turn else None) for n, (level, part) in enumerate(pool.steps, start=1)]
+        if in_turn:
+            steps.insert(0, (None, pool.level, None))
         shown += [(label(method), first, pool.level, n, level, alpha, mixed[level]) for n, level, alpha in steps]
     name = f"recipes-{method}"
     with style(name):

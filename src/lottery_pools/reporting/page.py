@@ -13,7 +13,7 @@ from lottery_pools.config import to_toml
 from lottery_pools.reporting import comparison, diagnosis, diagrams, figures, tables
 from lottery_pools.reporting.report import Report
 from lottery_pools.reporting.style import Figure
-from lottery_pools.reporting.tables import CONTROLS, PAPER, Table, clean, corrupted, featured, label, pooled
+from lottery_pools.reporting.tables import CONTROLS, IN_TURN, PAPER, Table, clean, corrupted, featured, label, pooled
 from lottery_pools.runs.results import Gain, Row
 
 
@@ -189,8 +189,7 @@ def _sections(report: Report) -> list[Section]:
                     (
                         diagrams.recipes(report.pools, method),
                         f"{label(method)}, the first seed: each row is a target. The deeper a cell, the larger that "
-                        "ticket's share in it; the number is α, the weight of what was there before that ticket came "
-                        "in. The dot is the target itself.",
+                        f"ticket's share in it{_numbered(method)}. The dot is the target itself.",
                     )
                     for method in mixed
                 ],
@@ -236,6 +235,11 @@ def _drawn(sections: Sequence[Section]) -> list[Section]:
 
 def _count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def _numbered(method: str) -> str:
+    """What the numbers of a recipe are, where they are not the shares themselves."""
+    return "; the number is α, the weight of what was there before that ticket came in" if method in IN_TURN else ""
 
 
 def _basis(gain: Gain) -> str:

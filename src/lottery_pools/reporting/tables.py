@@ -24,6 +24,10 @@ PAPER = ("average", "interpolation")
 CONTROLS = ("other-seed", "other-run", "ensemble")
 """What is no single pooled network of this run: measured like the methods, but never what a report features."""
 
+IN_TURN = ("average", "interpolation", "swa", "ema", "ema-as-published", "slerp", "other-seed", "other-run")
+"""The methods whose recipe is Algorithm 2's: candidates mixed in one after the other, α the weight of what there was.
+The others' recipes have the share of each ticket in one weighted sum, the target's among them."""
+
 _LABELS = BASELINES | {
     "swa": "SWA (neighbours)",
     "ema": "EMA (neighbours)",

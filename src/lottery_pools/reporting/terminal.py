@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table as Grid
 from rich.text import Text
 
-from lottery_pools.reporting.tables import Table
+from lottery_pools.reporting.tables import IN_TURN, Table
 
 _UNBOUNDED = 10_000
 """Columns given to a table that goes to a file or a pipe."""
@@ -161,18 +161,15 @@ def bar(share: float, width: int = 20) -> str:
     return "█" * whole + " ▏▎▍▌▋▊▉"[eighths] * (eighths > 0)
 
 
-def lineage(origin: Mapping[str, Any], in_turn: bool) -> list[tuple[str, str]]:
-    """Where a ticket came from, in words, as its file says; a part for each line.
-
-    `in_turn`: its recipe mixes candidates into what there is so far, one after the other; otherwise it has shares.
-    """
+def lineage(origin: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Where a ticket came from, in words, as its file says; a part for each line."""
     found = []
     recipe = [(int(level), float(part)) for level, part in origin.get("recipe", ())]
     if "recipe" in origin:
         if not recipe:
             found.append(("recipe", "nothing mixed in: the target, recalibrated"))
         for n, (level, part) in enumerate(recipe):
-            if in_turn:
+            if origin.get("method") in IN_TURN:
                 before = "so far" if n else f"level {origin.get('target')}"
                 words = f"{part:.2f} · {before} + {1 - part:.2f} · level {level}"
             else:
