@@ -1,4 +1,4 @@
-"""Shell completion: what the parser takes, no more and no less; the script for bash, run in bash."""
+"""Shell completion: what the parser takes, no more and no less; the scripts, run in their shells."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -42,40 +43,67 @@ def test_names_are_those_of_the_tables() -> None:
         completion.table("config.py", "NOTHING")
 
 
+LINES = {
+    "": list(cli.COMMANDS),
+    "ins": ["inspect"],
+    "run --pre": ["--preset"],
+    "run --preset cifar100-s": ["cifar100-smoke"],
+    "run --preset = de": ["demo"],
+    "run --preset =": list(presets()),
+    "run --pruning.scope ": ["global", "layer"],
+    "pool folder --methods average inter": ["interpolation"],
+    "evaluate folder --corruptions fo": ["fog"],
+    "presets im": ["imagenet-resnet18", "imagenet-resnet34"],
+    "completion ": ["bash", "zsh", "fish"],
+    "inspect ": [],
+}
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
 def test_bash_completes() -> None:
-    lines = {
-        "": list(cli.COMMANDS),
-        "ins": ["inspect"],
-        "run --pre": ["--preset"],
-        "run --preset cifar100-s": ["cifar100-smoke"],
-        "run --preset = de": ["demo"],
-        "run --preset =": list(presets()),
-        "run --pruning.scope ": ["global", "layer"],
-        "pool folder --methods average inter": ["interpolation"],
-        "evaluate folder --corruptions fo": ["fog"],
-        "presets im": ["imagenet-resnet18", "imagenet-resnet34"],
-        "completion ": ["bash", "zsh", "fish"],
-        "inspect ": [],
-    }
     script = completion.bash(KNOWN)
-    for line in lines:
+    for line in LINES:
         words = " ".join(f"'{word}'" for word in ["lottery-pools", *line.split(" ")])
         script += (
             f"COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _lottery_pools; echo ${{COMPREPLY[@]}}\n"
         )
     found = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert found.stderr == ""
-    assert dict(zip(lines, map(str.split, found.stdout.splitlines()), strict=True)) == lines
+    assert dict(zip(LINES, map(str.split, found.stdout.splitlines()), strict=True)) == LINES
 
 
-def test_zsh_runs_the_script_for_bash_and_fish_has_its_own() -> None:
+@pytest.mark.skipif(shutil.which("fish") is None, reason="no fish here")
+def test_fish_completes(tmp_path: Path) -> None:
+    lines = {line.replace(" = ", "="): words for line, words in LINES.items() if not line.endswith("=")}
+    asked = "".join(f"complete -C 'lottery-pools {line}'; echo +\n" for line in lines)
+    script = completion.fish(KNOWN) + asked
+    found = subprocess.run(["fish", "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert found.stderr == ""
+    offered = [words.split() for words in found.stdout.split("+\n")[:-1]]
+    assert [{word.split("=")[-1] for word in words} for words in offered] == [set(words) for words in lines.values()]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh here")
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [("ins", "inspect"), ("run --preset=de", "run --preset=demo"), ("pool x --methods swa inter", "interpolation")],
+)
+def test_zsh_completes(typed: str, completed: str, tmp_path: Path) -> None:
+    (tmp_path / "script").write_text(completion.zsh(KNOWN), encoding="utf-8")
+    script = f"""
+        zmodload zsh/zpty
+        zpty shell zsh -f -i
+        zpty -w shell 'autoload -U compinit && compinit -u -d dump; source ./script; echo rea""dy'
+        zpty -r shell found '*ready*'
+        zpty -w -n shell $'lottery-pools {typed}\t'
+        zpty -r -m shell found '*{completed}*' && print -r -- $found
+    """
+    found = subprocess.run(["zsh", "-fc", script], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert completed in found.stdout
+
+
+def test_zsh_runs_the_script_for_bash() -> None:
     assert completion.zsh(KNOWN).endswith(completion.bash(KNOWN))
-    lines = completion.fish(KNOWN).splitlines()
-    pool = "complete -c lottery-pools -n '__fish_seen_subcommand_from pool'"
-    assert f"{pool} -l methods -xa '{' '.join((*METHODS, 'other-seed'))}'" in lines
-    assert f"{pool} -l dry-run" in lines
-    assert not any(line.endswith("-a ''") for line in lines)
 
 
 @pytest.mark.parametrize("shell", completion.SHELLS)

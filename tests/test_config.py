@@ -64,7 +64,7 @@ def test_identity_tells_any_setting_apart() -> None:
         (lambda: Pooling(candidates=0), "pooling.candidates is 0"),
         (lambda: Pooling(recalibration=-1), "pooling.recalibration is -1"),
         (lambda: Pruning(rate=1.0), "pruning.rate is 1.0"),
-        (lambda: Pruning(levels=0), "pruning.levels is 0"),
+        (lambda: Pruning(levels=-1), "pruning.levels is -1"),
         (lambda: Pruning(densities=(0.5, 0.6)), "0.6 after 0.5"),
         (lambda: Pruning(densities=(1.2,)), "1.2 after 1"),
         (lambda: Pruning(densities=(0.5, 0.0)), "0.0 after 0.5"),

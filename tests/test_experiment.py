@@ -372,6 +372,23 @@ def test_the_control_needs_a_second_seed(tmp_path: Path) -> None:
         experiment.pool(tiny(pooling=Pooling(methods=("other-seed",))), tmp_path / "run", ONE)
 
 
+def test_training_longer_is_tried_for_the_targets_only(tmp_path: Path) -> None:
+    config = tiny(evaluation=Evaluation(competitors=("longer",)), pooling=Pooling(methods=("average",), targets=(1,)))
+    experiment.run(config, tmp_path / "run", ONE)
+    _, rows, _ = experiment.read(tmp_path / "run")
+    assert {row.level for row in rows if row.method == "longer"} == {1}
+    assert [path.name for path in (tmp_path / "run/competitors/longer").iterdir()] == ["level_01"]
+
+
+def test_the_dense_network_alone_is_trained_but_not_pooled(tmp_path: Path) -> None:
+    config = tiny(pruning=Pruning(levels=0, rewind=0))
+    with pytest.raises(UserError, match="at least two tickets"):
+        experiment.run(config, tmp_path / "run", ONE)
+    assert not (tmp_path / "run/tickets").exists()
+    experiment.tickets(config, tmp_path / "run", ONE)
+    assert [path.name for path in (tmp_path / "run/tickets").glob("level_*")] == ["level_00.safetensors"]
+
+
 def test_competitors_are_trained_beside_the_tickets_and_measured_alike(tmp_path: Path) -> None:
     rivals = Evaluation(competitors=tuple(COMPETITORS))
     experiment.run(tiny(evaluation=rivals), tmp_path / "run", ONE)

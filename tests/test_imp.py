@@ -482,7 +482,7 @@ def test_longer_by_hand() -> None:
     assert found.pooling.targets == (5,)
     assert found.training.milestones == (91 * 573 / 182, 136 * 573 / 182)
     dense = imp.longer(PAPER, 0, 45000)
-    assert (dense.training.epochs, dense.pruning.levels, dense.pooling.targets) == (3296, 1, (0,))
+    assert (dense.training.epochs, dense.pruning.levels, dense.pooling.targets) == (3296, 0, (0,))
     last = imp.longer(PAPER, 18, 45000)
     assert replace(last, pooling=PAPER.pooling) == PAPER
 

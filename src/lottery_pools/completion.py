@@ -17,11 +17,14 @@ _BASH = """\
 # Completion of lottery-pools in bash: source it, or keep it as
 # ~/.local/share/bash-completion/completions/lottery-pools
 _lottery_pools() {{
-  local word=${{COMP_WORDS[COMP_CWORD]}} command=${{COMP_WORDS[1]}} option= words= i
+  local word=${{COMP_WORDS[COMP_CWORD]}} command=${{COMP_WORDS[1]}} option= words= joined= i
   [[ $word == = ]] && word=
   for ((i = COMP_CWORD - 1; i > 1; i--)); do
     if [[ ${{COMP_WORDS[i]}} == -* ]]; then option=${{COMP_WORDS[i]}}; break; fi
   done
+  if [[ $word == -*=* ]]; then  # one word in zsh, three in bash
+    option=${{word%%=*}} joined=${{word%%=*}}= word=${{word#*=}}
+  fi
   if ((COMP_CWORD == 1)); then
     words="{commands}"
   elif [[ $word == -* ]]; then
@@ -33,7 +36,7 @@ _lottery_pools() {{
 {values}
     esac
   fi
-  COMPREPLY=($(compgen -W "$words" -- "$word"))
+  COMPREPLY=($(compgen -P "$joined" -W "$words" -- "$word"))
 }}
 complete -o default -F _lottery_pools lottery-pools
 """
@@ -45,6 +48,11 @@ autoload -U +X bashcompinit && bashcompinit
 
 _FISH = """\
 # Completion of lottery-pools in fish: keep it as ~/.config/fish/completions/lottery-pools.fish
+function __lottery_pools_after --description 'whether a command is given and this option is the last one'
+  set -l words (commandline -opc)
+  set -l options (string match -- '-*' $words)
+  contains -- $argv[1] $words[2]; and test "$options[-1]" = "$argv[2]"
+end
 complete -c lottery-pools -n __fish_use_subcommand -f -a '{commands}'
 """
 
@@ -126,15 +134,15 @@ def fish(options: Options) -> str:
     """The script for fish."""
     lines = []
     for command, taken in options.items():
+        seen = f"complete -c lottery-pools -n '__fish_seen_subcommand_from {command}'"
         for option, choices in taken.items():
+            words = f"-a '{' '.join(choices)}'"
             if option.startswith("--"):
-                wanted = f"-xa '{' '.join(choices)}'" if choices else ""
-                lines.append(f"-l {option.removeprefix('--')} {wanted}".rstrip())
+                lines.append(f"{seen} -l {option.removeprefix('--')}{f' -x {words}' if choices else ''}")
+                if choices:  # several may follow
+                    lines.append(f"complete -c lottery-pools -n '__lottery_pools_after {command} {option}' -f {words}")
             elif choices:
-                lines.append(f"-a '{' '.join(choices)}'")
-            else:
-                continue
-            lines[-1] = f"complete -c lottery-pools -n '__fish_seen_subcommand_from {command}' {lines[-1]}"
+                lines.append(f"{seen} -f {words}")
     return _FISH.format(commands=" ".join(options)) + "\n".join(lines) + "\n"
 
 

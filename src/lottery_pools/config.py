@@ -206,7 +206,7 @@ class Pruning:
 
     def __post_init__(self) -> None:
         _require(0 < self.rate < 1, f"pruning.rate is {self.rate}: give a share in (0, 1)")
-        _require(self.levels >= 1, f"pruning.levels is {self.levels}: give 1 or more")
+        _require(self.levels >= 0, f"pruning.levels is {self.levels}: give 0, for the dense network alone, or more")
         _require(self.rewind >= 0, f"pruning.rewind is {self.rewind}: give 0 or more {self.rewind_unit}")
         _require(self.fine_tune_epochs >= 1, f"pruning.fine_tune_epochs is {self.fine_tune_epochs}: give 1 or more")
         _require(self.copies >= 1, f"pruning.copies is {self.copies}: give 1 or more")
@@ -267,7 +267,8 @@ class Evaluation:
     """What is measured of every network."""
 
     competitors: tuple[str, ...] = ()
-    """What is trained beside the tickets, at equal cost: `sms`, `swamp`, `swa-training`, `ema-training`, `longer`."""
+    """What is trained beside the tickets, at equal cost: `sms`, `swamp`, `swa-training`, `ema-training`, and `longer`,
+    a run for each target of pooling."""
     corruptions: tuple[str, ...] = ()
     """Corruptions of the test samples: names, `common` (the 15), `all` (with the 4 extra; for mnist1d its shifts)."""
     severities: tuple[int, ...] = (1, 2, 3, 4, 5)

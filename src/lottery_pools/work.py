@@ -172,8 +172,8 @@ def rivals(run: Run) -> list[Run]:
     """The runs that train what the pools compete with, in folders below the run's own."""
     found = []
     for name in run.config.evaluation.competitors:
-        per_level = COMPETITORS[name].per_level
-        found += [rival(run, name, level) for level in (run.levels if per_level else run.levels[-1:])]
+        levels = run.targets if COMPETITORS[name].per_level else run.levels[-1:]
+        found += [rival(run, name, level) for level in levels]
     return found
 
 
@@ -192,7 +192,9 @@ def networks(run: Run) -> list[tuple[str, int]]:
     found.append((ENSEMBLE, 0))
     for method in (*methods.METHODS, *CONTROLS):
         found += [(method, level) for level in run.levels if run.folder.pool(method, level).exists()]
-    return found + [(name, level) for name in run.config.evaluation.competitors for level in run.levels]
+    for name in run.config.evaluation.competitors:
+        found += [(name, level) for level in (run.targets if COMPETITORS[name].per_level else run.levels)]
+    return found
 
 
 def ready(run: Run, cell: Cell) -> bool:

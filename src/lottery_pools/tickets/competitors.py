@@ -21,7 +21,7 @@ class Competitor:
     summary: str
     paper: str
     per_level: bool = False
-    """Whether every level is a run of its own."""
+    """Whether every level is a run of its own: trained for the targets of pooling only."""
 
 
 def _copies(config: Config, samples: int, level: int) -> Config:

@@ -232,16 +232,15 @@ def equal_cost(config: Config, copies: int, samples: int) -> Config:
 def longer(config: Config, level: int, samples: int) -> Config:
     """`config` trained for longer, so that the ticket of `level` alone costs what all the tickets of `config` do.
 
-    Scaled as in `equal_cost`. Levels after `level` are left out (but for level 1, since there must be one).
+    Scaled as in `equal_cost`. Levels after `level` are left out.
     Raises UserError where `config` has no such level.
     """
     pruning, last = config.pruning, len(config.pruning.schedule()) - 1
     if not 0 <= level <= last:
         raise UserError(f"level {level} cannot be trained for longer: this run has levels 0 to {last}")
-    needed = max(1, level)
     short = replace(
         config,
-        pruning=replace(pruning, levels=needed, densities=pruning.densities[:needed]),
+        pruning=replace(pruning, levels=level, densities=pruning.densities[:level]),
         pooling=replace(config.pooling, targets=(level,)),
     )
     return _costing(train_images(config, samples, last), short, samples, level)
