@@ -128,6 +128,19 @@ def test_corruptions_and_further_methods_bring_their_own_sections() -> None:
     assert "<dt>Pool of another seed" not in text
 
 
+def test_the_glossary_explains_what_the_report_has_and_nothing_else() -> None:
+    methods = ("ticket", "recalibrated", "interpolation", "trimmed-soup", "sms")
+    text = page.render(Report("A study", make_rows(methods), GAINS, POOLS, Config()))
+    assert all(f"<dt>{term}" in text for term in ("Trimmed soup", "Trained instead"))
+    assert not any(f"<dt>{term}" in text for term in ("Best<", "Other methods", "Pool of another seed"))
+
+
+def test_long_tables_are_cut_on_paper_and_say_so() -> None:
+    note = "The first 40 of 41 rows"
+    assert note not in page.render(Report("A study", make_rows(), GAINS, POOLS * 40, Config()))
+    assert note in page.render(Report("A study", make_rows(), GAINS, POOLS * 41, Config()))
+
+
 def test_the_headline_is_the_papers_method_whatever_comes_after_it() -> None:
     gains = [make_gain(method) for method in ("average", "interpolation", "swa", "other-seed", "ensemble")]
     assert page.headline(gains) == gains[1]

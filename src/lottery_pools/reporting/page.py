@@ -13,7 +13,7 @@ from lottery_pools.config import to_toml
 from lottery_pools.reporting import comparison, diagnosis, diagrams, figures, tables
 from lottery_pools.reporting.report import Report
 from lottery_pools.reporting.style import Figure
-from lottery_pools.reporting.tables import CONTROLS, IN_TURN, PAPER, Table, clean, corrupted, featured, label, pooled
+from lottery_pools.reporting.tables import IN_TURN, Table, clean, corrupted, featured, label, pooled
 from lottery_pools.runs.results import Gain, Row
 
 
@@ -74,7 +74,6 @@ def render(report: Report) -> str:
         tables=_tables(report),
         settings=to_toml(report.config),
         methods=methods,
-        more=[method for method in methods if method not in (*PAPER, *CONTROLS)],
         shift=_shift(shifted) if (shifted := corrupted(report.rows)) else "",
         diagnosed=bool(report.diagnosis),
     )
@@ -105,7 +104,6 @@ def compare(reports: Mapping[str, Report]) -> str:
         tables=comparison.tables(reports),
         settings="",
         methods=list(dict.fromkeys(row.method for report in reports.values() for row in report.rows)),
-        more=[],
         shift="",
         diagnosed=False,
     )

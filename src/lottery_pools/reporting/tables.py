@@ -18,9 +18,6 @@ DASH = "–"
 BASELINES = {"ticket": "Ticket", "recalibrated": "Recalibrated", "admissible": "Best admissible"}
 """What pooled networks are held against, in the order of the columns."""
 
-PAPER = ("average", "interpolation")
-"""The paper's own methods: shown first where there is room for few."""
-
 CONTROLS = ("other-seed", "other-run", "ensemble")
 """What is no single pooled network of this run: measured like the methods, but never what a report features."""
 
