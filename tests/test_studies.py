@@ -23,16 +23,37 @@ def test_settings_of_studies_are_as_the_issue_wants(path: Path) -> None:
     assert found.name == path.stem
 
 
-@pytest.mark.parametrize(("low", "high", "said"), [(0.1, 0.4, "yes"), (-0.4, -0.1, "no"), (-0.1, 0.4, "not shown")])
-def test_an_answer_needs_an_interval_without_zero(low: float, high: float, said: str) -> None:
-    assert questions.answer(Gain("average", "recalibrated", None, None, "none", 0.2, low, high, 3, 1000)) == said
+def make_gain(low: float, high: float, level: int | None = None) -> Gain:
+    density = None if level is None else 0.5**level
+    return Gain("average", "recalibrated", level, density, "none", (low + high) / 2, low, high, 3, 1000)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.1, 0.4, "yes"),
+        (0.1, 0.2, "partly (by less than 0.25 points)"),
+        (-0.1, 0.2, "no"),
+        (-0.4, -0.1, "no"),
+        (-0.1, 0.4, "not shown"),
+    ],
+)
+def test_an_answer_is_what_the_interval_allows(low: float, high: float, said: str) -> None:
+    assert questions.answer(make_gain(low, high)) == said
+
+
+def test_a_gain_at_some_levels_is_a_part_of_an_answer() -> None:
+    levels = [make_gain(0.1, 0.5, 1), make_gain(-0.1, 0.5, 2), make_gain(0.2, 0.5, 3)]
+    assert questions.answer(make_gain(-0.1, 0.4), levels) == "partly (at 50.0 %, 12.5 %)"
+    assert questions.answer(make_gain(-0.1, 0.4), levels[:2]) == "not shown"
+    assert questions.answer(make_gain(-0.1, 0.2), levels) == "no"
 
 
 def test_answers_follow_from_rows() -> None:
     """The demo's, for every question that its rows can answer."""
     text = questions.answers([ROOT / "docs/results/demo-all"])
-    assert "| Does averaging neighbours help? | yes | +0.53 [+0.02, +1.15] | 4 × 10,000 |" in text
-    assert "| Is the pooled dense network better than the dense one? Interpolation | yes | +1.67" in text
+    assert "| Does averaging neighbours help? | yes: +0.53 [+0.02, +1.15] | 4 × 10,000 |" in text
+    assert "| Is the pooled dense network better than the dense one? Interpolation | yes: +1.67" in text
 
 
 def test_committed_answers_follow_from_committed_rows() -> None:
