@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lottery_pools import config as settings
+from lottery_pools import settings
 from lottery_pools.data.sources import stratified
 from lottery_pools.evaluation.metrics import paired_intervals
 from lottery_pools.judging import Judge, hits, logits

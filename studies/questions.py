@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lottery_pools import experiment
+from lottery_pools import reports
 from lottery_pools.evaluation.metrics import BASELINES, gains
 from lottery_pools.reporting.tables import DASH, Table, interval, label, markdown, percent
 from lottery_pools.runs.results import Gain, Row
@@ -93,7 +93,7 @@ def answers(folders: Iterable[Path]) -> str:
     """A Markdown table: a line a question, a column a study."""
     studies = {}
     for folder in folders:
-        config, rows, _ = experiment.read(folder)
+        config, rows, _ = reports.read(folder)
         studies[config.name] = questions(rows)
     lines = []
     for text in order(studies.values()):

@@ -11,15 +11,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lottery_pools import experiment
+from lottery_pools import reports
 from lottery_pools.reporting import terminal
 
 
 def lines(again: Path, study: Path) -> list[tuple[str, ...]]:
     """(level, method, accuracy of the study, accuracy here, whether every prediction's hit is the same) a row."""
-    known = {(row.seed, *row.key): row for row in experiment.read(study)[1]}
+    known = {(row.seed, *row.key): row for row in reports.read(study)[1]}
     found: list[tuple[str, ...]] = []
-    for row in experiment.read(again)[1]:
+    for row in reports.read(again)[1]:
         other = known.get((row.seed, *row.key))
         if row.method in ("ticket", "recalibrated") and (row.split, row.corruption) == ("test", "none") and other:
             same = "yes" if row.hits == other.hits else "no"

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 import lottery_pools
-from lottery_pools import cli, experiment
+from lottery_pools import cli, experiment, reports
 from lottery_pools.config import Config
 from lottery_pools.errors import UserError
 from lottery_pools.pooling.methods import METHODS
@@ -179,7 +179,7 @@ def test_the_nearest_run_folder_is_offered(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_what_comes_before_is_named_where_tickets_are_missing(tmp_path: Path) -> None:
-    from lottery_pools import config as settings
+    from lottery_pools import settings
 
     (tmp_path / "config.toml").write_text(settings.to_toml(tiny()))
     again = f"`lottery-pools tickets --preset {tmp_path}/config.toml --out {tmp_path}`"
@@ -193,8 +193,7 @@ def test_what_comes_before_is_named_where_tickets_are_missing(tmp_path: Path) ->
 def test_a_dry_run_prints_the_plan_and_writes_nothing(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lottery_pools import config as settings
-    from lottery_pools import plan
+    from lottery_pools import plan, settings
 
     monkeypatch.setattr(plan, "SAMPLE_SECONDS", 0.02)
     monkeypatch.chdir(tmp_path)
@@ -277,7 +276,7 @@ def test_several_runs_are_compared(
 
 
 def test_the_stages_go_on_from_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from lottery_pools import config as settings
+    from lottery_pools import settings
 
     (tmp_path / "mine.toml").write_text(settings.to_toml(tiny()))
     run, here = str(tmp_path / "run"), ["--workers", "1", "--threads", "1"]
@@ -286,7 +285,7 @@ def test_the_stages_go_on_from_a_folder(tmp_path: Path, capsys: pytest.CaptureFi
     cli.dispatch(["evaluate", run, *here])
     out = capsys.readouterr().out
     assert "level_02.safetensors" in out
-    pooled = {(row.method, row.level) for row in experiment.read(tmp_path / "run")[1] if row.method in METHODS}
+    pooled = {(row.method, row.level) for row in reports.read(tmp_path / "run")[1] if row.method in METHODS}
     assert pooled == {(method, 1) for method in tiny().pooling.methods}  # --targets holds for the call that names it
     cli.dispatch(["pool", run, "--methods", "average", *here])
     assert RunFolder(tmp_path / "run").pool("average", 2).exists()

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from lottery_pools import cli, completion
-from lottery_pools.config import presets
 from lottery_pools.data import corruptions
 from lottery_pools.data.shifts import SIGNAL_SHIFTS
 from lottery_pools.models import registry
 from lottery_pools.pooling.methods import METHODS
+from lottery_pools.settings import presets
 from lottery_pools.tickets.competitors import COMPETITORS
 
 KNOWN = completion.known(cli.OPTIONS)

@@ -17,14 +17,12 @@ import pytest
 import torch
 from torch import nn
 
-from lottery_pools import config as settings
-from lottery_pools import experiment, work
+from lottery_pools import experiment, reports, settings, work
 from lottery_pools.config import Config, Data, Evaluation, Model, Pooling, Pruning, Training
 from lottery_pools.data import sources
 from lottery_pools.data.shifts import SIGNAL_SHIFTS
 from lottery_pools.errors import UserError
 from lottery_pools.pooling.methods import METHODS
-from lottery_pools.reporting import page
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest
 from lottery_pools.runs.results import Row
@@ -68,7 +66,7 @@ def test_a_run_leaves_what_the_contract_says(finished: Path) -> None:
         *(f"tickets/level_0{level}.safetensors" for level in range(3)),
         *(f"pools/{m}/level_0{level}.safetensors" for m in DEFAULTS for level in range(3)),
     }  # fmt: skip
-    _, rows, pools = experiment.read(finished)
+    _, rows, pools = reports.read(finished)
     methods = ("ticket", "recalibrated", *DEFAULTS, "ensemble", "admissible")
     assert {row.key for row in rows} == {
         (method, level, split, "none", 0)
@@ -96,7 +94,7 @@ def test_pools_have_the_density_of_their_target_and_its_lineage(finished: Path) 
 
 
 def test_the_selected_score_is_what_evaluation_finds(finished: Path) -> None:
-    _, rows, _ = experiment.read(finished)
+    _, rows, _ = reports.read(finished)
     for level in range(3):
         origin = files.load(RunFolder(finished).pool("interpolation", level)).origin
         found = {row.method: row.accuracy for row in rows if row.level == level and row.split == "validation"}
@@ -139,7 +137,7 @@ def test_seeds_are_runs_of_their_own(finished: Path, tmp_path: Path) -> None:
     experiment.run(tiny(seeds=(0, 1)), tmp_path / "both", ONE)
     assert digest(RunFolder(tmp_path / "both/seed_0").ticket(2)) == digest(RunFolder(finished).ticket(2))
     assert digest(RunFolder(tmp_path / "both/seed_1").ticket(0)) != digest(RunFolder(finished).ticket(0))
-    _, rows, _ = experiment.read(tmp_path / "both")
+    _, rows, _ = reports.read(tmp_path / "both")
     assert {row.seed for row in rows} == {0, 1}
 
 
@@ -149,7 +147,7 @@ def test_a_method_can_be_added_later(tmp_path: Path) -> None:
     kept = digest(RunFolder(tmp_path / "run").pool("average", 1))
     experiment.run(tiny(), tmp_path / "run", ONE)
     assert digest(RunFolder(tmp_path / "run").pool("average", 1)) == kept
-    assert {row.method for row in experiment.read(tmp_path / "run")[1]} >= {"average", "interpolation"}
+    assert {row.method for row in reports.read(tmp_path / "run")[1]} >= {"average", "interpolation"}
 
 
 def test_other_settings_are_refused_by_name(finished: Path) -> None:
@@ -297,7 +295,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_method_and_every_shift_makes_its_rows(everything: Path) -> None:
-    _, rows, pools = experiment.read(everything)
+    _, rows, pools = reports.read(everything)
     keys = {(row.seed, *row.key) for row in rows}
     assert len(keys) == len(rows)
     methods = ("ticket", "recalibrated", "admissible", "ensemble", *METHODS, "other-seed")
@@ -331,7 +329,7 @@ def test_the_report_of_everything_names_every_method(everything: Path) -> None:
 
 
 def test_the_diagnosis_is_kept_and_its_parts_add_up(everything: Path) -> None:
-    config, rows, _ = experiment.read(everything)
+    config, rows, _ = reports.read(everything)
     found = experiment.diagnose(config, everything, ONE, points=3)
     assert [one["seed"] for one in found] == [0, 1]
     for one in found:
@@ -361,7 +359,7 @@ def test_corruptions_can_be_added_but_not_changed_in_number(tmp_path: Path) -> N
     experiment.evaluate(tiny(evaluation=shear), tmp_path / "run", ONE)
     more = dataclasses.replace(shear, corruptions=("scale",))
     experiment.evaluate(tiny(evaluation=more), tmp_path / "run", ONE)
-    found = {row.corruption for row in experiment.read(tmp_path / "run")[1]}
+    found = {row.corruption for row in reports.read(tmp_path / "run")[1]}
     assert found == {"none", "shear", "scale"}
     with pytest.raises(UserError, match=r"evaluation\.corrupted = 50, not 60"):
         experiment.evaluate(tiny(evaluation=dataclasses.replace(shear, corrupted=60)), tmp_path / "run", ONE)
@@ -375,7 +373,7 @@ def test_the_control_needs_a_second_seed(tmp_path: Path) -> None:
 def test_training_longer_is_tried_for_the_targets_only(tmp_path: Path) -> None:
     config = tiny(evaluation=Evaluation(competitors=("longer",)), pooling=Pooling(methods=("average",), targets=(1,)))
     experiment.run(config, tmp_path / "run", ONE)
-    _, rows, _ = experiment.read(tmp_path / "run")
+    _, rows, _ = reports.read(tmp_path / "run")
     assert {row.level for row in rows if row.method == "longer"} == {1}
     assert [path.name for path in (tmp_path / "run/competitors/longer").iterdir()] == ["level_01"]
 
@@ -392,7 +390,7 @@ def test_the_dense_network_alone_is_trained_but_not_pooled(tmp_path: Path) -> No
 def test_competitors_are_trained_beside_the_tickets_and_measured_alike(tmp_path: Path) -> None:
     rivals = Evaluation(competitors=tuple(COMPETITORS))
     experiment.run(tiny(evaluation=rivals), tmp_path / "run", ONE)
-    _, rows, _ = experiment.read(tmp_path / "run")
+    _, rows, _ = reports.read(tmp_path / "run")
     assert {(row.method, row.level) for row in rows if row.method in COMPETITORS} == {
         (name, level) for name in COMPETITORS for level in range(3)
     }
@@ -409,13 +407,6 @@ def test_competitors_are_trained_beside_the_tickets_and_measured_alike(tmp_path:
         experiment.run(tiny(evaluation=Evaluation(competitors=("smss",))), tmp_path / "run", ONE)
 
 
-def test_mce_is_told_only_beside_its_reference(everything: Path) -> None:
-    experiment.report(everything)
-    assert "mCE" not in (everything / "report.md").read_text()
-    experiment.report(everything, everything)
-    assert "mCE by level (%, reference: the dense conv1d of tiny)" in (everything / "report.md").read_text()
-
-
 def test_another_runs_tickets_are_refused_by_name_and_allowed_as_a_control(finished: Path, tmp_path: Path) -> None:
     wider = dataclasses.replace(tiny().model, arguments={"width": 12, "depth": 2})
     for name, changes in (("seed", {"seeds": (5,)}), ("model", {"model": wider})):
@@ -430,39 +421,12 @@ def test_another_runs_tickets_are_refused_by_name_and_allowed_as_a_control(finis
         experiment.pool(tiny(), own, ONE, tmp_path, allow_other_run=True)
     experiment.pool(tiny(), own, ONE, tmp_path / "seed", allow_other_run=True)
     experiment.evaluate(tiny(), own, ONE)
-    assert "other-run" in {row.method for row in experiment.read(own)[1]}
+    assert "other-run" in {row.method for row in reports.read(own)[1]}
     assert experiment.replay(RunFolder(own).pool("other-run", 1))
 
 
-def test_a_published_run_makes_the_same_report_without_its_weights(everything: Path, tmp_path: Path) -> None:
-    for points in (2, 3):
-        found = experiment.diagnose(experiment.read(everything)[0], everything, ONE, points)
-    assert experiment.report_of(everything).diagnosis == found, "of two diagnoses the finer one"
-    experiment.report(everything)
-    experiment.publish(everything, tmp_path / "shared")
-    files = {path.name for path in (tmp_path / "shared").iterdir()}
-    assert files == {"config.toml", "results.jsonl.xz", "pools.jsonl", "diagnosis.json", "report.md"}
-    assert experiment.read(tmp_path / "shared") == experiment.read(everything)
-    published = (tmp_path / "shared" / "report.md").read_bytes()
-    assert published == (everything / "report.md").read_bytes()
-    experiment.report(tmp_path / "shared")
-    assert (tmp_path / "shared" / "report.md").read_bytes() == published
-    assert (tmp_path / "shared" / "report.html").read_bytes() == (everything / "report.html").read_bytes()
-
-
-def test_a_diagnosis_that_not_every_seed_has_is_not_told(everything: Path, tmp_path: Path) -> None:
-    shutil.copytree(everything, tmp_path / "run")
-    experiment.diagnose(experiment.read(everything)[0], tmp_path / "run", ONE, points=2)
-    experiment.publish(tmp_path / "run", tmp_path / "shared")
-    for path in (tmp_path / "run/seed_1").glob("diagnosis_*.json"):
-        path.unlink()
-    assert experiment.report_of(tmp_path / "run").diagnosis == []
-    experiment.publish(tmp_path / "run", tmp_path / "shared")
-    assert not (tmp_path / "shared/diagnosis.json").exists()
-
-
 def test_clean_test_rows_have_bins_that_agree_with_their_counts(everything: Path) -> None:
-    _, rows, _ = experiment.read(everything)
+    _, rows, _ = reports.read(everything)
     for row in rows:
         assert bool(row.bins) == (row.split == "test" and row.corruption == "none")
         if row.bins:
@@ -470,21 +434,3 @@ def test_clean_test_rows_have_bins_that_agree_with_their_counts(everything: Path
             assert sum(correct for _, correct, _ in row.bins) == row.correct
             gap = sum(abs(correct - count * mean) for count, correct, mean in row.bins)
             assert gap / row.n == pytest.approx(row.ece, abs=1e-4)
-
-
-def test_runs_are_compared_on_one_page(everything: Path, finished: Path, tmp_path: Path) -> None:
-    out, reports = experiment.compare([finished, everything], tmp_path / "both.html")
-    assert list(reports) == [f"tiny ({finished})", f"tiny ({everything})"]
-    text = out.read_text(encoding="utf-8")
-    assert "Comparison of 2 runs" in text
-    assert str(everything) in text
-    with pytest.raises(UserError, match="named twice"):
-        experiment.compare([finished, finished], tmp_path / "both.html")
-
-
-RESULTS = sorted((Path(__file__).parents[1] / "docs/results").glob("*/report.md"))
-
-
-@pytest.mark.parametrize("report", RESULTS, ids=lambda path: path.parent.name)
-def test_committed_tables_follow_from_committed_rows(report: Path) -> None:
-    assert page.markdown(experiment.report_of(report.parent)) == report.read_text(encoding="utf-8")

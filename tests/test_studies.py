@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lottery_pools import config
+from lottery_pools import settings
 from lottery_pools.runs.results import Gain
 from studies import questions, small
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.toml")), ids=lambda path: path.stem)
 def test_settings_of_studies_are_as_the_issue_wants(path: Path) -> None:
-    found = config.read_toml(path)
+    found = settings.read_toml(path)
     assert len(found.seeds) >= 3
     schedule = found.pruning.schedule()
     assert len(schedule) >= 9

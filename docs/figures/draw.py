@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lottery_pools import experiment
+from lottery_pools import reports
 from lottery_pools.evaluation.metrics import gains
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -132,7 +132,7 @@ def studies() -> str:
         shapes += [box(30 + 130 * place, 28, 10, 10, kind), text(46 + 130 * place, 38, words)]
     for panel, (study, title) in enumerate(STUDIES.items()):
         left = 30 + width * panel
-        _, rows, _ = experiment.read(RESULTS / study)
+        _, rows, _ = reports.read(RESULTS / study)
         found = [g for g in gains([row for row in rows if not row.severity], ("recalibrated",)) if g.level is not None]
         levels = sorted({(g.level, g.density) for g in found if g.level is not None and g.density is not None})
         shapes.append(text(left, top - 14, title))

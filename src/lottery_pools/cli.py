@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, ge
 import tyro
 
 from lottery_pools import completion as shells
-from lottery_pools import config as settings
-from lottery_pools.config import Config
+from lottery_pools import settings
+from lottery_pools.config import VERSION, Config
 from lottery_pools.errors import UserError, unknown
 from lottery_pools.runs.engine import Machine
 
@@ -66,7 +66,7 @@ def dispatch(arguments: Sequence[str]) -> None:
         print(USAGE.format(commands="\n".join(f"  {n:<{width}}  {c.__doc__}" for n, c in COMMANDS.items())), end="")
         return
     if arguments[0] in ("-V", "--version"):
-        print(f"lottery-pools {settings.VERSION}")
+        print(f"lottery-pools {VERSION}")
         return
     if arguments[0].startswith("-"):
         raise UserError(f"{arguments[0]} comes after a command: did you mean `lottery-pools run {arguments[0]} …`?")
@@ -276,33 +276,33 @@ def diagnose(arguments: list[str]) -> None:
 def report(arguments: list[str]) -> None:
     """write a run's report from its result rows"""
     options = _parse(_Report, arguments, "report", report)
-    from lottery_pools import experiment
+    from lottery_pools import reports
 
     if options.others:
         _compare(options)
         return
     if options.out is not None:
         raise UserError("report --out is for comparing several runs: name their folders, or leave --out away")
-    page = experiment.report(options.folder, options.reference)
+    page = reports.make(options.folder, options.reference)
     if options.publish is not None:
-        experiment.publish(options.folder, options.publish)
+        reports.publish(options.folder, options.publish)
     _show(options.folder, page, options.json)
 
 
 def _compare(options: _Report) -> None:
     """Several runs on one page, their tables in the terminal."""
-    from lottery_pools import experiment
+    from lottery_pools import reports
     from lottery_pools.reporting import comparison, terminal
 
     for name in ("reference", "publish"):
         if getattr(options, name) is not None:
             raise UserError(f"report --{name} is for one run: name one folder, or leave --{name} away")
     out = options.out or Path("comparison.html")
-    page, reports = experiment.compare((options.folder, *options.others), out)
+    page, compared = reports.compare((options.folder, *options.others), out)
     if options.json:
-        print(json.dumps({"report": str(page), "runs": [comparison.plain(*item) for item in reports.items()]}))
+        print(json.dumps({"report": str(page), "runs": [comparison.plain(*item) for item in compared.items()]}))
         return
-    for table in comparison.tables(reports):
+    for table in comparison.tables(compared):
         terminal.table(table.title, table.columns, table.rows)
     print(f"Comparison: {page}")
 
@@ -508,12 +508,12 @@ def _preview(plan: Plan, as_json: bool) -> None:
 
 def _show(folder: Path, page: Path, as_json: bool) -> None:
     """The outcome of a run: its main table, its gains, and where the report is."""
-    from lottery_pools import experiment
+    from lottery_pools import reports
     from lottery_pools.evaluation.metrics import gains
     from lottery_pools.reporting import tables, terminal
     from lottery_pools.reporting.page import headline, headlines, verdict
 
-    _, rows, _ = experiment.read(folder)
+    _, rows, _ = reports.read(folder)
     found = gains(rows)
     if as_json:
         best = headline(found)

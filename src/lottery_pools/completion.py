@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from lottery_pools import config
+from lottery_pools import settings
 
 Options = Mapping[str, Mapping[str, tuple[str, ...]]]
 """Command → option → the values it may take; none are known of a number, a path or a flag."""
@@ -79,7 +79,7 @@ def known(kinds: Mapping[str, type]) -> Options:
     methods = (*table("pooling/methods.py", "METHODS"), "other-seed")
     signals, images = table("data/shifts.py", "SIGNAL_SHIFTS"), table("data/corruptions/__init__.py", "_COMMON")
     corruptions = ("common", "all", *images, *table("data/corruptions/__init__.py", "_EXTRA"), *signals)
-    presets = tuple(config.presets())
+    presets = tuple(settings.presets())
     named = {
         "--preset": presets,
         "--data.name": ("mnist1d", "cifar10", "cifar100"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import lzma
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -12,21 +11,18 @@ from typing import Any
 
 import torch
 
-from lottery_pools import config as settings
-from lottery_pools import plan, work
+from lottery_pools import plan, reports, settings, work
 from lottery_pools.config import Config
 from lottery_pools.data import shifts
 from lottery_pools.errors import UserError, unknown
-from lottery_pools.evaluation.metrics import gains
 from lottery_pools.judging import replayed
 from lottery_pools.plan import Part, Plan, Task
 from lottery_pools.pooling import methods
-from lottery_pools.reporting import page, tables, terminal
-from lottery_pools.reporting.report import Report
+from lottery_pools.reporting import terminal
 from lottery_pools.runs import engine, results
 from lottery_pools.runs.engine import Machine
-from lottery_pools.runs.folder import RunFolder, digest, lock, write
-from lottery_pools.runs.results import PoolRow, Row
+from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
+from lottery_pools.runs.results import Row
 from lottery_pools.tickets import files, imp
 from lottery_pools.tickets.competitors import COMPETITORS
 from lottery_pools.work import Run
@@ -42,7 +38,7 @@ def run(config: Config, out: Path, machine: Machine = HERE) -> Path:
         _train(runs, machine)
         _pool(runs, config.pooling.methods, machine)
         _evaluate(runs, machine)
-    return report(out)
+    return reports.make(out)
 
 
 def tickets(config: Config, out: Path, machine: Machine = HERE) -> None:
@@ -184,85 +180,6 @@ def diagnose(config: Config, out: Path, machine: Machine = HERE, points: int = 5
         return [json.loads(path(run).read_text(encoding="utf-8")) for run in runs]
 
 
-def report(folder: Path, reference: Path | None = None) -> Path:
-    """Write `report.md` and `report.html` into `folder` from the rows of its runs; returns the page's path.
-
-    With `reference`, another run's folder, there is a table of mean corruption errors (mCE) relative to its dense
-    network, which the table names.
-    """
-    content = report_of(folder)
-    if reference is not None:
-        of, others, _ = read(reference)
-        dense = [row for row in others if row.method == "ticket" and row.level == 0]
-        table = tables.mce_by_level(content.rows, dense, f"the dense {of.model.name} of {of.name}")
-        content = replace(content, extra=(table,))
-    write(folder / "report.md", page.markdown(content))
-    write(folder / "report.html", page.render(content))
-    return folder / "report.html"
-
-
-def compare(folders: Sequence[Path], out: Path) -> tuple[Path, dict[str, Report]]:
-    """Write a page that compares several runs; returns its path, and the runs by what they are called there.
-
-    That is their settings' name, with the folder where two have the same. Raises UserError where a folder is named
-    twice.
-    """
-    if len({folder.resolve() for folder in folders}) < len(folders):
-        raise UserError("a folder is named twice: name each run once to compare them")
-    read = {folder: report_of(folder) for folder in folders}
-    titles = [content.title for content in read.values()]
-    reports = {
-        content.title if titles.count(content.title) == 1 else f"{content.title} ({folder})": content
-        for folder, content in read.items()
-    }
-    write(out, page.compare(reports))
-    return out, reports
-
-
-def publish(folder: Path, to: Path) -> None:
-    """Write what is worth sharing of a run into the folder `to`: tables, settings, rows, recipes and the diagnosis, but
-    no weights.
-
-    `report` works there as in the run's own folder, and makes the same tables and page to the byte.
-    """
-    content = report_of(folder)
-    write(to / "config.toml", settings.to_toml(content.config))
-    write(to / "results.jsonl.xz", lzma.compress(results.to_lines(content.rows).encode()))
-    write(to / "pools.jsonl", results.to_lines(content.pools))
-    if content.diagnosis:
-        write(to / "diagnosis.json", "[\n" + ",\n".join(map(json.dumps, content.diagnosis)) + "\n]\n")
-    else:
-        (to / "diagnosis.json").unlink(missing_ok=True)
-    write(to / "report.md", page.markdown(content))
-
-
-def report_of(folder: Path) -> Report:
-    """All that a report on a folder shows; of its diagnoses the one of most points that every seed has."""
-    config, rows, pools = read(folder)
-    if (folder / "results.jsonl.xz").exists():
-        found = folder / "diagnosis.json"
-        diagnosis = json.loads(found.read_text(encoding="utf-8")) if found.exists() else []
-    else:
-        paths = [_run_folder(config, folder, seed).path for seed in config.seeds]
-        names = set.intersection(*({path.name for path in run.glob("diagnosis_*.json")} for run in paths))
-        best = sorted(names, key=lambda name: int(name.removeprefix("diagnosis_").removesuffix(".json")))[-1:]
-        diagnosis = [json.loads((run / name).read_text(encoding="utf-8")) for name in best for run in paths]
-    return Report(config.name, rows, gains(rows), pools, config, diagnosis)
-
-
-def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
-    """The settings of an experiment's folder, the rows of its runs, and how its pools came about."""
-    config = settings.of_folder(folder)
-    if (folder / "results.jsonl.xz").exists():
-        return config, results.read(folder / "results.jsonl.xz"), results.read_pools(folder / "pools.jsonl")
-    runs = [_run_folder(config, folder, seed) for seed in config.seeds]
-    rows = [row for run in runs for row in results.read(run.results)]
-    if not rows:
-        raise UserError(f"{folder} has no results yet: run `lottery-pools evaluate {folder}` first")
-    pools = [_pool_row(path) for run in runs for path in sorted((run.path / "pools").glob("*/level_*.safetensors"))]
-    return config, rows, pools
-
-
 def replay(pooled: Path, out: Path | None = None) -> bool:
     """Rebuild a pooled ticket from its recipe and its run's tickets; True where its bytes are those of the file.
 
@@ -327,7 +244,7 @@ def checked(config: Config, out: Path, machine: Machine) -> list[Run]:
             raise unknown("competitor", name, COMPETITORS)
     shifts.names(config.data, config.evaluation.corruptions)
     imp.check(config, work.dataset(config.data, device))
-    folders = [_run_folder(config, out, seed) for seed in config.seeds]
+    folders = [run_folder(config, out, seed) for seed in config.seeds]
     runs = []
     for number, seed in enumerate(config.seeds):
         sibling = folders[(number + 1) % len(folders)] if len(folders) > 1 else None
@@ -335,11 +252,6 @@ def checked(config: Config, out: Path, machine: Machine) -> list[Run]:
         for method in config.pooling.methods:
             runs[-1].candidates(method)
     return runs
-
-
-def _run_folder(config: Config, out: Path, seed: int) -> RunFolder:
-    """One seed's run folder: `out` itself, or below it where the experiment has several seeds."""
-    return RunFolder(out if len(config.seeds) == 1 else out / f"seed_{seed}")
 
 
 def _settle(config: Config, folder: Path) -> None:
@@ -413,21 +325,3 @@ def _do(part: Part, machine: Machine, keep: Callable[[Task, Any], None] = lambda
         found = engine.each(part.function, [task.arguments for task in left], workers, threads, machine.cluster)
         for task, result in zip(left, found, strict=True):
             keep(task, result)
-
-
-def _pool_row(path: Path) -> PoolRow:
-    """What a pooled ticket's file says of how it came about."""
-    metadata = files.read_metadata(path)
-    origin = metadata["origin"]
-    recipe = tuple((level, alpha) for level, alpha in origin["recipe"])
-    density = metadata["kept"] / metadata["prunable"]
-    return PoolRow(
-        origin["seed"],
-        path.parent.name,
-        metadata["level"],
-        density,
-        recipe,
-        origin["search_images"],
-        origin.get("scored_by", "accuracy"),
-        origin.get("optimism"),
-    )

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeVar
 
-from lottery_pools.config import Config, to_dict
+from lottery_pools.config import Config
 from lottery_pools.errors import UserError
 from lottery_pools.runs.results import Gain, PoolRow, Row
+from lottery_pools.settings import to_dict
 
 DASH = "–"
 """Stands where nothing was measured."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lottery_pools.config import Config
 from lottery_pools.errors import UserError
 
 
@@ -49,6 +50,11 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with self.log.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
+
+
+def run_folder(config: Config, out: Path, seed: int) -> RunFolder:
+    """One seed's run folder: `out` itself, or below it where the experiment has several seeds."""
+    return RunFolder(out if len(config.seeds) == 1 else out / f"seed_{seed}")
 
 
 def cache_root() -> Path:

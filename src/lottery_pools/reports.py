@@ -1,0 +1,117 @@
+"""What a folder holds, and what is made of it: the report, the comparison of several, the part worth sharing."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from lottery_pools import settings
+from lottery_pools.config import Config
+from lottery_pools.errors import UserError
+from lottery_pools.evaluation.metrics import gains
+from lottery_pools.reporting import page, tables
+from lottery_pools.reporting.report import Report
+from lottery_pools.runs import results
+from lottery_pools.runs.folder import run_folder, write
+from lottery_pools.runs.results import PoolRow, Row
+from lottery_pools.tickets import files
+
+
+def make(folder: Path, reference: Path | None = None) -> Path:
+    """Write `report.md` and `report.html` into `folder` from the rows of its runs; returns the page's path.
+
+    With `reference`, another run's folder, there is a table of mean corruption errors (mCE) relative to its dense
+    network, which the table names.
+    """
+    content = report_of(folder)
+    if reference is not None:
+        of, others, _ = read(reference)
+        dense = [row for row in others if row.method == "ticket" and row.level == 0]
+        table = tables.mce_by_level(content.rows, dense, f"the dense {of.model.name} of {of.name}")
+        content = replace(content, extra=(table,))
+    write(folder / "report.md", page.markdown(content))
+    write(folder / "report.html", page.render(content))
+    return folder / "report.html"
+
+
+def compare(folders: Sequence[Path], out: Path) -> tuple[Path, dict[str, Report]]:
+    """Write a page that compares several runs; returns its path, and the runs by what they are called there.
+
+    That is their settings' name, with the folder where two have the same. Raises UserError where a folder is named
+    twice.
+    """
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UserError("a folder is named twice: name each run once to compare them")
+    read = {folder: report_of(folder) for folder in folders}
+    titles = [content.title for content in read.values()]
+    reports = {
+        content.title if titles.count(content.title) == 1 else f"{content.title} ({folder})": content
+        for folder, content in read.items()
+    }
+    write(out, page.compare(reports))
+    return out, reports
+
+
+def publish(folder: Path, to: Path) -> None:
+    """Write what is worth sharing of a run into the folder `to`: tables, settings, rows, recipes and the diagnosis, but
+    no weights.
+
+    `report` works there as in the run's own folder, and makes the same tables and page to the byte.
+    """
+    content = report_of(folder)
+    write(to / "config.toml", settings.to_toml(content.config))
+    write(to / "results.jsonl.xz", lzma.compress(results.to_lines(content.rows).encode()))
+    write(to / "pools.jsonl", results.to_lines(content.pools))
+    if content.diagnosis:
+        write(to / "diagnosis.json", "[\n" + ",\n".join(map(json.dumps, content.diagnosis)) + "\n]\n")
+    else:
+        (to / "diagnosis.json").unlink(missing_ok=True)
+    write(to / "report.md", page.markdown(content))
+
+
+def report_of(folder: Path) -> Report:
+    """All that a report on a folder shows; of its diagnoses the one of most points that every seed has."""
+    config, rows, pools = read(folder)
+    if (folder / "results.jsonl.xz").exists():
+        found = folder / "diagnosis.json"
+        diagnosis = json.loads(found.read_text(encoding="utf-8")) if found.exists() else []
+    else:
+        paths = [run_folder(config, folder, seed).path for seed in config.seeds]
+        names = set.intersection(*({path.name for path in run.glob("diagnosis_*.json")} for run in paths))
+        best = sorted(names, key=lambda name: int(name.removeprefix("diagnosis_").removesuffix(".json")))[-1:]
+        diagnosis = [json.loads((run / name).read_text(encoding="utf-8")) for name in best for run in paths]
+    return Report(config.name, rows, gains(rows), pools, config, diagnosis)
+
+
+def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
+    """The settings of an experiment's folder, the rows of its runs, and how its pools came about."""
+    config = settings.of_folder(folder)
+    if (folder / "results.jsonl.xz").exists():
+        return config, results.read(folder / "results.jsonl.xz"), results.read_pools(folder / "pools.jsonl")
+    runs = [run_folder(config, folder, seed) for seed in config.seeds]
+    rows = [row for run in runs for row in results.read(run.results)]
+    if not rows:
+        raise UserError(f"{folder} has no results yet: run `lottery-pools evaluate {folder}` first")
+    pools = [_pool_row(path) for run in runs for path in sorted((run.path / "pools").glob("*/level_*.safetensors"))]
+    return config, rows, pools
+
+
+def _pool_row(path: Path) -> PoolRow:
+    """What a pooled ticket's file says of how it came about."""
+    metadata = files.read_metadata(path)
+    origin = metadata["origin"]
+    recipe = tuple((level, alpha) for level, alpha in origin["recipe"])
+    density = metadata["kept"] / metadata["prunable"]
+    return PoolRow(
+        origin["seed"],
+        path.parent.name,
+        metadata["level"],
+        density,
+        recipe,
+        origin["search_images"],
+        origin.get("scored_by", "accuracy"),
+        origin.get("optimism"),
+    )

@@ -1,0 +1,202 @@
+"""Settings as TOML: read, written, by the name of a preset; scaled, limited; and their identity."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from lottery_pools.config import Config
+from lottery_pools.errors import UserError, unknown
+
+T = TypeVar("T")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A dataclass as plain values that TOML and JSON know; what is None is left out."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value):
+            items = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            return {key: item for key, item in items.items() if item is not None}
+        return [plain(item) for item in value] if isinstance(value, tuple) else value
+
+    result: dict[str, Any] = plain(config)
+    return result
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "config") -> T:
+    """The dataclass `cls` from plain values; raises UserError naming the key that is unknown or of the wrong type."""
+    hints = get_type_hints(cls)
+    arguments = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise unknown(f"setting in {where}", key, hints)
+        arguments[key] = _convert(hints[key], value, f"{where}: {key}")
+    return cls(**arguments)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """`value`, as read from TOML or JSON, as the type `hint`; raises UserError where it is of another."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return from_dict(hint, value, where)  # type: ignore[arg-type]
+    if origin is tuple and isinstance(value, list):
+        if parts[-1] is not Ellipsis and len(value) != len(parts):
+            raise UserError(f"{where} has {len(value)} values: give {len(parts)}")
+        return tuple(_convert(parts[0], item, where) for item in value)
+    if origin is dict and isinstance(value, Mapping):
+        return {key: _convert(parts[1], item, where) for key, item in value.items()}
+    if origin is Literal and value in parts:
+        return value
+    if origin in (Union, UnionType):
+        for part in parts:
+            try:
+                return _convert(part, value, where)
+            except UserError:
+                continue
+    if hint is float and type(value) in (int, float):
+        return float(value)
+    if isinstance(hint, type) and type(value) is hint:
+        return value
+    choices = ", ".join(map(str, parts)) if origin is Literal else str(getattr(hint, "__name__", hint))
+    raise UserError(f"{where} is {value!r}: give {choices}")
+
+
+def to_toml(config: Any) -> str:
+    """A dataclass as TOML, in the order of its fields."""
+
+    def value(item: Any) -> str:
+        return f"[{', '.join(map(value, item))}]" if isinstance(item, list) else json.dumps(item, ensure_ascii=False)
+
+    def table(items: Mapping[str, Any], path: str) -> list[str]:
+        lines = [f"{key} = {value(item)}" for key, item in items.items() if not isinstance(item, Mapping)]
+        for key, item in items.items():
+            if isinstance(item, Mapping):
+                lines += ["", f"[{path}{key}]", *table(item, f"{path}{key}.")]
+        return lines
+
+    return "\n".join(table(to_dict(config), "")) + "\n"
+
+
+def read_toml(path: Path) -> Config:
+    """The experiment that a TOML file describes; what it leaves out has its default."""
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; give a TOML file of settings") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not TOML: {error}") from error
+    return from_dict(Config, values, str(path))
+
+
+def of_folder(folder: Path) -> Config:
+    """The settings of a run's folder."""
+    if not (folder / "config.toml").exists():
+        raise UserError(f"{folder} is no run folder (it has no config.toml): give the --out of an earlier run")
+    return read_toml(folder / "config.toml")
+
+
+def presets() -> dict[str, Path]:
+    """The settings that come with the package, by name."""
+    folder = Path(str(resources.files("lottery_pools") / "presets"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def preset(name: str) -> Config:
+    """The settings called `name`, or read from the TOML file of that path."""
+    if name.endswith(".toml"):
+        return read_toml(Path(name))
+    known = presets()
+    if name not in known:
+        raise unknown("preset", name, known)
+    return read_toml(known[name])
+
+
+def scaled(config: Config, epochs: int) -> Config:
+    """`config` with so many epochs, and all else that is counted in epochs or steps in proportion.
+
+    A rewind point after the first step stays after it where it can.
+    """
+    training, pruning = config.training, config.pruning
+
+    def share(value: float) -> float:
+        return value * epochs / training.epochs  # in this order: a whole epoch that stays whole is exact
+
+    rewind = max(round(share(pruning.rewind)), min(pruning.rewind, 1))
+    return dataclasses.replace(
+        config,
+        training=dataclasses.replace(
+            training, epochs=epochs, warmup=share(training.warmup), milestones=tuple(map(share, training.milestones))
+        ),
+        pruning=dataclasses.replace(
+            pruning,
+            rewind=min(rewind, epochs - 1) if pruning.rewind_unit == "epochs" else rewind,
+            fine_tune_epochs=max(1, round(share(pruning.fine_tune_epochs))),
+        ),
+    )
+
+
+def limited(config: Config, n: int) -> Config:
+    """`config` made quick, to try its code: `n` images a split and 2 epochs at most, all else in proportion.
+
+    Levels, methods, corruptions and networks stay; the name says what it is. Raises UserError where `n` is below 2.
+    """
+    if n < 2:
+        raise UserError(f"limit is {n}: give 2 or more images, for BatchNorm needs two a batch")
+
+    def fewer(value: int | None) -> int:
+        return min(n, value or n)
+
+    data, evaluation = config.data, config.evaluation
+    short = scaled(config, min(2, config.training.epochs))
+    if short.pruning.rewind_unit == "steps":
+        steps = short.training.epochs * max(1, fewer(data.train) // short.training.batch)
+        rewind = min(short.pruning.rewind, steps // 2)
+        short = dataclasses.replace(short, pruning=dataclasses.replace(short.pruning, rewind=rewind))
+    return dataclasses.replace(
+        short,
+        name=f"{config.name}-limit-{n}",
+        data=dataclasses.replace(
+            data, train=fewer(data.train), validation=fewer(data.validation), test=fewer(data.test)
+        ),
+        evaluation=dataclasses.replace(evaluation, corrupted=fewer(evaluation.corrupted)),
+    )
+
+
+def identity(config: Any) -> str:
+    """Sixteen hexadecimal digits that name these settings: equal if and only if all of them are (1 and 1.0 are).
+
+    Only settings that are not at their default count, so that a new setting leaves the names of old runs alone.
+    """
+
+    def canonical(value: Any) -> Any:
+        if dataclasses.is_dataclass(value):
+            default: Any = type(value)()  # type: ignore[misc]
+            found = {f.name: (getattr(value, f.name), getattr(default, f.name)) for f in dataclasses.fields(value)}
+            return {name: canonical(own) for name, (own, usual) in found.items() if own != usual}
+        if isinstance(value, dict):
+            return {key: canonical(item) for key, item in value.items()}
+        if isinstance(value, tuple | list):
+            return [canonical(item) for item in value]
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+    text = json.dumps(canonical(config), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def difference(one: Any, other: Any, path: str = "") -> str:
+    """The first setting in which two differ, with both values, as `training.epochs = 5, not 3`."""
+    for setting in dataclasses.fields(one):
+        a, b = getattr(one, setting.name), getattr(other, setting.name)
+        if a != b:
+            if dataclasses.is_dataclass(a):
+                return difference(a, b, f"{path}{setting.name}.")
+            return f"{path}{setting.name} = {a}, not {b}"
+    return "none"

@@ -1,0 +1,83 @@
+"""Reports of folders: of a run, of what is published of it, of several; committed tables follow from committed rows."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lottery_pools import experiment, reports
+from lottery_pools.config import Evaluation
+from lottery_pools.errors import UserError
+from lottery_pools.reporting import page
+from tests.test_experiment import ONE, tiny
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one seed."""
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    experiment.run(tiny(), folder, ONE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two seeds, under shifts."""
+    folder = tmp_path_factory.mktemp("runs") / "several"
+    evaluation = Evaluation(corruptions=("all",), severities=(1, 5), corrupted=100)
+    experiment.run(tiny(seeds=(0, 1), evaluation=evaluation), folder, ONE)
+    return folder
+
+
+def test_mce_is_told_only_beside_its_reference(several: Path) -> None:
+    reports.make(several)
+    assert "mCE" not in (several / "report.md").read_text()
+    reports.make(several, several)
+    assert "mCE by level (%, reference: the dense conv1d of tiny)" in (several / "report.md").read_text()
+
+
+def test_a_published_run_makes_the_same_report_without_its_weights(several: Path, tmp_path: Path) -> None:
+    for points in (2, 3):
+        found = experiment.diagnose(reports.read(several)[0], several, ONE, points)
+    assert reports.report_of(several).diagnosis == found, "of two diagnoses the finer one"
+    reports.make(several)
+    reports.publish(several, tmp_path / "shared")
+    files = {path.name for path in (tmp_path / "shared").iterdir()}
+    assert files == {"config.toml", "results.jsonl.xz", "pools.jsonl", "diagnosis.json", "report.md"}
+    assert reports.read(tmp_path / "shared") == reports.read(several)
+    published = (tmp_path / "shared" / "report.md").read_bytes()
+    assert published == (several / "report.md").read_bytes()
+    reports.make(tmp_path / "shared")
+    assert (tmp_path / "shared" / "report.md").read_bytes() == published
+    assert (tmp_path / "shared" / "report.html").read_bytes() == (several / "report.html").read_bytes()
+
+
+def test_a_diagnosis_that_not_every_seed_has_is_not_told(several: Path, tmp_path: Path) -> None:
+    shutil.copytree(several, tmp_path / "run")
+    experiment.diagnose(reports.read(several)[0], tmp_path / "run", ONE, points=2)
+    reports.publish(tmp_path / "run", tmp_path / "shared")
+    for path in (tmp_path / "run/seed_1").glob("diagnosis_*.json"):
+        path.unlink()
+    assert reports.report_of(tmp_path / "run").diagnosis == []
+    reports.publish(tmp_path / "run", tmp_path / "shared")
+    assert not (tmp_path / "shared/diagnosis.json").exists()
+
+
+def test_runs_are_compared_on_one_page(several: Path, one: Path, tmp_path: Path) -> None:
+    out, compared = reports.compare([one, several], tmp_path / "both.html")
+    assert list(compared) == [f"tiny ({one})", f"tiny ({several})"]
+    text = out.read_text(encoding="utf-8")
+    assert "Comparison of 2 runs" in text
+    assert str(several) in text
+    with pytest.raises(UserError, match="named twice"):
+        reports.compare([one, one], tmp_path / "both.html")
+
+
+RESULTS = sorted((Path(__file__).parents[1] / "docs/results").glob("*/report.md"))
+
+
+@pytest.mark.parametrize("report", RESULTS, ids=lambda path: path.parent.name)
+def test_committed_tables_follow_from_committed_rows(report: Path) -> None:
+    assert page.markdown(reports.report_of(report.parent)) == report.read_text(encoding="utf-8")
