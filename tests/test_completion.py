@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lottery_pools import cli, completion
+from lottery_pools import cli, completion, options
 from lottery_pools.data import corruptions
 from lottery_pools.data.shifts import SIGNAL_SHIFTS
 from lottery_pools.models import registry
@@ -18,7 +18,7 @@ from lottery_pools.pooling.methods import METHODS
 from lottery_pools.settings import presets
 from lottery_pools.tickets.competitors import COMPETITORS
 
-KNOWN = completion.known(cli.OPTIONS)
+KNOWN = completion.known(options.OPTIONS)
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
