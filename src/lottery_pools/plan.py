@@ -17,6 +17,7 @@ from torch import nn
 from lottery_pools import work
 from lottery_pools.data import corruptions
 from lottery_pools.data.dataset import Dataset
+from lottery_pools.diagnosing import EXPLAINED, diagnose
 from lottery_pools.evaluation import cost
 from lottery_pools.judging import recalibration_images
 from lottery_pools.models import registry
@@ -210,10 +211,10 @@ def diagnosing(runs: Sequence[Run], points: int, done: Sequence[bool]) -> Part:
     """Every run's diagnosis: pairs of tickets, and pooled tickets, are counted."""
     tasks = []
     for run, there in zip(runs, done, strict=True):
-        pools = sum(method in ("average", "interpolation") for method, _ in work.networks(run))
+        pools = sum(method in EXPLAINED for method, _ in work.networks(run))
         pairs = len(run.levels) * (len(run.levels) - 1) // 2
         tasks.append(Task((run, points), 1, int(there), logged=pairs + pools))
-    return Part("diagnosis", work.diagnose, tasks)
+    return Part("diagnosis", diagnose, tasks)
 
 
 def estimate(parts: Iterable[Part], run: Run, machine: Machine, folder: str, exists: bool) -> Plan:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -19,12 +16,9 @@ from lottery_pools.data import shifts, sources
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation import cost
-from lottery_pools.evaluation import diagnose as diagnosis
 from lottery_pools.evaluation.evaluate import Measured, evaluate, measured
 from lottery_pools.judging import Judge, hits, logits, recalibrate
 from lottery_pools.pooling import methods
-from lottery_pools.pooling.search import Trial
-from lottery_pools.pooling.weights import prune_back
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import RunFolder, digest
 from lottery_pools.runs.results import Row
@@ -205,10 +199,10 @@ def ready(run: Run, cell: Cell) -> bool:
 
 def corrupt(run: Run, cell: Cell) -> None:
     """One corruption of the test samples, made once and cached, before networks are measured on it."""
-    _samples(run, cell)
+    samples(run, cell)
 
 
-def _samples(run: Run, cell: Cell) -> Split:
+def samples(run: Run, cell: Cell) -> Split:
     split, corruption, severity = cell
     if severity:
         return shifts.shifted(run.dataset, run.config.data, run.config.evaluation, corruption, severity)
@@ -237,7 +231,7 @@ def measure(run: Run, method: str, level: int, cells: tuple[Cell, ...]) -> list[
         batch = run.config.evaluation.batch
         rows = []
         for cell in cells:
-            found = evaluate(model, run.dataset, _samples(run, cell), run.config.training, batch)
+            found = evaluate(model, run.dataset, samples(run, cell), run.config.training, batch)
             rows.append(_row(run, method, level, ticket.density, cell, spent, found))
     done = sum(row.n for row in rows)
     run.folder.event(stage="evaluation", method=method, level=level, accuracy=rows[-1].accuracy, done=done)
@@ -255,11 +249,11 @@ def _measure_ensemble(run: Run, cells: tuple[Cell, ...]) -> list[Row]:
         run.recalibrate(model)
         flops += cost.flops(model, run.dataset.input_shape, ticket.mask)
         for i, cell in enumerate(cells):
-            found = logits(model, run.config, run.dataset, _samples(run, cell))
+            found = logits(model, run.config, run.dataset, samples(run, cell))
             probabilities[i] = probabilities[i] + found.cpu().softmax(1) / len(tickets)
     spent = tickets[-1].origin["train_images"], 0, flops
     measures = [
-        measured(torch.as_tensor(total).log(), _samples(run, cell).labels)
+        measured(torch.as_tensor(total).log(), samples(run, cell).labels)
         for total, cell in zip(probabilities, cells, strict=True)
     ]
     return [
@@ -311,93 +305,3 @@ def admissible(rows: list[Row]) -> list[Row]:
         taken = [replace(row, method="admissible", level=level, source=best) for row in own if row.level == best]
         added += [row for row in taken if row.key not in done]
     return added
-
-
-def diagnose(run: Run, points: int) -> dict[str, Any]:
-    """Why one seed's gains came about, as plain values; from its tickets, its pools and its result rows.
-
-    Paths are measured on validation samples, so that nobody is tempted to choose by test; attribution, the ensemble
-    and the classes are report, on test samples.
-    """
-    model = run.network()
-    tickets = run.tickets(model)
-    rows = {row.key: row for row in results.read(run.folder.results)}
-    pairs = []
-    for pair in diagnosis.pairs(model, tickets, run.score, run.recalibrate, points):
-        pairs.append(dataclasses.asdict(pair))
-        run.folder.event(stage="diagnosis", level=pair.second, done=1)
-    parts: list[dict[str, Any]] = []
-    decisions: list[dict[str, Any]] = []
-    for method in ("average", "interpolation"):
-        for target in run.levels:
-            if run.folder.pool(method, target).exists() and (method, target, "test", "none", 0) in rows:
-                where = {"method": method, "level": target}
-                origin = files.read_metadata(run.folder.pool(method, target))["origin"]
-                parts.append({**where, **_attribution(run, model, tickets, method, target, origin["recipe"], rows)})
-                made = diagnosis.decisions(Trial(**trial) for trial in origin["trials"])
-                decisions += [{**where, **dataclasses.asdict(decision)} for decision in made]
-                run.folder.event(stage="diagnosis", method=method, level=target, done=1)
-
-    def predicted(model: nn.Module) -> Tensor:
-        return logits(model, run.config, run.dataset, run.dataset.test)
-
-    together = diagnosis.ensemble(model, tickets, predicted, run.dataset.test.labels.cpu(), run.recalibrate)
-    return {
-        "seed": run.seed,
-        "pairs": pairs,
-        "attribution": parts,
-        "decisions": decisions,
-        "ensemble": {key: value for key, value in dataclasses.asdict(together).items() if key != "hits"},
-        "classes": _classes(run, list(rows.values())),
-    }
-
-
-def _attribution(
-    run: Run,
-    model: nn.Module,
-    tickets: Sequence[Ticket],
-    method: str,
-    target: int,
-    recipe: Sequence[tuple[int, float]],
-    rows: Mapping[tuple[str, int, str, str, int], Row],
-) -> dict[str, Any]:
-    """The parts of one pool's gain: only the mixture before its last pruning is not among the rows."""
-    prune = partial(prune_back, scope=run.config.pruning.scope)
-    load_into(model, diagnosis.unpruned(model, tickets, target, recipe, run.recalibrate, prune))
-    mixture = evaluate(model, run.dataset, run.dataset.test, run.config.training, run.config.evaluation.batch)
-
-    def accuracy(name: str, split: str = "test") -> float:
-        return rows[name, target, split, "none", 0].accuracy
-
-    return dataclasses.asdict(
-        diagnosis.split_gain(
-            accuracy("ticket"),
-            accuracy("recalibrated"),
-            accuracy("admissible"),
-            mixture.accuracy,
-            accuracy(method),
-            (accuracy("recalibrated", "validation"), accuracy(method, "validation")),
-        )
-    )
-
-
-def _classes(run: Run, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """For each method, clean and corrupted, what every class gains on the ticket: share of its samples, all levels."""
-    names, labels = run.dataset.classes, {cell: _samples(run, cell).labels.cpu().numpy() for cell in run.cells}
-    by_key = {row.key: row for row in rows}
-    found = []
-    for method in dict.fromkeys(row.method for row in rows if row.method != "ticket"):
-        for corrupted in (False, True):
-            right, seen = np.zeros(len(names)), np.zeros(len(names))
-            for row in rows:
-                cell = (row.split, row.corruption, row.severity)
-                ticket = by_key.get(("ticket", row.level, *cell))
-                if row.method != method or row.split != "test" or bool(row.severity) != corrupted or ticket is None:
-                    continue
-                change = results.unpack_hits(row).astype(float) - results.unpack_hits(ticket)
-                right += np.bincount(labels[cell], change, len(names))
-                seen += np.bincount(labels[cell], minlength=len(names))
-            if seen.any():
-                gains = (right / np.maximum(seen, 1)).round(6).tolist()
-                found.append({"method": method, "corrupted": corrupted, "gains": dict(zip(names, gains, strict=True))})
-    return found

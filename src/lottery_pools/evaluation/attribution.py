@@ -1,0 +1,159 @@
+"""Where a gain comes from: the parts of a pool's gain over its ticket, and why its candidates were taken or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from lottery_pools.errors import UserError
+from lottery_pools.evaluation.paths import check
+from lottery_pools.pooling import weights as arithmetic
+from lottery_pools.pooling.search import Recalibrate, Trial
+from lottery_pools.pooling.weights import Tensors
+from lottery_pools.tickets.ticket import Ticket, load_into, snapshot
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The gain of a pooled network over its ticket, as the sum of four parts, and what they follow from."""
+
+    ticket: float
+    """Measure of the target as it was stored."""
+    recalibrated: float
+    """Of the target, BatchNorm re-estimated."""
+    admissible: float
+    """Of the best admissible ticket, BatchNorm re-estimated."""
+    mixture: float
+    """Of the mixture before its last pruning, BatchNorm re-estimated."""
+    pooled: float
+    batchnorm: float
+    """recalibrated - ticket."""
+    takeover: float
+    """What taking over the better ticket would have given of what the mixture has."""
+    averaging: float
+    """What the mixture has beyond that; below 0 where it is worse than the recalibrated target."""
+    repruning: float
+    """pooled - mixture."""
+    optimism: float | None
+    """Gain over the recalibrated target on the selection split less that on this one: the noise selected for."""
+
+    @property
+    def gain(self) -> float:
+        """pooled - ticket, the sum of the four parts."""
+        return self.pooled - self.ticket
+
+
+def split_gain(
+    ticket: float,
+    recalibrated: float,
+    admissible: float,
+    mixture: float,
+    pooled: float,
+    selection: tuple[float, float] | None = None,
+) -> Attribution:
+    """Split pooled - ticket into BatchNorm, takeover, averaging and re-pruning, from the five measures.
+
+    The parts telescope, so they sum to the gain (to rounding). Takeover is admissible - recalibrated, but not below 0
+    (nobody takes over a worse ticket) and not above what the mixture gained on the recalibrated target: a gain that was
+    not had is not split. So averaging is mixture - max(recalibrated, admissible) where the mixture beats both, 0 where
+    it only beats the recalibrated target. `selection` is what the recalibrated target and the pooled network measure
+    on the selection split.
+    """
+    takeover = min(max(0.0, admissible - recalibrated), max(0.0, mixture - recalibrated))
+    return Attribution(
+        ticket,
+        recalibrated,
+        admissible,
+        mixture,
+        pooled,
+        batchnorm=recalibrated - ticket,
+        takeover=takeover,
+        averaging=mixture - recalibrated - takeover,
+        repruning=pooled - mixture,
+        optimism=None if selection is None else (selection[1] - selection[0]) - (pooled - recalibrated),
+    )
+
+
+def unpruned(
+    model: nn.Module,
+    tickets: Sequence[Ticket],
+    target: int,
+    recipe: Iterable[tuple[int, float]],
+    recalibrate: Recalibrate | None = None,
+    prune: Callable[[Tensors, Ticket], Tensors] = arithmetic.prune_back,
+) -> dict[str, Tensor]:
+    """The network of a recipe before its last pruning: weights of every density, BatchNorm re-estimated.
+
+    Each step mixes, prunes (`prune(weights, target)`) and recalibrates as in the search, for later steps were chosen
+    on the pruned network; only the last step does not prune. An empty recipe gives the recalibrated target.
+
+    Raises UserError where the target or a level of the recipe is not among the tickets, or one does not fit the model.
+    """
+    check(model, tickets)
+    by_level = {ticket.level: ticket for ticket in tickets}
+    steps = list(recipe)
+    for level in (target, *(level for level, _ in steps)):
+        if level not in by_level:
+            raise UserError(f"level {level} of the recipe is not among the tickets: {sorted(by_level)}")
+    _settle(model, by_level[target].weights, recalibrate)
+    weights = snapshot(model)
+    for number, (level, alpha) in enumerate(steps, start=1):
+        mixed: Tensors = arithmetic.lerp(weights, by_level[level].weights, alpha)
+        _settle(model, mixed if number == len(steps) else prune(mixed, by_level[target]), recalibrate)
+        weights = snapshot(model)
+    return weights
+
+
+def soup(
+    model: nn.Module,
+    tickets: Sequence[Ticket],
+    recipe: Iterable[tuple[int, float]],
+    recalibrate: Recalibrate | None = None,
+    shares: Mapping[str, Sequence[float]] | None = None,
+) -> dict[str, Tensor]:
+    """The same of a recipe of shares: the weighted sum of the tickets, those of single tensors by `shares`."""
+    check(model, tickets)
+    by_level = {ticket.level: ticket for ticket in tickets}
+    levels, parts = zip(*recipe, strict=True)
+    items = [by_level[level].weights for level in levels]
+    _settle(model, arithmetic.weighted(items[0], items, parts, shares), recalibrate)
+    return snapshot(model)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of one candidate, and why."""
+
+    candidate: int
+    """Level."""
+    alpha: float
+    """The best coefficient tried."""
+    score: float
+    bar: float
+    taken: bool
+    why: str
+
+
+def decisions(trials: Iterable[Trial]) -> list[Decision]:
+    """For each candidate of a search, in order: taken or refused, and why, in words."""
+    return [Decision(t.candidate, t.alpha, t.score, t.bar, t.accepted, _why(t)) for t in trials]
+
+
+def _why(trial: Trial) -> str:
+    # as many digits as tell the two apart
+    equal = trial.score == trial.bar
+    differs = (digits for digits in range(4, 17) if f"{trial.score:.{digits}g}" != f"{trial.bar:.{digits}g}")
+    digits = 4 if equal else next(differs, 17)
+    score, bar = f"score {trial.score:.{digits}g} at α = {trial.alpha:g}", f"the bar {trial.bar:.{digits}g}"
+    if trial.score < trial.bar:
+        return f"{score} is below {bar}" + (", taken by the method's own rule" if trial.accepted else "")
+    relation = "equals" if equal else "is above"
+    return f"{score} {relation} {bar}" + ("" if trial.accepted else ", refused by the method's own rule")
+
+
+def _settle(model: nn.Module, weights: Tensors, recalibrate: Recalibrate | None) -> None:
+    load_into(model, weights)
+    if recalibrate is not None:
+        recalibrate(model)

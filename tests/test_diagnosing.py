@@ -1,0 +1,24 @@
+"""The diagnosis of a run: every method's parts add up, and a soup of nested masks loses nothing by its last pruning."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from lottery_pools import diagnosing, experiment
+from tests.test_experiment import ONE, tiny
+
+
+def test_gains_of_all_that_are_explained_are_split(tmp_path: Path) -> None:
+    pooling = dataclasses.replace(tiny().pooling, methods=(*diagnosing.EXPLAINED, "swa"))
+    experiment.run(tiny(pooling=pooling), tmp_path / "run", ONE)
+    (found,) = experiment.diagnose(tiny(pooling=pooling), tmp_path / "run", ONE, points=2)
+    split = {(part["method"], part["level"]): part for part in found["attribution"]}
+    assert set(split) == {(method, level) for method in diagnosing.EXPLAINED for level in range(3)}
+    for (method, _), part in split.items():
+        parts = sum(part[name] for name in ("batchnorm", "takeover", "averaging", "repruning"))
+        assert parts == pytest.approx(part["pooled"] - part["ticket"])
+        if method == "trimmed-soup":
+            assert part["repruning"] == 0
