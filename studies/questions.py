@@ -20,7 +20,8 @@ from pathlib import Path
 
 from lottery_pools import reports
 from lottery_pools.evaluation.metrics import BASELINES, gains
-from lottery_pools.reporting.tables import DASH, Table, interval, label, markdown, percent
+from lottery_pools.reporting.names import label, percent
+from lottery_pools.reporting.tables import DASH, Table, interval, markdown
 from lottery_pools.runs.results import Gain, Row
 
 PAIRS = (

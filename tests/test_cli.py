@@ -114,9 +114,9 @@ def test_what_comes_before_is_named_where_tickets_are_missing(tmp_path: Path) ->
 def test_a_dry_run_prints_the_plan_and_writes_nothing(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lottery_pools import plan, settings
+    from lottery_pools import settings, speed
 
-    monkeypatch.setattr(plan, "SAMPLE_SECONDS", 0.02)
+    monkeypatch.setattr(speed, "SAMPLE_SECONDS", 0.02)
     monkeypatch.chdir(tmp_path)
     here = ["--workers", "1", "--threads", "1", "--dry-run"]
     Path("mine.toml").write_text(settings.to_toml(tiny()))

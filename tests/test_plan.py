@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from lottery_pools import experiment, plan, work
+from lottery_pools import experiment, plan, speed, work
 from lottery_pools.config import Evaluation, Pooling
 from lottery_pools.errors import UserError
 from lottery_pools.plan import Plan, Step
-from lottery_pools.runs import engine, results
+from lottery_pools.runs import results
 from lottery_pools.runs.folder import RunFolder
+from lottery_pools.speed import Cost
 from lottery_pools.tickets import files
 from tests.test_experiment import ONE, tiny
 
@@ -27,7 +26,7 @@ CONFIG = tiny(pooling=Pooling(methods=FIXED, coefficients=(0.3, 0.6), recalibrat
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "SAMPLE_SECONDS", 0.01)
+    monkeypatch.setattr(speed, "SAMPLE_SECONDS", 0.01)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +74,7 @@ def test_the_plan_is_what_the_run_then_does(finished: Path, tmp_path: Path) -> N
 
 def test_what_is_there_is_left_out(finished: Path) -> None:
     found = experiment.preview(CONFIG, finished, ONE)
-    assert all(step.done == step.items and step.seconds == 0 and step.cost == plan.Cost() for step in found.steps)
+    assert all(step.done == step.items and step.seconds == 0 and step.cost == Cost() for step in found.steps)
     run = RunFolder(finished / "seed_1")
     taken = {path: path.read_bytes() for path in (run.ticket(2), run.pool("ties", 0), run.results)}
     try:
@@ -121,30 +120,3 @@ def test_shifts_competitors_and_controls_are_counted(finished: Path, tmp_path: P
 )
 def test_workers_take_tasks_in_turn(seconds: Sequence[float], workers: int, longest: float) -> None:
     assert plan._makespan(seconds, workers) == longest
-
-
-def test_speeds_are_per_unit_and_costs_add_up() -> None:
-    calls = []
-
-    def sleepless(n: int) -> int:
-        calls.append(n)
-        return 10 * n if n < 64 else 640
-
-    assert 0 < plan._each(sleepless) < 1e-3
-    assert calls[:4] == [1, 1, 2, 4]
-    assert calls[-1] <= 128  # what gets no longer is not tried for ever
-    assert plan.Cost(1, 2, 3) + plan.Cost(4, written=5) == plan.Cost(5, 2, 3, 0, 0, 5)
-    assert math.isclose(plan.Speed(3, 2, 1, 0.5, 0.1).seconds(plan.Cost(1, 2, 3, 4, 5, 6)), 12.5)
-
-
-def test_workers_that_slow_one_another_down_are_averaged(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Any] = []
-
-    def each(function: Any, tasks: Sequence[Any], workers: int, threads: int, cluster: str | None) -> Any:
-        seen.extend((function, len(tasks), workers, threads))
-        yield from ((plan.Speed(1, 2, 3, 4, 5), 0.0), (plan.Speed(3, 2, 1, 0, 0), 1e9))
-
-    monkeypatch.setattr(engine, "each", each)
-    run = experiment.checked(CONFIG, finished, ONE)[0]
-    assert plan._measured(run, 2, 1, None) == plan.Speed(2, 2, 2, 2, 2.5, start=0)
-    assert seen == [plan.speed, 2, 2, 1]

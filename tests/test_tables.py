@@ -8,12 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lottery_pools import work
 from lottery_pools.config import Config
 from lottery_pools.errors import UserError
-from lottery_pools.pooling import methods
-from lottery_pools.pooling.search import mix_in_turn
-from lottery_pools.reporting import tables
+from lottery_pools.reporting import names, tables
 from lottery_pools.reporting.tables import DASH, Table
 from lottery_pools.runs.results import Gain, PoolRow, Row
 
@@ -69,11 +66,6 @@ def make_shifted(methods: tuple[str, ...] = MANY, seeds: int = 2, levels: int = 
 def make_gain(method: str = "interpolation", level: int | None = None, gain: float = 1.0, half: float = 0.5) -> Gain:
     density = None if level is None else 0.8**level
     return Gain(method, "recalibrated", level, density, "none", gain, gain - half, gain + half, 2, 1000)
-
-
-def test_recipes_are_read_as_their_methods_write_them() -> None:
-    in_turn = [name for name, entry in methods.METHODS.items() if entry.build in (mix_in_turn, methods.build_slerp)]
-    assert {*in_turn, *work.CONTROLS} == set(tables.IN_TURN)
 
 
 def test_by_level_holds_means_over_seeds_and_gains() -> None:
@@ -145,23 +137,9 @@ def test_recipes_name_level_and_coefficient() -> None:
     )
 
 
-def test_of_many_methods_the_papers_are_featured_and_controls_never() -> None:
-    assert tables.featured(("ema", "ensemble", "interpolation", "swa", "ticket", "average"), 2) == [
-        *("interpolation", "average")
-    ]
-    assert tables.featured(("ema", "other-seed", "swa", "ties", "average"), 3) == ["ema", "swa", "average"]
-    assert tables.featured(("ensemble", "ticket"), 4) == []
+def test_of_many_methods_two_have_columns() -> None:
     columns = tables.by_level(make_rows(MANY), []).columns
     assert [name for name in columns if name.endswith(": gain")] == ["Average: gain", "Interpolation: gain"]
-
-
-def test_methods_have_names_for_people_and_unknown_ones_their_own() -> None:
-    names = [*("ema-as-published", "learned-soup-layers", "other-seed", "mine"), "admissible"]
-    assert list(map(tables.label, names)) == [
-        *("EMA as published (inverted weight)", "Learned soup, by layer", "Pool of another seed (control)", "Mine"),
-        "Best admissible",
-    ]
-    assert list(map(tables.kind, SHIFTS)) == ["Gaussian noise", "Fog", "JPEG compression"]
 
 
 def test_all_methods_stand_against_levels() -> None:
@@ -170,7 +148,7 @@ def test_all_methods_stand_against_levels() -> None:
     assert [" ".join(name.split()) for name in table.columns[1:]] == [
         *("Level 0: 100 %", "Level 1: 80.0 %", "Level 2: 64.0 %")
     ]
-    assert [row[0] for row in table.rows] == list(map(tables.label, MANY))
+    assert [row[0] for row in table.rows] == list(map(names.label, MANY))
     assert table.rows[2] == ("SWA (neighbours)", "52.20", DASH, "56.20")
     assert all(table.numeric[1:])
     shifted = tables.accuracy_by_level("t", make_shifted())
@@ -214,7 +192,7 @@ def test_the_summary_holds_gains_quality_and_cost_clean_and_corrupted() -> None:
 def test_corruptions_and_severities_hold_differences_from_the_recalibrated_ticket() -> None:
     rows = make_rows(MANY) + make_shifted()
     table = tables.by_corruption(rows)
-    assert table.columns == ("Corruption", "Recalibrated", *(tables.label(m) for m in MANY if m != "recalibrated"))
+    assert table.columns == ("Corruption", "Recalibrated", *(names.label(m) for m in MANY if m != "recalibrated"))
     assert table.rows == (
         ("Gaussian noise", "38.20", "-1.00", "+1.00", "+2.00", "+3.00", "+4.00"),
         ("Fog", "32.70", "-0.50", "+0.50", "+1.00", "+1.50", "+2.00"),

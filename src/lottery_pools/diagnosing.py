@@ -15,7 +15,7 @@ from lottery_pools.evaluation.evaluate import evaluate
 from lottery_pools.judging import logits
 from lottery_pools.pooling.search import Trial
 from lottery_pools.pooling.weights import prune_back
-from lottery_pools.reporting.tables import IN_TURN
+from lottery_pools.reporting.names import IN_TURN
 from lottery_pools.runs import results
 from lottery_pools.runs.results import Row
 from lottery_pools.tickets import files

@@ -8,9 +8,10 @@ from statistics import fmean
 from typing import Any
 
 from lottery_pools.reporting import tables as single
+from lottery_pools.reporting.names import featured, label, percent, pooled
 from lottery_pools.reporting.report import Report
 from lottery_pools.reporting.style import INK, Figure, canvas, legend, look, style, svg
-from lottery_pools.reporting.tables import DASH, Table, clean, corrupted, featured, interval, label
+from lottery_pools.reporting.tables import DASH, Table, clean, corrupted, interval
 from lottery_pools.runs.results import Gain
 
 Reports = Mapping[str, Report]
@@ -59,7 +60,7 @@ def runs(reports: Reports) -> Table:
                 report.config.model.name,
                 str(len({row.seed for row in measured})),
                 str(len(levels)),
-                DASH if sparsest is None else single.percent(sparsest),
+                DASH if sparsest is None else percent(sparsest),
                 f"{max((row.n for row in measured), default=0):,}",
                 DASH if accuracy is None else f"{100 * accuracy:.2f}",
             )
@@ -75,7 +76,7 @@ def methods(reports: Reports) -> Table:
     for name, report in reports.items():
         cost = {line[0]: line[1:] for line in single.costs(report.rows).rows}
         gain = {(g.method, g.against, g.corruption): interval(g) for g in report.gains if g.level is None}
-        for method in single.pooled(row.method for row in clean(report.rows)):
+        for method in pooled(row.method for row in clean(report.rows)):
             places = [("recalibrated", "none"), ("admissible", "none"), *[("recalibrated", "all")] * shifted]
             shown = (gain.get((method, *place), DASH) for place in places)
             lines.append((name, label(method), *shown, *cost[label(method)]))

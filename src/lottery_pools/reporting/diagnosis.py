@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from lottery_pools.reporting.tables import DASH, Table, label
+from lottery_pools.reporting.names import label
+from lottery_pools.reporting.tables import DASH, Table
 
 Found = Sequence[Mapping[str, Any]]
 """One diagnosis a seed, as `experiment.diagnose` returns them."""

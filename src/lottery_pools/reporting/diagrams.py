@@ -7,8 +7,8 @@ from statistics import fmean
 from typing import Any
 
 from lottery_pools.reporting.diagnosis import PARTS, Found, parts_by_level, rises
+from lottery_pools.reporting.names import IN_TURN, label
 from lottery_pools.reporting.style import COLOURS, INK, Figure, canvas, cells, legend, style, svg
-from lottery_pools.reporting.tables import IN_TURN, label
 from lottery_pools.runs.results import PoolRow
 
 _PARTS = {"batchnorm": "BatchNorm", "takeover": "Taking over", "averaging": "Averaging", "repruning": "Re-pruning"}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
+from lottery_pools.reporting.names import featured, kind, label
 from lottery_pools.reporting.style import INK, Figure, canvas, cells, densities, legend, look, style, svg
-from lottery_pools.reporting.tables import clean, corrupted, differences, featured, kind, label
+from lottery_pools.reporting.tables import clean, corrupted, differences
 from lottery_pools.runs.results import Gain, Row
 
 _SERIES = 4

@@ -10,9 +10,10 @@ from urllib.parse import quote
 from jinja2 import Environment, StrictUndefined
 
 from lottery_pools.reporting import comparison, diagnosis, diagrams, figures, tables
+from lottery_pools.reporting.names import IN_TURN, featured, label, pooled
 from lottery_pools.reporting.report import Report
 from lottery_pools.reporting.style import Figure
-from lottery_pools.reporting.tables import IN_TURN, Table, clean, corrupted, featured, label, pooled
+from lottery_pools.reporting.tables import Table, clean, corrupted
 from lottery_pools.runs.results import Gain, Row
 from lottery_pools.settings import to_toml
 

@@ -17,7 +17,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table as Grid
 from rich.text import Text
 
-from lottery_pools.reporting.tables import IN_TURN, Table
+from lottery_pools.reporting.names import IN_TURN
+from lottery_pools.reporting.tables import Table
 
 _UNBOUNDED = 10_000
 """Columns given to a table that goes to a file or a pipe."""

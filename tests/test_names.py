@@ -1,0 +1,34 @@
+"""Names: what methods are called, which kind they are, which come first."""
+
+from __future__ import annotations
+
+from lottery_pools import work
+from lottery_pools.pooling import methods
+from lottery_pools.pooling.search import mix_in_turn
+from lottery_pools.reporting import names
+
+
+def test_recipes_are_read_as_their_methods_write_them() -> None:
+    in_turn = [name for name, entry in methods.METHODS.items() if entry.build in (mix_in_turn, methods.build_slerp)]
+    assert {*in_turn, *work.CONTROLS} == set(names.IN_TURN)
+
+
+def test_of_many_methods_the_papers_are_featured_and_controls_never() -> None:
+    assert names.featured(("ema", "ensemble", "interpolation", "swa", "ticket", "average"), 2) == [
+        *("interpolation", "average")
+    ]
+    assert names.featured(("ema", "other-seed", "swa", "ties", "average"), 3) == ["ema", "swa", "average"]
+    assert names.featured(("ensemble", "ticket"), 4) == []
+
+
+def test_methods_have_names_for_people_and_unknown_ones_their_own() -> None:
+    called = [*("ema-as-published", "learned-soup-layers", "other-seed", "mine"), "admissible"]
+    assert list(map(names.label, called)) == [
+        *("EMA as published (inverted weight)", "Learned soup, by layer", "Pool of another seed (control)", "Mine"),
+        "Best admissible",
+    ]
+    assert list(map(names.kind, ("gaussian_noise", "fog", "jpeg_compression"))) == [
+        "Gaussian noise",
+        "Fog",
+        "JPEG compression",
+    ]
