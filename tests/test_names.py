@@ -27,8 +27,5 @@ def test_methods_have_names_for_people_and_unknown_ones_their_own() -> None:
         *("EMA as published (inverted weight)", "Learned soup, by layer", "Pool of another seed (control)", "Mine"),
         "Best admissible",
     ]
-    assert list(map(names.kind, ("gaussian_noise", "fog", "jpeg_compression"))) == [
-        "Gaussian noise",
-        "Fog",
-        "JPEG compression",
-    ]
+    shifts = ("gaussian_noise", "fog", "jpeg_compression")
+    assert list(map(names.kind, shifts)) == ["Gaussian noise", "Fog", "JPEG compression"]
