@@ -93,6 +93,20 @@ def test_the_readme_names_every_command_and_file() -> None:
             assert path.name in readme, f"the README's file tree lacks {path.name}"
 
 
+def test_no_import_runs_up_the_readmes_tree() -> None:
+    tree = (ROOT / "README.md").read_text().split("```\nsrc/lottery_pools/\n")[1].split("```")[0]
+    order = re.findall(r"^  (\w+)(?:/|\.py) ", tree, re.MULTILINE)
+    source = ROOT / "src/lottery_pools"
+    for path in source.rglob("*.py"):
+        own = path.relative_to(source).parts[0].removesuffix(".py")
+        imported = re.findall(
+            r"^\s*from lottery_pools\.(\w+)|^\s*from lottery_pools import (.+)$", path.read_text(), re.M
+        )
+        names = [name.split(" as ")[0].strip() for one, many in imported for name in (one or many).split(",")]
+        up = [name for name in names if name in order and own in order and order.index(name) < order.index(own)]
+        assert up == [], f"{path.relative_to(ROOT)} imports what stands above it: {up}"
+
+
 def test_a_mistake_ends_the_process_with_code_2() -> None:
     found = command("rnu")
     assert (found.returncode, found.stdout) == (2, "")
