@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lottery_pools import reports
@@ -53,6 +54,9 @@ PAIRS = (
 DENSE = (("Is the pooled dense network better than the dense one?", ("interpolation", "trimmed-soup", "best")),)
 
 
+CHOSEN = ("What would its gain be on the samples that chose it?", ("interpolation", "trimmed-soup", "best"))
+"""Asked of validation rows: what a report gains that is made on the selection split, as of the published script."""
+
 WORTH = 0.25
 """Percentage points of which less would not be worth a search."""
 
@@ -81,7 +85,12 @@ def questions(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
         for method in methods:
             if gain := by_key.get((method, "recalibrated", 0, "none")):
                 answers[f"{text} {label(method)}"] = answer(gain), gain
+    chosen = gains([replace(row, split="test") for row in rows if row.split == "validation"], ("recalibrated",))
     said = {text: (f"{word}: {interval(gain)}", f"{gain.seeds} × {gain.n:,}") for text, (word, gain) in answers.items()}
+    for method in CHOSEN[1]:
+        for gain in chosen:
+            if (gain.method, gain.level) == (method, None):
+                said[f"{CHOSEN[0]} {label(method)}"] = interval(gain), f"{gain.seeds} × {gain.n:,}"
     for method in ("interpolation", "trimmed-soup"):
         levels = [g for g in found if (g.method, g.against, g.corruption) == (method, "recalibrated", "none")]
         shown = [percent(g.density) for g in levels if g.density is not None and g.low > 0]
@@ -107,7 +116,7 @@ def answers(folders: Iterable[Path]) -> str:
 def order(studies: Iterable[Iterable[str]]) -> list[str]:
     """Every question that any study answers, as they come above."""
     asked = dict.fromkeys(text for study in studies for text in study)
-    texts = [text for text, *_ in PAIRS] + [text for text, _ in DENSE] + ["At which densities"]
+    texts = [text for text, *_ in PAIRS] + [text for text, _ in (*DENSE, CHOSEN)] + ["At which densities"]
     return sorted(asked, key=lambda text: next(i for i, start in enumerate(texts) if text.startswith(start)))
 
 
