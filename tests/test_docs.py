@@ -91,6 +91,22 @@ def test_the_checkpoints_page_leaves_a_better_network(tmp_path: Path, monkeypatc
     assert lottery_pools.load(tmp_path / "stronger.safetensors").origin["recipe"]
 
 
+def test_the_readmes_own_network_is_pooled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    monkeypatch.setattr(engine, "cores", lambda: 1)
+    (network,) = (block for block in blocks(ROOT / "README.md") if block.title == "mynet.py")
+    (tmp_path / "mynet.py").write_text(network.content, encoding="utf-8")
+    shown = (ROOT / "README.md").read_text(encoding="utf-8").split("$ . .venv/bin/activate\n$ ")[1].split("```")[0]
+    train, inspect = shown.split("$ ")
+    command, *lines = train.splitlines()
+    try_command(f"{command} --limit 200", lines, capsys)
+    command, *lines = inspect.splitlines()
+    try_command(command, lines, capsys)
+
+
 def test_the_demo_is_shown_as_in_the_readme() -> None:
     shown = (DOCS / "ten-minutes.md").read_text(encoding="utf-8").split("--out runs/demo\n")[1].split("```")[0]
     readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
