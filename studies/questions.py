@@ -2,7 +2,8 @@
 
     python -m studies.questions docs/results/cifar10-resnet docs/results/cifar100-resnet
 
-An answer is about the mean over levels and seeds, unless it says otherwise, and comes from its 95 % interval:
+An answer is about the mean over all levels and seeds, unless it says otherwise, and comes from its 95 % interval; where
+a method was not tried at all levels, it has none.
 
 - yes: it lies above zero.
 - partly: it lies above zero but below `WORTH`, a difference that is there and too small to matter; or it includes
@@ -77,10 +78,16 @@ def questions(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
     found = gains(rows) + [gain for against in pairs for gain in gains(rows, (against,))]
     by_key = {(g.method, g.against, g.level, g.corruption): g for g in found}
     answers = {}
+    count = len({row.level for row in rows})
+    whole = [name for name in dict.fromkeys(row.method for row in rows) if count == len(levels_of(rows, name))]
     for text, method, against, corruption in PAIRS:
         if gain := by_key.get((method, against, None, corruption)):
             levels = [g for g in found if (g.method, g.against, g.corruption) == (method, against, corruption)]
-            answers[text] = answer(gain, levels), gain
+            if method in whole and against in whole:
+                answers[text] = answer(gain, levels), gain
+            elif against == "longer":
+                tried = [percent(level.density) for level in levels if level.density is not None]
+                answers[text] = f"{answer(gain)} (at {', '.join(tried)})", gain
     for text, methods in DENSE:
         for method in methods:
             if gain := by_key.get((method, "recalibrated", 0, "none")):
@@ -89,14 +96,19 @@ def questions(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
     said = {text: (f"{word}: {interval(gain)}", f"{gain.seeds} × {gain.n:,}") for text, (word, gain) in answers.items()}
     for method in CHOSEN[1]:
         for gain in chosen:
-            if (gain.method, gain.level) == (method, None):
+            if (gain.method, gain.level) == (method, None) and method in whole:
                 said[f"{CHOSEN[0]} {label(method)}"] = interval(gain), f"{gain.seeds} × {gain.n:,}"
     for method in ("interpolation", "trimmed-soup"):
         levels = [g for g in found if (g.method, g.against, g.corruption) == (method, "recalibrated", "none")]
         shown = [percent(g.density) for g in levels if g.density is not None and g.low > 0]
-        if levels:
+        if method in whole:
             said[f"At which densities does a gain show by itself? {label(method)}"] = ", ".join(shown) or "none", ""
     return said
+
+
+def levels_of(rows: Sequence[Row], method: str) -> set[int]:
+    """The levels at which a method was measured."""
+    return {row.level for row in rows if row.method == method}
 
 
 def answers(folders: Iterable[Path]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lottery_pools import settings
+from lottery_pools import reports, settings
 from lottery_pools.runs.results import Gain
 from studies import questions, small
 
@@ -54,6 +55,21 @@ def test_answers_follow_from_rows() -> None:
     text = questions.answers([ROOT / "docs/results/demo-all"])
     assert "| Does averaging neighbours help? | yes: +0.53 [+0.02, +1.15] | 4 × 10,000 |" in text
     assert "| Is the pooled dense network better than the dense one? Interpolation | yes: +1.67" in text
+
+
+def test_what_was_not_tried_at_all_levels_has_no_answer() -> None:
+    _, rows, _ = reports.read(ROOT / "docs/results/demo-all")
+    clean = [row for row in rows if not row.severity and row.method in ("recalibrated", "ticket", "average", "longer")]
+    found = questions.questions([row for row in clean if row.level == 0 or row.method in ("recalibrated", "ticket")])
+    assert not any("averaging" in text for text in found)
+    found = questions.questions(
+        [replace(row, method="interpolation") if row.method == "average" else row for row in clean if row.level < 2]
+    )
+    assert any(text.startswith("Does interpolation, the paper's rule, help") for text in found)
+    few = [row for row in clean if row.level == 0 or row.method == "ticket"]
+    few = [replace(row, method="interpolation") if row.method == "average" else row for row in few]
+    said, _ = questions.questions(few)["Is it more than training for longer at equal cost? Interpolation"]
+    assert "(at 100 %)" in said
 
 
 def test_committed_answers_follow_from_committed_rows() -> None:
