@@ -115,7 +115,7 @@ def ladder() -> str:
     return svg(620, 300, "The ladder of levels", shapes)
 
 
-STUDIES = {"cifar10-resnet": "ResNet, CIFAR-10", "cifar100-resnet": "ResNet, CIFAR-100"}
+STUDIES = {"cifar10-resnet": "ResNet, CIFAR-10", "cifar100-resnet": "ResNet, CIFAR-100", "cifar10-vgg": "VGG, CIFAR-10"}
 SERIES = {"interpolation": ("the paper's rule", "best"), "trimmed-soup": ("our default", "on")}
 
 
