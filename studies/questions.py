@@ -16,6 +16,7 @@ a method was not tried at all levels, it has none.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +55,6 @@ PAIRS = (
 )
 DENSE = (("Is the pooled dense network better than the dense one?", ("interpolation", "trimmed-soup", "best")),)
 
-
 CHOSEN = ("What would its gain be on the samples that chose it?", ("interpolation", "trimmed-soup", "best"))
 """Asked of validation rows: what a report gains that is made on the selection split, as of the published script."""
 
@@ -78,8 +78,8 @@ def questions(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
     found = gains(rows) + [gain for against in pairs for gain in gains(rows, (against,))]
     by_key = {(g.method, g.against, g.level, g.corruption): g for g in found}
     answers = {}
-    count = len({row.level for row in rows})
-    whole = [name for name in dict.fromkeys(row.method for row in rows) if count == len(levels_of(rows, name))]
+    places, count = {(row.method, row.level) for row in rows}, len({row.level for row in rows})
+    whole = [name for name, levels in Counter(name for name, _ in places).items() if levels == count]
     for text, method, against, corruption in PAIRS:
         if gain := by_key.get((method, against, None, corruption)):
             levels = [g for g in found if (g.method, g.against, g.corruption) == (method, against, corruption)]
@@ -92,23 +92,18 @@ def questions(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
         for method in methods:
             if gain := by_key.get((method, "recalibrated", 0, "none")):
                 answers[f"{text} {label(method)}"] = answer(gain), gain
-    chosen = gains([replace(row, split="test") for row in rows if row.split == "validation"], ("recalibrated",))
+    validation = [replace(row, split="test") for row in rows if row.split == "validation"]
+    chosen = {gain.method: gain for gain in gains(validation, ("recalibrated",)) if gain.level is None}
     said = {text: (f"{word}: {interval(gain)}", f"{gain.seeds} × {gain.n:,}") for text, (word, gain) in answers.items()}
     for method in CHOSEN[1]:
-        for gain in chosen:
-            if (gain.method, gain.level) == (method, None) and method in whole:
-                said[f"{CHOSEN[0]} {label(method)}"] = interval(gain), f"{gain.seeds} × {gain.n:,}"
+        if (gain := chosen.get(method)) and method in whole:
+            said[f"{CHOSEN[0]} {label(method)}"] = interval(gain), f"{gain.seeds} × {gain.n:,}"
     for method in ("interpolation", "trimmed-soup"):
         levels = [g for g in found if (g.method, g.against, g.corruption) == (method, "recalibrated", "none")]
         shown = [percent(g.density) for g in levels if g.density is not None and g.low > 0]
         if method in whole:
             said[f"At which densities does a gain show by itself? {label(method)}"] = ", ".join(shown) or "none", ""
     return said
-
-
-def levels_of(rows: Sequence[Row], method: str) -> set[int]:
-    """The levels at which a method was measured."""
-    return {row.level for row in rows if row.method == method}
 
 
 def answers(folders: Iterable[Path]) -> str:

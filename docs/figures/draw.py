@@ -133,12 +133,13 @@ def studies() -> str:
     for panel, (study, title) in enumerate(STUDIES.items()):
         left = 30 + width * panel
         _, rows, _ = reports.read(RESULTS / study)
-        found = [g for g in gains([row for row in rows if not row.severity], ("recalibrated",)) if g.level is not None]
+        found = gains([row for row in rows if not row.severity], ("recalibrated",))
+        by_place = {(g.method, g.level): g for g in found}
         levels = sorted({(g.level, g.density) for g in found if g.level is not None and g.density is not None})
         shapes.append(text(left, top - 14, title))
         for points in range(lowest, highest + 1):
-            faint = "line" if points == 0 else "grid"
-            shapes.append(f'<path d="M {left} {height(points)} h {width - 30}" class="{faint}"/>')
+            kind = "line" if points == 0 else "grid"
+            shapes.append(f'<path d="M {left} {height(points)} h {width - 30}" class="{kind}"/>')
             if panel == 0:
                 shapes.append(text(left - 6, height(points) + 4, f"{points:+d}" if points else "0", "small end"))
         for level, density in levels:
@@ -148,11 +149,10 @@ def studies() -> str:
                     text(x, height(lowest) + 18, f"{100 * density:.2g} %" if density < 1 else "100 %", "small middle")
                 )
             for place, (method, (_, kind)) in enumerate(SERIES.items()):
-                for g in found:
-                    if (g.method, g.level) == (method, level):
-                        at = round(x + 7 * place - 3.5, 1)
-                        bar = box(at - 0.75, height(g.high), 1.5, round(height(g.low) - height(g.high), 1), kind)
-                        shapes.append(f'{bar}<circle cx="{at}" cy="{height(g.gain)}" r="3.2" class="{kind}"/>')
+                if g := by_place.get((method, level)):
+                    at = round(x + 7 * place - 3.5, 1)
+                    bar = box(at - 0.75, height(g.high), 1.5, round(height(g.low) - height(g.high), 1), kind)
+                    shapes.append(f'{bar}<circle cx="{at}" cy="{height(g.gain)}" r="3.2" class="{kind}"/>')
     bottom = round(height(lowest) + 38)
     shapes.append(text(30, bottom, "density: share of the weights that survive", "small"))
     return svg(30 + width * len(STUDIES), bottom + 8, "What pooling adds, by density", shapes)

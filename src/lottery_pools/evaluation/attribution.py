@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation.paths import check
 from lottery_pools.pooling import weights as arithmetic
-from lottery_pools.pooling.search import Recalibrate, Trial
+from lottery_pools.pooling.search import Recalibrate, Trial, settle
 from lottery_pools.pooling.weights import Tensors
-from lottery_pools.tickets.ticket import Ticket, load_into, snapshot
+from lottery_pools.tickets.ticket import Ticket, snapshot
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,11 @@ def unpruned(
     for level in (target, *(level for level, _ in steps)):
         if level not in by_level:
             raise UserError(f"level {level} of the recipe is not among the tickets: {sorted(by_level)}")
-    _settle(model, by_level[target].weights, recalibrate)
+    settle(model, by_level[target].weights, recalibrate)
     weights = snapshot(model)
     for number, (level, alpha) in enumerate(steps, start=1):
         mixed: Tensors = arithmetic.lerp(weights, by_level[level].weights, alpha)
-        _settle(model, mixed if number == len(steps) else prune(mixed, by_level[target]), recalibrate)
+        settle(model, mixed if number == len(steps) else prune(mixed, by_level[target]), recalibrate)
         weights = snapshot(model)
     return weights
 
@@ -118,7 +118,7 @@ def soup(
     by_level = {ticket.level: ticket for ticket in tickets}
     levels, parts = zip(*recipe, strict=True)
     items = [by_level[level].weights for level in levels]
-    _settle(model, arithmetic.weighted(items[0], items, parts, shares), recalibrate)
+    settle(model, arithmetic.weighted(items[0], items, parts, shares), recalibrate)
     return snapshot(model)
 
 
@@ -151,9 +151,3 @@ def _why(trial: Trial) -> str:
         return f"{score} is below {bar}" + (", taken by the method's own rule" if trial.accepted else "")
     relation = "equals" if equal else "is above"
     return f"{score} {relation} {bar}" + ("" if trial.accepted else ", refused by the method's own rule")
-
-
-def _settle(model: nn.Module, weights: Tensors, recalibrate: Recalibrate | None) -> None:
-    load_into(model, weights)
-    if recalibrate is not None:
-        recalibrate(model)

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation.evaluate import measured
-from lottery_pools.pooling.search import Recalibrate
+from lottery_pools.pooling.search import Recalibrate, settle
 from lottery_pools.runs.results import pack_hits
-from lottery_pools.tickets.ticket import Ticket, load_into
+from lottery_pools.tickets.ticket import Ticket
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,7 @@ def ensemble(
     total: Tensor | None = None
     predictions = []
     for ticket in tickets:
-        load_into(model, ticket.weights)
-        if recalibrate is not None:
-            recalibrate(model)
+        settle(model, ticket.weights, recalibrate)
         with torch.no_grad():
             logp = logits(model).cpu().double().log_softmax(1)
         if len(logp) != len(labels):

@@ -119,9 +119,14 @@ class Bench:
 
     def settle(self, weights: Tensors, recalibrate: Recalibrate | None = None) -> None:
         """Load weights into the module and re-estimate its BatchNorm statistics, by `recalibrate` where it is given."""
-        load_into(self.model, weights)
-        if (settle := recalibrate or self.recalibrate) is not None:
-            settle(self.model)
+        settle(self.model, weights, recalibrate or self.recalibrate)
+
+
+def settle(model: nn.Module, weights: Tensors, recalibrate: Recalibrate | None) -> None:
+    """Load weights into the module and re-estimate its BatchNorm statistics, where there is a `recalibrate`."""
+    load_into(model, weights)
+    if recalibrate is not None:
+        recalibrate(model)
 
 
 @dataclass(frozen=True)
