@@ -2,8 +2,8 @@
 
     python -m studies.questions docs/results/cifar10-resnet docs/results/cifar100-resnet
 
-An answer is about the mean over all levels and seeds, unless it says otherwise, and comes from its 95 % interval; where
-a method was not tried at all levels, it has none.
+An answer is about the mean over all levels and n seeds, unless it says otherwise, and comes from its 95 % interval;
+where a method was not tried at all levels, it has none.
 
 - yes: it lies above zero.
 - partly: it lies above zero but below `WORTH`, a difference that is there and too small to matter; or it includes
@@ -72,8 +72,13 @@ def answer(gain: Gain, levels: Sequence[Gain] = ()) -> str:
     return f"partly (at {', '.join(above)})" if len(above) > 1 else "not shown"
 
 
+def measured(gain: Gain) -> str:
+    """A gain, its interval and the number of its seeds."""
+    return f"{interval(gain)}, n = {gain.seeds}"
+
+
 def questions(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
-    """The questions that the rows can answer; of each the answer in words, and seeds × test samples."""
+    """The questions that the rows can answer; of each the answer in words, and samples a seed."""
     pairs = dict.fromkeys(against for _, _, against, _ in PAIRS if against not in BASELINES)
     found = gains(rows) + [gain for against in pairs for gain in gains(rows, (against,))]
     by_key = {(g.method, g.against, g.level, g.corruption): g for g in found}
@@ -94,10 +99,10 @@ def questions(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
                 answers[f"{text} {label(method)}"] = answer(gain), gain
     validation = [replace(row, split="test") for row in rows if row.split == "validation"]
     chosen = {gain.method: gain for gain in gains(validation, ("recalibrated",)) if gain.level is None}
-    said = {text: (f"{word}: {interval(gain)}", f"{gain.seeds} × {gain.n:,}") for text, (word, gain) in answers.items()}
+    said = {text: (f"{word}: {measured(gain)}", f"{gain.n:,}") for text, (word, gain) in answers.items()}
     for method in CHOSEN[1]:
         if (gain := chosen.get(method)) and method in whole:
-            said[f"{CHOSEN[0]} {label(method)}"] = interval(gain), f"{gain.seeds} × {gain.n:,}"
+            said[f"{CHOSEN[0]} {label(method)}"] = measured(gain), f"{gain.n:,}"
     for method in ("interpolation", "trimmed-soup"):
         levels = [g for g in found if (g.method, g.against, g.corruption) == (method, "recalibrated", "none")]
         shown = [percent(g.density) for g in levels if g.density is not None and g.low > 0]
@@ -117,7 +122,7 @@ def answers(folders: Iterable[Path]) -> str:
         found = [study.get(text, (DASH, "")) for study in studies.values()]
         sizes = " or ".join(dict.fromkeys(size for _, size in found if size))
         lines.append((text, *(said for said, _ in found), sizes))
-    return markdown(Table("Questions", ("Question", *studies, "Seeds × test samples"), tuple(lines)))
+    return markdown(Table("Questions", ("Question", *studies, "Samples"), tuple(lines)))
 
 
 def order(studies: Iterable[Iterable[str]]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -215,13 +216,39 @@ def test_trimmed_soup() -> None:
     assert weights == pytest.approx([6, 6, 16 / 3, 4])
 
 
-def test_trimmed_soup_has_no_denser_ticket() -> None:
+def test_a_small_trimmed_soup_takes_in_denser_tickets() -> None:
     tickets = [nested(0, 12), nested(1, 4), nested(2, 2), nested(3, 0)]
-    pooled, _ = by_hand("trimmed-soup", tickets, 2, near(9))
-    assert pooled.recipe == ((2, 1.0),)
-    assert pooled.looks == 4  # the target, both, and each alone
+    pooled, weights = by_hand("trimmed-soup", tickets, 2, near(2.5))
+    # the target alone: 2; with the sparser: 1; with the next denser: 3, no nearer; so it stays as it is
+    assert (pooled.recipe, pooled.looks) == (((2, 1.0),), 5)
+    pooled, weights = by_hand("trimmed-soup", tickets, 2, near(9))
+    assert pooled.recipe == ((0, 1 / 3), (1, 1 / 3), (2, 1 / 3))
+    assert [(t.candidate, t.score, t.bar, t.accepted) for t in pooled.trials[-2:]] == [
+        (1, -6, -7, True),
+        (0, -3, -6, True),
+    ]
+    assert weights == pytest.approx([6, 6, 0, 0])  # pruned back: 16/3 and 4 are gone
+    assert pooled.ticket.mask["weight"].tolist() == [[True, True, False, False]]
+    # the sparsest too, which has no sparser ticket
     pooled, _ = by_hand("trimmed-soup", tickets, 3, near(9))
-    assert (pooled.recipe, pooled.looks, pooled.trials) == (((3, 1.0),), 1, ())
+    assert (pooled.recipe, pooled.looks) == (((0, 1 / 4), (1, 1 / 4), (2, 1 / 4), (3, 1 / 4)), 4)
+
+
+def test_a_trimmed_soup_of_four_or_without_its_target_takes_in_none() -> None:
+    tickets = [nested(0, 12), nested(1, 3), nested(2, 3), nested(3, 3), replace(nested(3, 3), level=4)]
+    pooled, _ = by_hand("trimmed-soup", tickets, 1, near(9))
+    assert pooled.recipe == tuple((level, 1 / 4) for level in (1, 2, 3, 4))
+    tickets = [nested(0, 12), nested(1, 9), nested(2, 3), nested(3, 3)]
+    pooled, _ = by_hand("trimmed-soup", tickets, 1, near(3))
+    assert pooled.recipe == ((2, 1 / 2), (3, 1 / 2))
+    assert 0 not in [trial.candidate for trial in pooled.trials]
+
+
+def test_best_learns_the_shares_of_denser_tickets_that_joined() -> None:
+    tickets = [nested(0, 12), nested(1, 4), nested(2, 2)]
+    pooled, _ = by_hand("best", tickets, 2, near(10), loss=squared([10, 10, 0, 0]))
+    assert [level for level, _ in pooled.recipe] == [0, 1, 2]
+    assert pooled.recipe[0][1] > 1 / 2
 
 
 def test_trimmed_soup_gives_way_to_the_target() -> None:
@@ -268,7 +295,7 @@ def test_best_keeps_what_it_learned_only_where_that_scores_higher() -> None:
     assert (pooled.recipe, pooled.settings, pooled.score) == (trimmed.recipe, {}, trimmed.score)
     assert weights == trimmed.ticket.weights["weight"][0].tolist()
     # of one ticket there is nothing to learn
-    pooled, _ = by_hand("best", tickets, 1, near(4), loss=goal)
+    pooled, _ = by_hand("best", tickets, 1, near(6), loss=goal)
     assert (pooled.recipe, pooled.losses) == (((1, 1.0),), 0)
 
 

@@ -53,7 +53,7 @@ def test_a_gain_at_some_levels_is_a_part_of_an_answer() -> None:
 def test_answers_follow_from_rows() -> None:
     """The demo's, for every question that its rows can answer."""
     text = questions.answers([ROOT / "docs/results/demo-all"])
-    assert "| Does averaging neighbours help? | yes: +0.53 [+0.02, +1.15] | 4 × 10,000 |" in text
+    assert "| Does averaging neighbours help? | yes: +0.53 [+0.02, +1.15], n = 4 | 10,000 |" in text
     assert "| Is the pooled dense network better than the dense one? Interpolation | yes: +1.67" in text
 
 

@@ -136,7 +136,8 @@ METHODS: dict[str, Method] = {
     ),
     "trimmed-soup": Method(
         soups.trimmed,
-        "ours, the default: the mean of the target and all sparser tickets, trimmed while validation rises",
+        "ours, the default: the mean of the target and all sparser tickets, trimmed while validation rises; denser "
+        "ones join where few are left",
         SOUPS,
         soups.mixture,
         likelihood=True,

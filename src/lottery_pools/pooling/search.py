@@ -158,6 +158,12 @@ class Problem:
         return sorted(found, key=lambda ticket: (-ticket.kept, ticket.level))
 
     @property
+    def denser(self) -> list[Ticket]:
+        """The candidates that are denser than the target, the nearest first."""
+        found = [ticket for ticket in self.candidates if ticket.kept > self.target.kept]
+        return sorted(found, key=lambda ticket: (ticket.kept, -ticket.level))
+
+    @property
     def parameters(self) -> list[str]:
         """The tensors that are trained: neither BatchNorm's statistics nor other buffers."""
         return [name for name, _ in self.bench.model.named_parameters(remove_duplicate=False)]

@@ -23,6 +23,8 @@ LEARNING_RATE = 0.1
 TRIMMED, POLISHED = 0.5, 1.0
 """By how many standard errors a score must rise for a ticket to leave a trimmed soup, and for `best` to depart from it.
 """
+FEW = 4
+"""Tickets up to which a trimmed soup takes in denser ones."""
 OUTSIDE = -1.5
 """Where the logit of a ticket's coefficient starts in `best` if the trimmed soup left it out."""
 HELD = 2**28
@@ -118,7 +120,8 @@ def trimmed(problem: Problem) -> Pooled:
     Tickets are ordered by density; the densest or, where that does not help, the sparsest is left out, one at a time,
     as long as the score rises by more than half a standard error; the target itself is taken where it scores higher.
     Masks of iterative pruning are nested, so this mean needs no pruning back, and the search is short: it starts from a
-    network that is good already.
+    network that is good already. Where fewer than four tickets are left, the target among them, the next denser ones
+    join, one at a time, as long as the score rises: sparse targets have few sparser tickets, or none.
     """
     found = _trim(problem, _held(problem.admissible))
     network = problem.finished(mixture(problem, found.steps, {}))
@@ -132,11 +135,12 @@ def best(problem: Problem) -> Pooled:
     from 0.1 to 0 over 60 steps. What is learned is kept where it scores higher by more than a standard error; so the
     loss should come from other samples than the score.
     """
-    tickets, names = _held(problem.admissible), problem.parameters
-    found = _trim(problem, tickets)
+    admissible, names = _held(problem.admissible), problem.parameters
+    found = _trim(problem, admissible)
     steps, score, settings, losses = found.steps, found.score, dict[str, Any](), 0
+    inside = [ticket.level for ticket, _ in steps]
+    tickets = [ticket for ticket, _ in steps if ticket.kept > problem.target.kept] + list(admissible)
     if len(tickets) > 1 and problem.bench.affords(1):
-        inside = [ticket.level for ticket, _ in steps]
         start = [0.0 if ticket.level in inside else OUTSIDE for ticket in tickets]
         shares = _learn(problem, tickets, [[name] for name in names], start, falling=True)
         means = [sum(column) / len(names) for column in zip(*shares, strict=True)]
@@ -161,19 +165,18 @@ class _Trimmed:
     trials: Sequence[Trial]
 
 
-def _trim(problem: Problem, tickets: Sequence[Ticket]) -> _Trimmed:
+def _trim(problem: Problem, admissible: Sequence[Ticket]) -> _Trimmed:
     """The soup that `trimmed` describes, of tickets from dense to sparse, as far as the budget goes."""
     bench, trials = problem.bench, list[Trial]()
 
     def look(soup: Sequence[Ticket]) -> float:
         return bench.look(mixture(problem, equal_shares(soup), {})[0])
 
-    own = [ticket for ticket in tickets if ticket.level == problem.target.level]
-    target_score, soup = look(own), tickets
-    alone = _Trimmed(equal_shares(own), 0, target_score, target_score, trials)
-    if len(tickets) == 1 or not bench.affords(1):
-        return alone
-    score, number, rising = look(soup), 1, True
+    own = [ticket for ticket in admissible if ticket.level == problem.target.level]
+    target_score, soup = look(own), list(own)
+    score, number, rising = target_score, 0, len(admissible) > 1 and bench.affords(1)
+    if rising:
+        score, number, soup = look(admissible), 1, list(admissible)
     while rising and len(soup) > 1:
         rising = False
         for dropped, fewer in ((soup[0], soup[1:]), (soup[-1], soup[:-1])):
@@ -185,7 +188,16 @@ def _trim(problem: Problem, tickets: Sequence[Ticket]) -> _Trimmed:
             if rising:
                 soup, score, number = fewer, found, bench.looks - 1
     if bench.better(0, number):
-        return alone
+        soup, score, number = own, target_score, 0
+    for denser in problem.denser if own[0] in soup else ():
+        if len(soup) >= FEW or not bench.affords(1):
+            break
+        found, more = look([denser, *soup]), [denser, *soup]
+        rising = bench.better(-1, number)
+        trials.append(Trial(denser.level, 1 / len(more), found, score, rising))
+        if not rising:
+            break
+        soup, score, number = more, found, bench.looks - 1
     return _Trimmed(equal_shares(soup), number, score, target_score, trials)
 
 

@@ -75,20 +75,37 @@ def prune(scores: Tensors, mask: Tensors, keep: int, scope: Literal["global", "l
 
 
 def _top(scores: Tensors, mask: Tensors, keep: int) -> dict[str, Tensor]:
-    """The survivors of `mask` with the `keep` highest scores, over all its tensors; ties go to the first."""
-    flat = torch.cat([scores[name].masked_fill(~mask[name], -1).flatten() for name in mask])
-    if flat.isnan().any():
-        name = next(name for name in mask if scores[name][mask[name]].isnan().any())
-        raise UserError(f"{name!r} has weights that are NaN and cannot be ranked: train with a lower learning rate")
+    """The survivors of `mask` with the `keep` highest scores, over all its tensors; ties go to the first.
+
+    Floats that are not negative order as their bits do, so two counts of 16 bits each find the lowest score that stays;
+    no more than one tensor is copied at a time.
+    """
     if keep == 0:
-        chosen = torch.zeros_like(flat, dtype=torch.bool)
-    else:
-        threshold = flat.kthvalue(flat.numel() - keep + 1).values
-        chosen = flat > threshold
-        ties = (flat == threshold).nonzero().flatten()
-        chosen[ties[: keep - int(chosen.sum())]] = True
-    parts = torch.split(chosen, [tensor.numel() for tensor in mask.values()])
-    return {name: part.view(tensor.shape) for (name, tensor), part in zip(mask.items(), parts, strict=True)}
+        return {name: torch.zeros_like(tensor) for name, tensor in mask.items()}
+
+    def ranks(name: str) -> Tensor:
+        survivors = scores[name][mask[name]]
+        if survivors.isnan().any():
+            raise UserError(f"{name!r} has weights that are NaN and cannot be ranked: train with a lower learning rate")
+        return survivors.view(torch.int32)
+
+    def tail(counts: Iterable[Tensor], keep: int) -> tuple[int, int]:
+        """(the bin that has the `keep`-th from the top, how many of the `keep` are in it)"""
+        reached = torch.stack(list(counts)).sum(0).flip(0).cumsum(0)
+        place = int((reached < keep).sum())
+        return len(reached) - 1 - place, keep - (int(reached[place - 1]) if place else 0)
+
+    high, left = tail((torch.bincount(ranks(name) >> 16, minlength=1 << 15) for name in mask), keep)
+    within = ((rank, rank >> 16 == high) for rank in map(ranks, mask))
+    low, left = tail((torch.bincount(rank[same] & 0xFFFF, minlength=1 << 16) for rank, same in within), left)
+    lowest, result = high << 16 | low, {}
+    for name, tensor in mask.items():
+        rank = scores[name].contiguous().view(torch.int32)
+        result[name] = (rank > lowest).logical_and_(tensor)
+        ties = (rank == lowest).logical_and_(tensor).flatten().nonzero().flatten()[:left]
+        result[name].view(-1)[ties] = True
+        left -= len(ties)
+    return result
 
 
 def _apportion(keep: int, sizes: list[int]) -> list[int]:
