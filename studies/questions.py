@@ -1,31 +1,50 @@
 """The questions that the studies answer, from committed rows: yes, partly, no or not shown, with interval and n.
 
-    python -m studies.questions docs/results/cifar10-resnet docs/results/cifar100-resnet
+    python -m studies.questions docs/results/cifar10-resnet docs/results/cifar100-resnet > docs/results/questions.md
 
-An answer is about the mean over all levels and n seeds, unless it says otherwise, and comes from its 95 % interval;
-where a method was not tried at all levels, it has none.
-
-- yes: it lies above zero.
-- partly: it lies above zero but below `WORTH`, a difference that is there and too small to matter; or it includes
-  zero, while those of two levels or more, which are named, lie above (of nine levels independent of one another, two
-  would do so by chance in one study of fifty).
-- no: it lies below `WORTH`.
-- not shown: none of these, which mostly says that there are too few seeds.
+`INTRODUCTION` has the rules.
 """
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from lottery_pools import reports
-from lottery_pools.evaluation.metrics import BASELINES, gains
+from lottery_pools.evaluation.metrics import gains
+from lottery_pools.pooling.methods import METHODS
 from lottery_pools.reporting.names import label, percent
 from lottery_pools.reporting.tables import DASH, Table, interval, markdown
 from lottery_pools.runs.results import Gain, Row
+
+WORTH = 0.25
+"""Percentage points of which less would not be worth a search."""
+
+ALIKE = 0.15
+"""Share by which the training images of two networks may differ at equal cost."""
+
+INTRODUCTION = f"""\
+Differences are percentage points of accuracy on test samples, means over all levels and n seeds, with 95 % intervals
+over seeds and samples. A gain is over the recalibrated ticket of the same density unless a question says otherwise.
+
+- **yes**: the interval lies above zero.
+- **partly**: it lies above zero but ends below {WORTH} points, a difference that is there and too small to matter; or
+  it includes zero, while those of two levels or more, which are named, lie above (of nine levels independent of one
+  another, two would do so by chance in one study of fifty).
+- **no**: it ends below {WORTH} points.
+- **not shown**: none of these, which mostly says that there are too few seeds. It does not say that there is no
+  difference.
+
+A method that was not tried at all levels of a study has no answer there.
+"""
+
+COST = f"""\
+Only levels at which a competitor was trained on as many images as all tickets of the pool, within
+{100 * ALIKE:.0f} %; they are named. (Sparse Model Soups and SWAMP train a ticket a level like the pool, two of each:
+those of dense levels cost a fraction, so nothing can be said of them.)
+"""
 
 PAIRS = (
     ("Does averaging neighbours help?", "average", "recalibrated", "none"),
@@ -41,25 +60,31 @@ PAIRS = (
     ("Does the paper's rule hold under corruption?", "interpolation", "recalibrated", "all"),
     ("Does our default hold under corruption?", "trimmed-soup", "recalibrated", "all"),
     ("Is it BatchNorm: does recalibration alone help?", "recalibrated", "ticket", "none"),
-    ("Is it more than training for longer at equal cost? Interpolation", "interpolation", "longer", "none"),
-    ("Is it more than training for longer at equal cost? Our default", "trimmed-soup", "longer", "none"),
-    ("Does the paper's rule beat Sparse Model Soups at equal cost?", "interpolation", "sms", "none"),
-    ("Does our default beat Sparse Model Soups at equal cost?", "trimmed-soup", "sms", "none"),
-    ("Does the paper's rule beat SWAMP at equal cost?", "interpolation", "swamp", "none"),
-    ("Does our default beat SWAMP at equal cost?", "trimmed-soup", "swamp", "none"),
     ("Is a greedy soup better than our default?", "greedy-soup", "trimmed-soup", "none"),
     ("Is a learned soup better than our default?", "learned-soup-layers", "trimmed-soup", "none"),
     ("Is SWA over neighbours better than the paper's rule?", "swa", "interpolation", "none"),
     ("Is EMA over neighbours better than the paper's rule?", "ema", "interpolation", "none"),
     ("Is an ensemble of all tickets, nine passes, better still?", "ensemble", "trimmed-soup", "none"),
 )
-DENSE = (("Is the pooled dense network better than the dense one?", ("interpolation", "trimmed-soup", "best")),)
+EQUAL = tuple(
+    (f"Does {words} beat {rival}{under}?", method, against, corruption)
+    for against, rival in (
+        ("longer", "training one network for longer"),
+        ("sms", "Sparse Model Soups"),
+        ("swamp", "SWAMP"),
+    )
+    for corruption, under in (("none", ""), ("all", " under corruption"))
+    for method, words in (("interpolation", "the paper's rule"), ("trimmed-soup", "our default"))
+)
+"""Asked at the levels where both cost about the same."""
 
-CHOSEN = ("What would its gain be on the samples that chose it?", ("interpolation", "trimmed-soup", "best"))
+DENSE = ("Is the pooled dense network better than the dense one?", ("interpolation", "trimmed-soup", "best"))
+CHOSEN = ("What would a pool gain on the samples that chose it?", ("interpolation", "trimmed-soup", "best"))
 """Asked of validation rows: what a report gains that is made on the selection split, as of the published script."""
+ENDS = ("At which densities does a gain show by itself?", ("interpolation", "trimmed-soup"))
 
-WORTH = 0.25
-"""Percentage points of which less would not be worth a search."""
+Answers = dict[str, tuple[str, str]]
+"""Of each question that a study can answer: what is said, and the samples a seed."""
 
 
 def answer(gain: Gain, levels: Sequence[Gain] = ()) -> str:
@@ -68,68 +93,106 @@ def answer(gain: Gain, levels: Sequence[Gain] = ()) -> str:
         return "yes" if gain.high >= WORTH else f"partly (by less than {WORTH} points)"
     if gain.high < WORTH:
         return "no"
-    above = [percent(level.density) for level in levels if level.density is not None and level.low > 0]
-    return f"partly (at {', '.join(above)})" if len(above) > 1 else "not shown"
+    above = _densities(gain for gain in levels if gain.low > 0)
+    return f"partly (at {above})" if above.count("%") > 1 else "not shown"
 
 
-def measured(gain: Gain) -> str:
-    """A gain, its interval and the number of its seeds."""
-    return f"{interval(gain)}, n = {gain.seeds}"
+def compared(rows: Sequence[Row], other: str, methods: Iterable[str]) -> dict[str, list[Gain]]:
+    """The gains of some methods over another, each at every level and over all, clean and corrupted."""
+    methods = {*methods}
+    found = gains([row for row in rows if row.method in methods | {other, "ticket"}], (other,))
+    return {method: [gain for gain in found if gain.method == method] for method in methods}
 
 
-def questions(rows: Sequence[Row]) -> dict[str, tuple[str, str]]:
-    """The questions that the rows can answer; of each the answer in words, and samples a seed."""
-    pairs = dict.fromkeys(against for _, _, against, _ in PAIRS if against not in BASELINES)
-    found = gains(rows) + [gain for against in pairs for gain in gains(rows, (against,))]
-    by_key = {(g.method, g.against, g.level, g.corruption): g for g in found}
-    answers = {}
-    places, count = {(row.method, row.level) for row in rows}, len({row.level for row in rows})
-    whole = [name for name, levels in Counter(name for name, _ in places).items() if levels == count]
-    for text, method, against, corruption in PAIRS:
-        if gain := by_key.get((method, against, None, corruption)):
-            levels = [g for g in found if (g.method, g.against, g.corruption) == (method, against, corruption)]
-            if method in whole and against in whole:
-                answers[text] = answer(gain, levels), gain
-            elif against == "longer":
-                tried = [percent(level.density) for level in levels if level.density is not None]
-                answers[text] = f"{answer(gain)} (at {', '.join(tried)})", gain
-    for text, methods in DENSE:
-        for method in methods:
-            if gain := by_key.get((method, "recalibrated", 0, "none")):
-                answers[f"{text} {label(method)}"] = answer(gain), gain
+def questions(rows: Sequence[Row]) -> Answers:
+    """What pooling adds, and to what; nothing where no method pooled all levels."""
+    levels = {row.level for row in rows}
+    places = {(row.method, row.level) for row in rows}
+    whole = {method for method, _ in places if all((method, level) in places for level in levels)}
+    if not whole & METHODS.keys():
+        return {}
+    by_pair = {
+        (method, other): found
+        for other in dict.fromkeys(pair[2] for pair in PAIRS if pair[2] in whole)
+        for method, found in compared(rows, other, whole & {pair[1] for pair in PAIRS if pair[2] == other}).items()
+    }
+    said: Answers = {}
+    for text, method, other, corruption in PAIRS:
+        found = [gain for gain in by_pair.get((method, other), ()) if gain.corruption == corruption]
+        for gain in found:
+            if gain.level is None:
+                said[text] = _said(gain, answer(gain, [g for g in found if g.level is not None]))
+    for method in DENSE[1]:
+        for gain in by_pair.get((method, "recalibrated"), ()):
+            if (gain.level, gain.corruption) == (0, "none"):
+                said[f"{DENSE[0]} {label(method)}"] = _said(gain, answer(gain))
     validation = [replace(row, split="test") for row in rows if row.split == "validation"]
-    chosen = {gain.method: gain for gain in gains(validation, ("recalibrated",)) if gain.level is None}
-    said = {text: (f"{word}: {measured(gain)}", f"{gain.n:,}") for text, (word, gain) in answers.items()}
+    on_chosen = compared(validation, "recalibrated", whole & {*CHOSEN[1]})
     for method in CHOSEN[1]:
-        if (gain := chosen.get(method)) and method in whole:
-            said[f"{CHOSEN[0]} {label(method)}"] = measured(gain), f"{gain.n:,}"
-    for method in ("interpolation", "trimmed-soup"):
-        levels = [g for g in found if (g.method, g.against, g.corruption) == (method, "recalibrated", "none")]
-        shown = [percent(g.density) for g in levels if g.density is not None and g.low > 0]
-        if method in whole:
-            said[f"At which densities does a gain show by itself? {label(method)}"] = ", ".join(shown) or "none", ""
+        for gain in on_chosen.get(method, ()):
+            if gain.level is None:
+                said[f"{CHOSEN[0]} {label(method)}"] = _said(gain)
+    for method in ENDS[1]:
+        if found := [gain for gain in by_pair.get((method, "recalibrated"), ()) if gain.corruption == "none"]:
+            said[f"{ENDS[0]} {label(method)}"] = _densities(gain for gain in found if gain.low > 0) or "none", ""
+    return said
+
+
+def at_equal_cost(rows: Sequence[Row]) -> Answers:
+    """Pools beside what trains instead, at the levels where both took about as many training images."""
+    images = {(row.method, row.level): row.train_images for row in rows}
+    said: Answers = {}
+    for other in dict.fromkeys(pair[2] for pair in EQUAL):
+        alike = {
+            (method, level)
+            for method in dict.fromkeys(pair[1] for pair in EQUAL)
+            for level in {row.level for row in rows if row.method == other}
+            if abs(images.get((method, level), 0) - images[other, level]) <= ALIKE * images[other, level]
+        }
+        some = [row for row in rows if row.method in (other, "ticket") or (row.method, row.level) in alike]
+        found = compared(some, other, {method for method, _ in alike})
+        for text, method, against, corruption in EQUAL:
+            here = [gain for gain in found.get(method, ()) if (against, gain.corruption) == (other, corruption)]
+            for gain in here:
+                if gain.level is None:
+                    said[text] = _said(gain, f"{answer(gain)} (at {_densities(here)})")
     return said
 
 
 def answers(folders: Iterable[Path]) -> str:
-    """A Markdown table: a line a question, a column a study."""
-    studies = {}
-    for folder in folders:
-        config, rows, _ = reports.read(folder)
-        studies[config.name] = questions(rows)
+    """A page in Markdown: of each section a table, a line a question, a column a study."""
+    rows = {folder.name: reports.read(folder)[1] for folder in folders}
+    adds = {name: found for name, some in rows.items() if (found := questions(some))}
+    costs = {name: found for name, some in rows.items() if (found := at_equal_cost(some))}
+    return "\n".join(
+        (
+            "# Questions and answers\n",
+            INTRODUCTION,
+            _table("What pooling adds", adds),
+            COST if costs else "",
+            _table("At equal training cost", costs) if costs else "",
+        )
+    )
+
+
+def _table(title: str, studies: dict[str, Answers]) -> str:
+    texts = [text for text, *_ in (*PAIRS, *EQUAL, DENSE, CHOSEN, ENDS)]
+    asked = dict.fromkeys(text for study in studies.values() for text in study)
     lines = []
-    for text in order(studies.values()):
+    for text in sorted(asked, key=lambda text: next(i for i, start in enumerate(texts) if text.startswith(start))):
         found = [study.get(text, (DASH, "")) for study in studies.values()]
         sizes = " or ".join(dict.fromkeys(size for _, size in found if size))
         lines.append((text, *(said for said, _ in found), sizes))
-    return markdown(Table("Questions", ("Question", *studies, "Samples"), tuple(lines)))
+    names = (f"[{name}]({name}/report.md)" for name in studies)
+    return markdown(Table(title, ("Question", *names, "Samples"), tuple(lines)))
 
 
-def order(studies: Iterable[Iterable[str]]) -> list[str]:
-    """Every question that any study answers, as they come above."""
-    asked = dict.fromkeys(text for study in studies for text in study)
-    texts = [text for text, *_ in PAIRS] + [text for text, _ in (*DENSE, CHOSEN)] + ["At which densities"]
-    return sorted(asked, key=lambda text: next(i for i, start in enumerate(texts) if text.startswith(start)))
+def _said(gain: Gain, word: str = "") -> tuple[str, str]:
+    return f"{word}{': ' * bool(word)}{interval(gain)}, n = {gain.seeds}", f"{gain.n:,}"
+
+
+def _densities(gains: Iterable[Gain]) -> str:
+    return ", ".join(percent(gain.density) for gain in gains if gain.density is not None)
 
 
 if __name__ == "__main__":

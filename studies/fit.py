@@ -1,0 +1,41 @@
+"""How well the tickets of studies fit the images that they were trained on, as CSV.
+
+    python -m studies.fit runs/cifar10-resnet runs/cifar100-resnet runs/cifar10-vgg > docs/results/fit.csv
+
+Training images as they are, not augmented. `data` begins the SHA-256 of their pixels, at the size that the network
+sees and in their order: a run on other files, or on the same ones shuffled, has other training images.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from lottery_pools import experiment, settings
+from lottery_pools.judging import hits, logits
+from lottery_pools.runs.engine import Machine
+from lottery_pools.tickets.ticket import load_into
+
+COLUMNS = ("study", "seed", "level", "density", "correct", "n", "data")
+
+
+def rows(folder: Path) -> Iterator[tuple[str, int, int, float, int, int, str]]:
+    """One a ticket, as `COLUMNS` says."""
+    config = settings.of_folder(folder)
+    for run in experiment.checked(config, folder, Machine()):
+        model, train = run.network(), run.dataset.train
+        data = hashlib.sha256(train.images.numpy().tobytes()).hexdigest()[:16]
+        for ticket in run.tickets(model):
+            load_into(model, ticket.weights)
+            right = int(hits(logits(model, config, run.dataset, train), train).sum())
+            yield config.name, run.seed, ticket.level, round(ticket.density, 4), right, len(train), data
+
+
+if __name__ == "__main__":
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for folder in sys.argv[1:]:
+        table.writerows(rows(Path(folder)))
