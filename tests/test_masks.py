@@ -133,6 +133,25 @@ def test_dense_from_zeros_and_count() -> None:
     assert masks.count({}) == (0, 0)
 
 
+def test_float64_weights_are_ranked_as_such_and_beside_float32() -> None:
+    weights = {"a": torch.tensor([1.0, 0.5]), "b": torch.tensor([1, 1 + 1e-9, 1e-50, 0], dtype=torch.float64)}
+    mask = masks.dense(weights, weights)
+    kept = [masks.prune(masks.magnitude(weights, mask), mask, keep) for keep in (1, 2, 5)]
+    assert [(k["a"].tolist(), k["b"].tolist()) for k in kept] == [
+        ([False, False], [False, True, False, False]),
+        ([True, False], [False, True, False, False]),
+        ([True, True], [True, True, True, False]),
+    ]
+
+
+def test_the_names_of_a_mask_are_among_the_weights() -> None:
+    weights = {"conv.weight": torch.ones(2)}
+    with pytest.raises(UserError, match=r"^unknown tensor 'conv.wieght': did you mean 'conv.weight'\?$"):
+        masks.from_zeros(weights, ["conv.wieght"])
+    with pytest.raises(UserError, match="^names is 'conv.weight': give the names of the prunable tensors in a list$"):
+        masks.from_zeros(weights, "conv.weight")
+
+
 def test_random_scores_are_a_function_of_the_seed_alone() -> None:
     mask = {"a": torch.ones(50, dtype=torch.bool), "b": torch.ones(50, dtype=torch.bool)}
 

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lottery_pools.errors import UserError
+from lottery_pools.errors import UserError, unknown
 
 Tensors = Mapping[str, Tensor]
 """Name → tensor; a mask's tensors are bool, True where the weight survives."""
@@ -20,7 +20,16 @@ def dense(weights: Tensors, names: Iterable[str]) -> dict[str, Tensor]:
 
 
 def from_zeros(weights: Tensors, names: Iterable[str]) -> dict[str, Tensor]:
-    """The mask of a network that was pruned elsewhere: a weight survives where it is not exactly zero."""
+    """The mask of a network that was pruned elsewhere: a weight survives where it is not exactly zero.
+
+    Raises UserError where a name is not among the weights.
+    """
+    if isinstance(names, str):
+        raise UserError(f"names is {names!r}: give the names of the prunable tensors in a list")
+    names = list(names)
+    for name in names:
+        if name not in weights:
+            raise unknown("tensor", name, weights)
     return {name: weights[name] != 0 for name in names}
 
 
@@ -42,8 +51,9 @@ def apply(weights: Tensors, mask: Tensors) -> dict[str, Tensor]:
 
 
 def magnitude(weights: Tensors, mask: Tensors) -> dict[str, Tensor]:
-    """Scores |w|, float32: global or layer-wise magnitude pruning keeps the largest (Han et al., 2015)."""
-    return {name: weights[name].detach().abs().float() for name in mask}
+    """Scores |w|, float32, of float64 weights float64: magnitude pruning keeps the largest (Han et al., 2015)."""
+    scores = ((name, weights[name].detach().abs()) for name in mask)
+    return {name: score if score.dtype == torch.float64 else score.float() for name, score in scores}
 
 
 def random_scores(mask: Tensors, generator: torch.Generator) -> dict[str, Tensor]:
@@ -77,17 +87,20 @@ def prune(scores: Tensors, mask: Tensors, keep: int, scope: Literal["global", "l
 def _top(scores: Tensors, mask: Tensors, keep: int) -> dict[str, Tensor]:
     """The survivors of `mask` with the `keep` highest scores, over all its tensors; ties go to the first.
 
-    Floats that are not negative order as their bits do, so two counts of 16 bits each find the lowest score that stays;
+    Floats that are not negative order as their bits do, so a count of every 16 bits finds the lowest score that stays;
     no more than one tensor is copied at a time.
     """
     if keep == 0:
         return {name: torch.zeros_like(tensor) for name, tensor in mask.items()}
 
+    double = any(scores[name].dtype == torch.float64 for name in mask)
+    bits, real, whole = (64, torch.float64, torch.int64) if double else (32, torch.float32, torch.int32)
+
     def ranks(name: str) -> Tensor:
         survivors = scores[name][mask[name]]
         if survivors.isnan().any():
             raise UserError(f"{name!r} has weights that are NaN and cannot be ranked: train with a lower learning rate")
-        return survivors.view(torch.int32)
+        return survivors.to(real).view(whole)
 
     def tail(counts: Iterable[Tensor], keep: int) -> tuple[int, int]:
         """(the bin that has the `keep`-th from the top, how many of the `keep` are in it)"""
@@ -95,12 +108,15 @@ def _top(scores: Tensors, mask: Tensors, keep: int) -> dict[str, Tensor]:
         place = int((reached < keep).sum())
         return len(reached) - 1 - place, keep - (int(reached[place - 1]) if place else 0)
 
-    high, left = tail((torch.bincount(ranks(name) >> 16, minlength=1 << 15) for name in mask), keep)
-    within = ((rank, rank >> 16 == high) for rank in map(ranks, mask))
-    low, left = tail((torch.bincount(rank[same] & 0xFFFF, minlength=1 << 16) for rank, same in within), left)
-    lowest, result = high << 16 | low, {}
+    lowest, left = 0, keep
+    for low in reversed(range(0, bits, 16)):
+        every = map(ranks, mask)
+        alike = every if low + 16 == bits else (rank[rank >> low + 16 == lowest] for rank in every)
+        digit, left = tail((torch.bincount(rank >> low & 0xFFFF, minlength=1 << 16) for rank in alike), left)
+        lowest = lowest << 16 | digit
+    result = {}
     for name, tensor in mask.items():
-        rank = scores[name].contiguous().view(torch.int32)
+        rank = scores[name].to(real).contiguous().view(whole)
         result[name] = (rank > lowest).logical_and_(tensor)
         ties = (rank == lowest).logical_and_(tensor).flatten().nonzero().flatten()[:left]
         result[name].view(-1)[ties] = True
