@@ -66,6 +66,12 @@ def test_round_trip_to_the_bit(tmp_path: Path) -> None:
         assert {name: bits(t) for name, t in was.items()} == {name: bits(t) for name, t in now.items()}
 
 
+def test_a_path_may_be_text(tmp_path: Path) -> None:
+    ticket = ticket_of(network())
+    files.save(ticket, str(tmp_path / "t.safetensors"))
+    assert files.load(str(tmp_path / "t.safetensors")).kept == ticket.kept
+
+
 @settings(max_examples=30)
 @given(shape=st.lists(st.integers(0, 9), max_size=3), seed=st.integers(0, 10**6))
 def test_masks_of_any_shape_round_trip(tmp_path_factory: pytest.TempPathFactory, shape: list[int], seed: int) -> None:

@@ -93,3 +93,20 @@ def test_shapes_fit_the_model_they_are_of() -> None:
     assert found["0.weight"] == (4, 3, 3, 3)
     assert found["1.num_batches_tracked"] == ()
     check_fit(network(), found, "the weights")
+
+
+def test_a_tensor_under_the_name_of_a_wrapper() -> None:
+    wrapped = {f"module.{name}": tensor for name, tensor in network().state_dict().items()}
+    with pytest.raises(
+        UserError, match=r"have 'module.0.weight' where the model has '0.weight': strip 'module.', which"
+    ):
+        load_into(network(), wrapped)
+
+
+def test_what_is_no_tensor_is_named() -> None:
+    with pytest.raises(UserError, match="^'epoch' is int, no tensor: give a state_dict"):
+        Ticket({**WEIGHTS, "epoch": 3}, MASK, 0)  # type: ignore[dict-item]
+    with pytest.raises(UserError, match="^'w' is list, no tensor: .* or bool tensors as mask"):
+        Ticket(WEIGHTS, {"w": [True, False, True]}, 0)  # type: ignore[dict-item]
+    with pytest.raises(UserError, match="^'epoch' is int, no tensor: give a state_dict"):
+        load_into(network(), {**network().state_dict(), "epoch": 3})

@@ -45,7 +45,7 @@ class FileTensors(Mapping[str, Tensor]):
         return len(self.shapes)
 
 
-def save(ticket: Ticket, path: Path) -> None:
+def save(ticket: Ticket, path: str | Path) -> None:
     """Write `ticket` to `path`, complete or not at all; equal tickets give equal bytes."""
     # cloned, for safetensors refuses tensors that share memory, as tied weights do
     tensors = {
@@ -65,15 +65,16 @@ def save(ticket: Ticket, path: Path) -> None:
         "weights": [[name, list(tensor.shape)] for name, tensor in ticket.weights.items()],
         "mask": list(ticket.mask),
     }
-    write(path, serialise(tensors, {"ticket": json.dumps(metadata, sort_keys=True)}))
+    write(Path(path), serialise(tensors, {"ticket": json.dumps(metadata, sort_keys=True)}))
 
 
-def load(path: Path, model: nn.Module | None = None) -> Ticket:
+def load(path: str | Path, model: nn.Module | None = None) -> Ticket:
     """The ticket of a file, its tensors read on demand.
 
     With `model`, it must be the model that the ticket is of. Raises UserError where the file is missing, truncated,
     no ticket, or of another model: then the first tensor that differs is named, with both shapes.
     """
+    path = Path(path)
     metadata = read_metadata(path)
     shapes = {name: tuple(shape) for name, shape in metadata["weights"]}
     if model is not None:

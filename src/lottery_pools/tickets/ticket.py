@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from lottery_pools.errors import UserError
 from lottery_pools.tickets import masks
 
+WRAPPERS = ("module.", "_orig_mod.")
+"""What (Distributed)DataParallel and torch.compile put before the names of what they wrap."""
+
 
 @dataclass(frozen=True, eq=False)
 class Ticket:
@@ -22,7 +25,7 @@ class Ticket:
     prunable tensor to a bool tensor of the same shape, True where the weight survives. Both may read from a file on
     demand (`files.load`), so that many tickets cost no memory. Pruned weights are zero.
 
-    Raises UserError where the mask does not fit the weights, or a pruned weight is not zero.
+    Raises UserError where something is no tensor, the mask does not fit the weights, or a pruned weight is not zero.
     """
 
     weights: Mapping[str, Tensor]
@@ -34,6 +37,8 @@ class Ticket:
     def __post_init__(self) -> None:
         if not self.mask:
             raise UserError(f"ticket of level {self.level} has an empty mask: name at least one prunable tensor")
+        for tensors in (self.weights, self.mask):
+            shapes(tensors)
         for name, mask in self.mask.items():
             if name not in self.weights:
                 raise UserError(f"mask {name!r} of the ticket of level {self.level} has no tensor of that name")
@@ -78,9 +83,16 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], whose: str = "the
 
 
 def shapes(weights: Mapping[str, Tensor]) -> Mapping[str, tuple[int, ...]]:
-    """Name → shape; of a file's tensors without reading them."""
+    """Name → shape; of a file's tensors without reading them. Raises UserError where one is no tensor."""
     known: Mapping[str, tuple[int, ...]] | None = getattr(weights, "shapes", None)
-    return {name: tuple(tensor.shape) for name, tensor in weights.items()} if known is None else known
+    if known is not None:
+        return known
+    for name, tensor in weights.items():
+        if not isinstance(tensor, Tensor):
+            raise UserError(
+                f"{name!r} is {type(tensor).__name__}, no tensor: give a state_dict, or bool tensors as mask"
+            )
+    return {name: tuple(tensor.shape) for name, tensor in weights.items()}
 
 
 def check_fit(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], whose: str) -> None:
@@ -88,6 +100,11 @@ def check_fit(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], whose: st
     template = model.state_dict()
     for name, tensor in template.items():
         if name not in shapes:
+            if wrapper := next((prefix for prefix in WRAPPERS if prefix + name in shapes), None):
+                raise UserError(
+                    f"{whose} have {wrapper + name!r} where the model has {name!r}: strip {wrapper!r}, which a wrapper "
+                    "such as DataParallel put there, from all names"
+                )
             raise UserError(f"{whose} lack {name!r} {tuple(tensor.shape)}: they belong to another model")
         if tuple(shapes[name]) != tuple(tensor.shape):
             raise UserError(
