@@ -148,7 +148,7 @@ def test_the_names_of_a_mask_are_among_the_weights() -> None:
     weights = {"conv.weight": torch.ones(2)}
     with pytest.raises(UserError, match=r"^unknown tensor 'conv.wieght': did you mean 'conv.weight'\?$"):
         masks.from_zeros(weights, ["conv.wieght"])
-    with pytest.raises(UserError, match="^names is 'conv.weight': give the names of the prunable tensors in a list$"):
+    with pytest.raises(UserError, match=r"^names is 'conv.weight': give the names of the prunable tensors in a list$"):
         masks.from_zeros(weights, "conv.weight")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -497,6 +498,12 @@ def test_average_is_interpolation_half_and_half() -> None:
         assert tensors_equal(average.ticket, half.ticket)
 
 
+def test_coefficients_may_be_an_array() -> None:
+    array = pooled_by("interpolation", coefficients=np.array([0.25, 0.5], np.float32))
+    assert array.trials == pooled_by("interpolation", coefficients=(0.25, 0.5)).trials
+    assert json.dumps(array.ticket.origin["recipe"])
+
+
 def test_only_the_nearest_candidates_are_offered_on_request() -> None:
     assert [trial.candidate for trial in pooled_by("average").trials] == [0, 2, 3]
     assert [trial.candidate for trial in pooled_by("average", candidates=1).trials] == [0]
@@ -507,7 +514,7 @@ def test_only_the_nearest_candidates_are_offered_on_request() -> None:
     ("options", "message"),
     [
         ({"method": "interpolate"}, "unknown method 'interpolate': did you mean 'interpolation'"),
-        ({"coefficients": (0.5, 1.0)}, r"coefficients are \[0.5, 1.0\]: give numbers strictly between 0 and 1"),
+        ({"coefficients": (0.5, 1.0)}, r"coefficients are \(0.5, 1.0\): give numbers strictly between 0 and 1"),
         ({"coefficients": (0.0,)}, "strictly between 0 and 1"),
         ({"coefficients": ()}, "strictly between 0 and 1"),
         ({"candidates": 0}, "candidates is 0: give 1 or more"),
@@ -523,7 +530,9 @@ def test_only_the_nearest_candidates_are_offered_on_request() -> None:
             {"tickets": [*TICKETS, Ticket(TICKETS[0].weights, masks.dense(TICKETS[0].weights, ["first.weight"]), 4)]},
             "'second.weight' is prunable in only one of the tickets of levels 1 and 4",
         ),
-        ({"score": lambda model: float("nan")}, "score returned NaN"),
+        ({"coefficients": 0.5}, "coefficients are 0.5: give numbers strictly between 0 and 1, one or more in a list"),
+        ({"score": lambda model: float("nan")}, "score returned nan"),
+        ({"scope": "Global"}, "unknown scope 'Global': did you mean 'global'"),
         ({"mask": "targets"}, "unknown mask rule 'targets': did you mean 'target'"),
         ({"method": "learned-soup"}, "learned soups need a loss: give `loss`"),
         ({"method": "learned-soup", "loss": lambda model: 1.0}, "loss returned no differentiable scalar"),

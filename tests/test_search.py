@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from lottery_pools.pooling.search import Bench, Pooled, Problem, Trial, checked,
 from lottery_pools.pooling.weights import Scope
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks
-from lottery_pools.tickets.ticket import Ticket, snapshot
+from lottery_pools.tickets.ticket import Ticket, load_into, snapshot
 
 Array = NDArray[np.float64]
 PRUNABLE = ("first.weight", "second.weight")
@@ -352,10 +353,91 @@ def test_tickets_of_another_precision_are_mixed_in() -> None:
     assert pooled.ticket.weights["first.weight"].dtype == torch.float64
 
 
-@pytest.mark.parametrize("value", [float("nan"), torch.tensor([0.0, float("nan")])])
-def test_a_score_of_nan_is_refused(value: float | Tensor) -> None:
-    with pytest.raises(UserError, match="score returned NaN"):
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (float("nan"), "score returned nan: return a finite number"),
+        (torch.tensor([0.0, float("nan")]), "score returned nan"),
+        (torch.tensor([0.0, -float("inf")]), "score returned -inf"),
+        (float("inf"), "score returned inf"),
+        (
+            None,
+            r"score returned a NoneType: return a number, higher is better, or a tensor with one per sample, \(n,\)",
+        ),
+        ([0.5, 0.5], "score returned a list"),
+        (np.zeros(2), "score returned a ndarray"),
+        (torch.zeros(2, 3), r"score returned a tensor \(2, 3\)"),
+    ],
+)
+def test_a_score_that_cannot_be_compared_is_refused(value: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         algorithm2(Bench(nn.Linear(4, 1, bias=False), lambda model: value), HAND[2], HAND[:2], (0.5,))
+
+
+def test_scores_are_of_the_same_samples_each_time() -> None:
+    bench = Bench(nn.Linear(4, 1, bias=False), lambda model: torch.ones(3 + bench.looks))
+    with pytest.raises(UserError, match=r"score returned \(4,\) values, before \(3,\): score on the same samples"):
+        algorithm2(bench, HAND[2], HAND[:2], (0.5,))
+
+
+def test_a_score_may_be_returned_in_the_same_tensor_each_time() -> None:
+    found = torch.zeros(2)
+    bench = Bench(nn.Linear(4, 1, bias=False), lambda model: found.fill_(linear_score(model)))
+    bench.look(HAND[2].weights)
+    bench.look(HAND[0].weights)
+    assert [torch.as_tensor(score).tolist() for score in bench.scores] == [[4, 4], [5.5, 5.5]]
+
+
+# Tickets and the module they are loaded into
+
+
+@pytest.mark.parametrize("method", ["interpolation", "trimmed-soup", "ties"])
+def test_a_ticket_and_base_that_are_the_modules_own_tensors_are_left_alone(method: str) -> None:
+    def pooled(model: Net, weights: Mapping[str, Tensor]) -> Pooled:
+        tickets = [Ticket(weights, drawn[2].mask, 2), *(drawn[level] for level in (0, 1, 3))]
+        return pool(model, tickets, 1, make_score(0), make_recalibrate(0), method=method, base=weights)
+
+    drawn, model = make_tickets(0, range(4)), Net()
+    load_into(model, drawn[2].weights)
+    apart = snapshot(model)
+    assert tensors_equal(pooled(model, model.state_dict()).ticket, pooled(Net(), apart).ticket)
+
+
+def test_two_tickets_that_are_the_modules_own_tensors_are_refused() -> None:
+    model = nn.Linear(4, 1)
+    mask = {"weight": torch.ones(1, 4, dtype=torch.bool)}
+    tickets = [Ticket(masks.apply(model.state_dict(), mask), mask, level) for level in range(2)]  # their bias is one
+    with pytest.raises(UserError, match="tickets of levels 0 and 1 both hold the model's own tensors, so they are one"):
+        checked(model, tickets, 0)
+
+
+class Tied(nn.Module):
+    """One tensor under two names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 4, bias=False)
+        self.second = nn.Linear(4, 4, bias=False)
+        self.second.weight = self.first.weight
+
+
+def test_a_tied_tensor_is_masked_under_all_its_names_or_none() -> None:
+    def tickets(*names: str) -> list[Ticket]:
+        weight = torch.eye(4)
+        weights = {"first.weight": weight, "second.weight": weight}
+        return [Ticket(weights, masks.from_zeros(weights, names), level) for level in range(2)]
+
+    with pytest.raises(UserError, match=r"^'first.weight' and 'second.weight' are one tied tensor, of which only"):
+        checked(Tied(), tickets("first.weight"), 0)
+    assert list(checked(Tied(), tickets("first.weight", "second.weight"), 0)) == [0, 1]
+
+
+def test_complex_parameters_are_refused() -> None:
+    model = nn.Linear(2, 2, dtype=torch.complex64)
+    weights = snapshot(model)
+    tickets = [Ticket(weights, masks.dense(weights, ["weight"]), level) for level in range(2)]
+    with pytest.raises(UserError, match=r"^'weight' is complex, which no method mixes"):
+        checked(model, tickets, 0)
 
 
 def test_a_recipe_of_a_missing_level_is_refused() -> None:

@@ -104,9 +104,9 @@ def test_a_tensor_under_the_name_of_a_wrapper() -> None:
 
 
 def test_what_is_no_tensor_is_named() -> None:
-    with pytest.raises(UserError, match="^'epoch' is int, no tensor: give a state_dict"):
+    with pytest.raises(UserError, match=r"^'epoch' is int, no tensor: give a state_dict"):
         Ticket({**WEIGHTS, "epoch": 3}, MASK, 0)  # type: ignore[dict-item]
-    with pytest.raises(UserError, match="^'w' is list, no tensor: .* or bool tensors as mask"):
+    with pytest.raises(UserError, match=r"^'w' is list, no tensor: .* or bool tensors as mask"):
         Ticket(WEIGHTS, {"w": [True, False, True]}, 0)  # type: ignore[dict-item]
-    with pytest.raises(UserError, match="^'epoch' is int, no tensor: give a state_dict"):
-        load_into(network(), {**network().state_dict(), "epoch": 3})
+    with pytest.raises(UserError, match=r"^'epoch' is int, no tensor: give a state_dict"):
+        load_into(network(), {**network().state_dict(), "epoch": 3})  # type: ignore[dict-item]

@@ -37,6 +37,16 @@ def test_lerp_weighs_the_first_by_alpha() -> None:
     assert mixed["w"].tolist() == [2.0, 0.5]
 
 
+def test_equal_infinities_stay_as_attention_masks_have_them() -> None:
+    causal = {"mask": torch.full((2, 2), -math.inf).triu(1)}
+    for result in (
+        arithmetic.lerp(causal, causal, 0.5),
+        arithmetic.slerp(causal, causal, 0.25, []),
+        arithmetic.weighted(causal, [causal, causal], [0.5, 0.5]),
+    ):
+        assert torch.equal(result["mask"], causal["mask"])
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_results_are_typed_as_the_first_and_integers_are_copied_from_it(dtype: torch.dtype) -> None:
     first = {"w": torch.ones(2, dtype=dtype), "steps": torch.tensor(7), "flags": torch.tensor([True, False])}

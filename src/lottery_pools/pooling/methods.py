@@ -31,7 +31,7 @@ from lottery_pools.pooling.search import (
     neighbours,
 )
 from lottery_pools.pooling.weights import MaskRule, Scope
-from lottery_pools.tickets.ticket import Ticket, check_fit, load_into, shapes
+from lottery_pools.tickets.ticket import Ticket, apart, check_fit, load_into, shapes
 
 LOTTERY_POOLS = "https://arxiv.org/abs/2208.10842"
 SWA = "https://arxiv.org/abs/1803.05407"
@@ -201,21 +201,21 @@ def pool(
     Returns the pooled ticket, whose density is exactly the target's, with its recipe and every trial.
 
     Raises UserError where the target is not among the tickets, two share a level, one does not fit the model, their
-    origins name different models or runs, a coefficient is not strictly between 0 and 1, `candidates` or `looks` is
-    below 1, `looks` do not suffice, the method or mask is unknown, what the method needs is missing, or the score or
-    loss is NaN.
+    origins name different models or runs, two are the model's own tensors, a parameter is complex or masked under one
+    of two names only, a coefficient is not strictly between 0 and 1, `candidates` or `looks` is below 1, `looks` do not
+    suffice, the method, scope or mask is unknown, what the method needs is missing, the score is not finite or not one
+    per sample, of the same samples each time, or the loss is NaN.
 
     Source: Yin et al., "Lottery Pools", AAAI 2023, Algorithm 2; those of other methods are linked in `METHODS`.
     """
-    if not coefficients or not all(0 < alpha < 1 for alpha in coefficients):
-        raise UserError(f"coefficients are {list(coefficients)}: give numbers strictly between 0 and 1")
+    coefficients = _alphas(coefficients)
     if candidates is not None and candidates < 1:
         raise UserError(f"candidates is {candidates}: give 1 or more, or leave it out")
     if looks is not None and looks < 1:
         raise UserError(f"looks is {looks}: give 1 or more, or leave it out")
-    entry = _entry(method, mask, model, base)
-    by_level = checked(model, tickets, target, allow_other_run)
-    nearest = neighbours(tickets, target)[:candidates]
+    entry = _entry(method, scope, mask)
+    by_level, base = checked(model, tickets, target, allow_other_run), _checked_base(model, base)
+    nearest = neighbours(list(by_level.values()), target)[:candidates]
     bench = Bench(model, score, recalibrate, looks)
     problem = Problem(bench, by_level[target], nearest, coefficients, scope, mask, loss, base, seed, finish)
     pooled = entry.run(problem)
@@ -249,8 +249,8 @@ def replay(
     The pooled ticket's `origin` has method, scope, mask, recipe and settings; the rest is as `pool` was given it.
     Raises UserError where a level of the recipe is not among the tickets, and as `pool`.
     """
-    entry = _entry(method, mask, model, base)
-    by_level = checked(model, tickets, target, allow_other_run)
+    entry = _entry(method, scope, mask)
+    by_level, base = checked(model, tickets, target, allow_other_run), _checked_base(model, base)
     steps = []
     for level, coefficient in recipe:
         if level not in by_level:
@@ -261,12 +261,32 @@ def replay(
     return Ticket(*problem.settle(entry.build(problem, steps, settings or {})), target)
 
 
-def _entry(method: str, mask: str, model: nn.Module, base: Mapping[str, Tensor] | None) -> Method:
-    """The table's entry; raises UserError where the method or mask rule is unknown or `base` does not fit."""
+def _alphas(coefficients: Iterable[float]) -> tuple[float, ...]:
+    try:
+        alphas = tuple(map(float, coefficients))
+    except (TypeError, ValueError):
+        alphas = ()
+    if not alphas or not all(0 < alpha < 1 for alpha in alphas):
+        raise UserError(
+            f"coefficients are {coefficients}: give numbers strictly between 0 and 1, one or more in a list"
+        )
+    return alphas
+
+
+def _entry(method: str, scope: str, mask: str) -> Method:
+    """The table's entry; raises UserError where the method, scope or mask rule is unknown."""
     if method not in METHODS:
         raise unknown("method", method, METHODS)
     if mask not in get_args(MaskRule):
         raise unknown("mask rule", mask, get_args(MaskRule))
-    if base is not None:
-        check_fit(model, shapes(base), "the weights of `base`")
+    if scope not in get_args(Scope):
+        raise unknown("scope", scope, get_args(Scope))
     return METHODS[method]
+
+
+def _checked_base(model: nn.Module, base: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:
+    """`base`, apart from the model; raises UserError where it does not fit."""
+    if base is None:
+        return None
+    check_fit(model, shapes(base), "the weights of `base`")
+    return apart(base, model)

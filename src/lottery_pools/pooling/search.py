@@ -19,7 +19,7 @@ from lottery_pools.pooling import weights as arithmetic
 from lottery_pools.pooling.weights import MaskRule, Scope, Tensors
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks
-from lottery_pools.tickets.ticket import Ticket, check_fit, load_into, shapes, snapshot
+from lottery_pools.tickets.ticket import Ticket, apart, check_fit, load_into, shapes, shared, snapshot
 
 Score = Callable[[nn.Module], "float | Tensor"]
 """One number, higher is better, or one per sample, (n,)."""
@@ -100,12 +100,13 @@ class Bench:
             )
         self.settle(weights)
         with torch.no_grad():
-            value = self.score(self.model)
-        found = value.detach().cpu() if isinstance(value, Tensor) else float(value)
+            found = _number_or_samples(self.score(self.model))
+        if self.scores and (before := torch.as_tensor(self.scores[0]).shape) != (now := torch.as_tensor(found).shape):
+            raise UserError(f"score returned {tuple(now)} values, before {tuple(before)}: score on the same samples")
         self.scores.append(found)
         result = float(found.double().mean()) if isinstance(found, Tensor) else found
-        if math.isnan(result):
-            raise UserError("score returned NaN: return a number, higher is better, or one per sample")
+        if not math.isfinite(result):
+            raise UserError(f"score returned {result}: return a finite number, higher is better, or one per sample")
         return result
 
     def better(self, one: int, other: int, margin: float = 0.0) -> bool:
@@ -120,6 +121,19 @@ class Bench:
     def settle(self, weights: Tensors, recalibrate: Recalibrate | None = None) -> None:
         """Load weights into the module and re-estimate its BatchNorm statistics, by `recalibrate` where it is given."""
         settle(self.model, weights, recalibrate or self.recalibrate)
+
+
+def _number_or_samples(value: float | Tensor) -> float | Tensor:
+    """What a score returned, kept apart from whatever memory it was returned in."""
+    if isinstance(value, Tensor) and value.ndim <= 1:
+        return value.detach().cpu().clone()
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        kind = f"tensor {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise UserError(
+            f"score returned a {kind}: return a number, higher is better, or a tensor with one per sample, (n,)"
+        ) from None
 
 
 def settle(model: nn.Module, weights: Tensors, recalibrate: Recalibrate | None) -> None:
@@ -294,7 +308,8 @@ def checked(
 ) -> dict[int, Ticket]:
     """The tickets by level; raises UserError unless levels differ, the target is there and all are of one network.
 
-    Where their origins tell, they must also be of one model, and of one run unless `allow_other_run`.
+    Where their origins tell, they must also be of one model, and of one run unless `allow_other_run`. What one of them
+    shares with the model is copied; where two share what is trained, they are one network, which is refused.
     """
     by_level: dict[int, Ticket] = {}
     for ticket in tickets:
@@ -313,7 +328,32 @@ def checked(
                 f"{odd[0]!r} is prunable in only one of the tickets of levels {target} and {ticket.level}: "
                 "give tickets whose masks have the same tensors"
             )
-    return by_level
+    _check_parameters(model, by_level[target].mask)
+    trained = {name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter.requires_grad}
+    live = [ticket.level for ticket in tickets if trained & shared(ticket.weights, model)]
+    if len(live) > 1:
+        raise UserError(
+            f"the tickets of levels {live[0]} and {live[1]} both hold the model's own tensors, so they are one "
+            "network: clone the tensors of its state_dict for each ticket before training on"
+        )
+    held = ((level, ticket, apart(ticket.weights, model)) for level, ticket in by_level.items())
+    return {lv: ticket if own is ticket.weights else replace(ticket, weights=own) for lv, ticket, own in held}
+
+
+def _check_parameters(model: nn.Module, mask: Tensors) -> None:
+    """Raise UserError where a parameter is complex, or masked under some of its names only."""
+    names: dict[nn.Parameter, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if parameter.is_complex():
+            raise UserError(f"{name!r} is complex, which no method mixes: hold real and imaginary part as two tensors")
+        names.setdefault(parameter, []).append(name)
+    for tied in names.values():
+        masked, free = ([name for name in tied if (name in mask) == wanted] for wanted in (True, False))
+        if masked and free:
+            raise UserError(
+                f"{masked[0]!r} and {free[0]!r} are one tied tensor, of which only the first has a mask: "
+                "mask all of its names, or none"
+            )
 
 
 def _check_origin(ticket: Ticket, target: Ticket, allow_other_run: bool) -> None:

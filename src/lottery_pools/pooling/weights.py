@@ -25,9 +25,15 @@ MaskRule = Literal["magnitude", "target", "union", "intersection"]
 def lerp(first: Tensors, second: Tensors, alpha: float) -> dict[str, Tensor]:
     """α · first + (1 - α) · second, typed and placed as `first`; exactly the one or the other at α = 1 and 0."""
     return {
-        name: torch.lerp(second[name].to(a), a, alpha) if a.is_floating_point() else a.clone()
+        name: _between(second[name].to(a), a, alpha) if a.is_floating_point() else a.clone()
         for name, a in first.items()
     }
+
+
+def _between(start: Tensor, end: Tensor, alpha: float) -> Tensor:
+    mixed = torch.lerp(start, end, alpha)
+    # equal infinities, as in the buffer of an attention mask, have no difference
+    return torch.where(start == end, end, mixed) if mixed.isnan().any() else mixed
 
 
 def slerp(first: Tensors, second: Tensors, alpha: float, names: Collection[str]) -> dict[str, Tensor]:

@@ -118,6 +118,20 @@ def check_fit(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], whose: st
             )
 
 
+def shared(weights: Mapping[str, Tensor], model: nn.Module) -> set[str]:
+    """The names of the tensors that lie in the model's own memory, so that loading others into it changes them."""
+    if getattr(weights, "shapes", None) is not None:  # read from a file each time
+        return set()
+    own = {tensor.untyped_storage().data_ptr() for tensor in model.state_dict().values() if tensor.numel()}
+    return {name for name, tensor in weights.items() if tensor.untyped_storage().data_ptr() in own}
+
+
+def apart(weights: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
+    """The weights, those copied that are `shared` with the model."""
+    taken = shared(weights, model)
+    return {name: t.detach().clone() if name in taken else t for name, t in weights.items()} if taken else weights
+
+
 def snapshot(model: nn.Module) -> dict[str, Tensor]:
     """A copy of the model's parameters and buffers, in ordinary memory layout."""
     return {
