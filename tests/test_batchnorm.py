@@ -19,6 +19,14 @@ def batches(sizes: tuple[int, ...] = (6, 6, 3), width: int = 4) -> list[Tensor]:
     return [torch.randn(size, width, generator=draws) * 2 + 3 for size in sizes]
 
 
+def mean_of(batch: Tensor) -> Tensor:
+    return batch.mean(0)
+
+
+def variance_of(batch: Tensor) -> Tensor:
+    return batch.var(0)
+
+
 def state(model: nn.Module) -> list[tuple[bool, Any]]:
     return [(module.training, getattr(module, "momentum", "none")) for module in model.modules()]
 
@@ -41,7 +49,7 @@ class Frozen(nn.Module):
         return (x - self.running_mean) / self.running_var.sqrt()
 
 
-def test_is_the_mean_over_batches_of_their_mean_and_unbiased_variance() -> None:
+def test_is_the_mean_over_batches_of_their_mean_and_unbiased_variance_by_their_size() -> None:
     model = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3), nn.BatchNorm1d(3)).eval()
     given = batches()
     assert recalibrate(model, given) == 15
@@ -50,8 +58,9 @@ def test_is_the_mean_over_batches_of_their_mean_and_unbiased_variance() -> None:
         normal = (batch - batch.mean(0)) / (batch.var(0, correction=0) + 1e-5).sqrt()
         hidden.append(model[1](normal))
     for layer, seen in ((model[0], given), (model[2], hidden)):
-        torch.testing.assert_close(layer.get_buffer("running_mean"), torch.stack([b.mean(0) for b in seen]).mean(0))
-        torch.testing.assert_close(layer.get_buffer("running_var"), torch.stack([b.var(0) for b in seen]).mean(0))
+        mean, variance = (sum(len(b) * part(b) for b in seen) / 15 for part in (mean_of, variance_of))
+        torch.testing.assert_close(layer.get_buffer("running_mean"), mean)
+        torch.testing.assert_close(layer.get_buffer("running_var"), variance)
         assert layer.num_batches_tracked == 3
 
 
@@ -77,9 +86,51 @@ def test_modes_and_momenta_are_as_before_and_weights_untouched() -> None:
 def test_modes_and_momenta_are_as_before_where_the_forward_raises() -> None:
     model = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(4, momentum=0.3))
     before = state(model)
-    with pytest.raises(ValueError, match="more than 1 value per channel"):
+    with pytest.raises(UserError, match="more than 1 value per channel: give batches of two samples or more"):
         recalibrate(model, batches((6, 1)))
     assert state(model) == before
+    assert not model[1]._forward_pre_hooks
+
+
+def test_equal_batches_give_the_bits_of_torchs_own_cumulative_average() -> None:
+    model, own = nn.Sequential(nn.BatchNorm1d(4)), nn.BatchNorm1d(4, momentum=None)
+    given = batches((7,) * 23)
+    recalibrate(model, given)
+    for batch in given:
+        own(batch)
+    assert same(model, {f"0.{name}": tensor for name, tensor in own.state_dict().items()})
+
+
+def test_a_small_last_batch_moves_little() -> None:
+    model, whole = nn.Sequential(nn.BatchNorm1d(4)), torch.cat(batches((1500, 2)))
+    recalibrate(model, torch.split(whole, 500))
+    torch.testing.assert_close(model[0].running_var, whole.var(0), rtol=0.01, atol=0)
+
+
+class Forked(nn.Module):
+    """One layer that is used twice, and one that is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.left = nn.BatchNorm1d(4), nn.BatchNorm1d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.used(input=self.used(x))
+        return result
+
+
+def test_a_layer_that_no_batch_reaches_stays_as_it_was_and_one_used_twice_counts_both() -> None:
+    model = Forked()
+    for layer in (model.used, model.left):
+        layer(batches()[0])
+    before = snapshot(model.left)
+    given = batches((6, 6))
+    recalibrate(model, given)
+    assert same(model.left, before)
+    normal = [(batch - batch.mean(0)) / (batch.var(0, correction=0) + 1e-5).sqrt() for batch in given]
+    expected = torch.stack([part.var(0) for part in (*given, *normal)]).mean(0)
+    torch.testing.assert_close(model.used.running_var, expected)
+    assert model.used.num_batches_tracked == 4
 
 
 def test_dropout_is_off() -> None:

@@ -66,12 +66,27 @@ def test_what_is_forwarded_is_counted() -> None:
 
 
 def test_a_budget_becomes_looks() -> None:
-    assert judge("trimmed-soup").looks() is None
-    assert judge("trimmed-soup", budget=50 + 3 * 50 + 49).looks() == 3  # the last recalibration is kept back
-    assert judge("interpolation", budget=3 * 110).looks() == 3
-    assert judge("best", budget=3 * 60 * 20 + 50 + 2 * 90 + 89).looks() == 2  # and what learning forwards
+    assert judge("trimmed-soup").looks(True) is None
+    assert judge("trimmed-soup", budget=50 + 3 * 50 + 49).looks(True) == 3  # the last recalibration is kept back
+    assert judge("interpolation", budget=3 * 110).looks(True) == 3
+    assert judge("best", budget=3 * 60 * 20 + 50 + 2 * 90 + 89).looks(True) == 2  # and what learning forwards
+    assert judge("trimmed-soup", budget=3 * 40 + 39).looks(False) == 3  # without BatchNorm nothing is recalibrated
     with pytest.raises(UserError, match=r"pooling.budget is 99 images, trimmed-soup needs 100 for its first look"):
-        judge("trimmed-soup", budget=99).looks()
+        judge("trimmed-soup", budget=99).looks(True)
+    with pytest.raises(UserError, match=r"pooling.budget is 39 images, trimmed-soup needs 40 for its first look"):
+        judge("trimmed-soup", budget=39).looks(False)
+
+
+@pytest.mark.parametrize(
+    ("images", "batch", "sizes"),
+    [(50, 25, [25, 25]), (51, 25, [17] * 3), (50, 100, [50]), (7, 3, [3, 2, 2]), (3, 2, [3]), (5, 1, [3, 2])],
+)
+def test_batches_that_recalibrate_are_of_nearly_equal_size(images: int, batch: int, sizes: list[int]) -> None:
+    model, seen = network(), list[int]()
+    model.register_forward_pre_hook(lambda model, args: seen.append(len(args[0])))
+    evaluation = replace(CONFIG.evaluation, batch=batch)
+    assert recalibrate(model, replace(CONFIG, evaluation=evaluation), DATA, 0, images) == images
+    assert seen == sizes
 
 
 @pytest.mark.parametrize("selection", [40, None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,7 +58,7 @@ class Judge:
         self.learning = torch.arange(n)
         self.split = split
         if self.method == DEFAULT and few is not None:
-            self.images = min(self.images, max(1, few // 4))
+            self.images = min(self.images, max(2, few // 4))
             if few < n:
                 chosen = stratified(labels, few, generator(self.seed, "selection"))
                 self.split = split.take(chosen.to(self.dataset.device))
@@ -111,7 +112,7 @@ class Judge:
             method=self.method,
             coefficients=pooling.coefficients,
             candidates=pooling.candidates,
-            looks=self.looks(),
+            looks=self.looks(bool(batchnorm.tracked(model))),
             finish=self.finish,
             mask=pooling.mask,
             scope=self.config.pruning.scope,
@@ -121,15 +122,19 @@ class Judge:
         )
         return pooled, self.forwarded
 
-    def looks(self) -> int | None:
-        """How many looks `pooling.budget` allows; none: no limit. Raises UserError where it does not allow one."""
+    def looks(self, normalised: bool) -> int | None:
+        """How many looks `pooling.budget` allows; none: no limit. Raises UserError where it does not allow one.
+
+        `normalised`: whether the networks have BatchNorm; where they have none, nothing is recalibrated.
+        """
         budget = self.config.pooling.budget
         if budget is None:
             return None
         learning = 3 * LEARNING_STEPS * self.batch * self.entry.learns
-        looks = (budget - learning - self.finishing) // max(1, self.images + len(self.split))
+        fixed, each = learning + normalised * self.finishing, normalised * self.images + len(self.split)
+        looks = (budget - fixed) // each
         if looks < 1:
-            needed = learning + self.finishing + self.images + len(self.split)
+            needed = fixed + each
             raise UserError(
                 f"pooling.budget is {budget} images, {self.method} needs {needed} for its first look: raise it, "
                 "or lower pooling.selection or pooling.recalibration"
@@ -169,7 +174,8 @@ def recalibrate(model: nn.Module, config: Config, dataset: Dataset, seed: int, i
     order = torch.randperm(len(dataset.train), generator=generator(seed, "recalibrate"))
     chosen = order[:images].to(dataset.device)
     draws = generator(seed, "recalibrate", "augment")
-    parts = torch.split(chosen, config.evaluation.batch)
+    # nearly equal: the statistics of few images, let alone of one, are none
+    parts = chosen.tensor_split(max(1, min(math.ceil(images / config.evaluation.batch), images // 2)))
     batches = (inputs(dataset, dataset.augment(dataset.train.batch(part), draws), config.training) for part in parts)
     with precision(config.training, dataset.device):
         return batchnorm.recalibrate(model, batches)

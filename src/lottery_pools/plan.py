@@ -239,7 +239,7 @@ def _price(run: Run, method: str, target: int, size: int, normalised: bool) -> C
         target,
         pooling.coefficients,
         pooling.candidates,
-        judge.looks(),
+        judge.looks(normalised),
     )
     return Cost(
         trained=losses * judge.batch,

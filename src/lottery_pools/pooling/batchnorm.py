@@ -18,30 +18,42 @@ def tracked(model: nn.Module) -> list[_BatchNorm]:
 
 
 def recalibrate(model: nn.Module, batches: Iterable[Any]) -> int:
-    """Re-estimate every BatchNorm's statistics as the cumulative average over `batches`; returns the samples used
-    (batches, where they are no tensors).
+    """Re-estimate every BatchNorm's statistics as the average over `batches`, each weighed by its size; returns the
+    samples used (batches, where they are no tensors).
 
     Each batch is given to `model(batch)`; give images augmented as in training, some thousands do (docs/decisions.md).
-    Only BatchNorm is put in training mode, dropout stays off; modes and momenta are as before on return. A model
-    without running statistics is left alone and costs nothing. Raises UserError where there are no batches.
+    Only BatchNorm is put in training mode, dropout stays off; modes and momenta are as before on return, and so is a
+    layer that no batch reaches. A model without running statistics is left alone and costs nothing. Raises UserError
+    where there are no batches, or one has a single value a channel, which has no variance.
     """
     layers = tracked(model)
     if not layers:
         return 0
     modes = [(module, module.training) for module in model.modules()]
     momenta = [layer.momentum for layer in layers]
-    seen = 0
+    seen, reached = 0, dict[nn.Module, int]()
+
+    def weigh(layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+        values = args[0] if args else kwargs["input"]
+        if values.numel() == values.shape[1]:
+            raise UserError("BatchNorm needs more than 1 value per channel: give batches of two samples or more")
+        if layer not in reached:
+            layer.reset_running_stats()  # type: ignore[operator]
+        reached[layer] = reached.get(layer, 0) + len(values)
+        layer.momentum = len(values) / reached[layer]  # type: ignore[assignment]
+
+    hooks = [layer.register_forward_pre_hook(weigh, with_kwargs=True) for layer in layers]
     try:
         model.eval()
         for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None
             layer.train()
         with torch.no_grad():
             for batch in batches:
                 model(batch)
                 seen += len(batch) if isinstance(batch, Tensor) else 1
     finally:
+        for hook in hooks:
+            hook.remove()
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
         for module, mode in modes:
