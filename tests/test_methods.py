@@ -550,3 +550,9 @@ def test_mistakes_are_refused_in_one_line(options: dict[str, Any], message: str)
     with pytest.raises(UserError, match=message) as caught:
         pool(**arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["uniform-soup", "learned-soup", "learned-soup-layers"])
+def test_what_is_not_chosen_is_not_optimistic(method: str) -> None:
+    assert pooled_by(method).optimism is None
+    assert pooled_by("dare").optimism is not None

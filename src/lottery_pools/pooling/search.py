@@ -68,7 +68,8 @@ class Pooled:
     """Mini-batches whose loss was differentiated."""
     settings: Settings = field(default_factory=dict)
     optimism: float | None = None
-    """By how much `score` is estimated to be too good, as the best of all that was looked at (`optimism`)."""
+    """By how much `score` is estimated to be too good, as the best of all that it was chosen from (`optimism`); none
+    where nothing was chosen or scores are not one per sample."""
 
 
 @dataclass
@@ -225,7 +226,8 @@ class Problem:
     ) -> Pooled:
         """The result of a search; `details` are further fields of `Pooled`."""
         ticket = Ticket(*network, self.target.level)
-        details = {"optimism": optimism(self.bench.scores), **details}
+        if "optimism" not in details:
+            details["optimism"] = optimism(self.bench.scores)
         return Pooled(ticket, recipe, score, target_score, tuple(trials), self.bench.looks, **details)
 
 

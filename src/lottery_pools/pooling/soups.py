@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lottery_pools.errors import UserError
 from lottery_pools.pooling import weights as arithmetic
 from lottery_pools.pooling.batchnorm import tracked
-from lottery_pools.pooling.search import Loss, Network, Pooled, Problem, Recipe, Settings, Steps, Trial
+from lottery_pools.pooling.search import Loss, Network, Pooled, Problem, Recipe, Settings, Steps, Trial, optimism
 from lottery_pools.pooling.weights import Tensors
 from lottery_pools.tickets.ticket import Ticket, load_into, shapes
 
@@ -38,11 +38,16 @@ def choose(
     options: Sequence[Settings] = ({},),
     losses: int = 0,
 ) -> Pooled:
-    """The best of the networks that `build` makes of `steps` with each of `options`, the first of equals."""
+    """The best of the networks that `build` makes of `steps` with each of `options`, the first of equals.
+
+    Its score is optimistic as the best of these; the target is none of them, and one alone is not chosen.
+    """
     target_score, _ = problem.look((problem.target.weights, problem.target.mask))
     tried = ((*problem.look(build(problem, steps, settings)), settings) for settings in options)
     score, network, settings = max(tried, key=lambda found: found[0])
-    return problem.pooled(network, _recipe(steps), score, target_score, losses=losses, settings=settings)
+    estimated = optimism(problem.bench.scores[1:]) if len(options) > 1 else None
+    details: dict[str, Any] = {"losses": losses, "settings": settings, "optimism": estimated}
+    return problem.pooled(network, _recipe(steps), score, target_score, **details)
 
 
 def equal_shares(tickets: Sequence[Ticket]) -> Steps:
