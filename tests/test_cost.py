@@ -1,24 +1,17 @@
-"""Costs: multiply-adds against published figures and by hand, images against what is really done."""
+"""Costs: multiply-adds against published figures and by hand."""
 
 from __future__ import annotations
-
-import dataclasses
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
-from lottery_pools.config import Config, Data, Model, Pooling, Pruning, Training
-from lottery_pools.data import sources
 from lottery_pools.evaluation import cost
 from lottery_pools.models import registry
-from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.seeds import generator
-from lottery_pools.tickets import imp
 
 
 @pytest.mark.parametrize(
@@ -88,48 +81,33 @@ def test_tied_weights_are_pruned_wherever_they_are_used() -> None:
     assert cost.flops(model, (4,), {"0.weight": torch.eye(4, dtype=torch.bool)}) == 8
 
 
-SMALL = Config(
-    data=Data(train=33, validation=20, test=20),  # batches of 16 and 16: the one left over is left out
-    model=Model(arguments={"width": 4, "depth": 2}),
-    training=Training(epochs=4, batch=16, keep="last", milestones=()),
-    pruning=Pruning(levels=2, rewind=1, fine_tune_epochs=3),
-)
+class Attention(nn.Module):
+    """Self-attention of 5 vectors of 8, then a transposed convolution of what comes out, as an image."""
+
+    def __init__(self, need_weights: bool) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.up = nn.ConvTranspose2d(1, 2, 3, stride=2)
+        self.need_weights = need_weights
+
+    def forward(self, x: Tensor) -> Tensor:
+        mixed: Tensor = self.attention(x, x, x, need_weights=self.need_weights)[0]
+        result: Tensor = self.up(mixed[:, None])
+        return result
 
 
-@pytest.mark.parametrize(
-    ("pruning", "images"),
-    [
-        ({}, [128, 128 + 96, 128 + 192]),
-        ({"rewind_unit": "steps", "rewind": 3}, [128, 128 + 80, 128 + 160]),
-        ({"after": "fine-tune"}, [128, 224, 320]),
-        ({"after": "reinitialise", "copies": 2}, [128, 384, 640]),
-    ],
-)
-def test_training_images_are_those_that_tickets_report(
-    tmp_path: Path, pruning: dict[str, Any], images: list[int]
-) -> None:
-    config = dataclasses.replace(SMALL, pruning=dataclasses.replace(SMALL.pruning, **pruning))
-    assert cost.training_images(config, 33) == images
-    tickets = imp.tickets(config, sources.load(config.data), RunFolder(tmp_path), 0)
-    assert [ticket.origin["train_images"] for ticket in tickets] == images
+@pytest.mark.parametrize("need_weights", [False, True])
+def test_attention_and_transposed_convolutions_count(need_weights: bool) -> None:
+    model = Attention(need_weights)
+    products = 2 * 5 * 5 * 8  # queries with keys, attention with values
+    assert cost.flops(model, (5, 8)) == 5 * (3 * 64 + 64) + products + 5 * 8 * 18
+    mask = {
+        "attention.in_proj_weight": torch.arange(24)[:, None].expand(24, 8) < 6,
+        "up.weight": torch.eye(3, dtype=torch.bool).expand(1, 2, 3, 3),
+    }
+    assert cost.flops(model, (5, 8), mask) == 5 * (48 + 64) + products + 5 * 8 * 6
 
 
-@pytest.mark.parametrize(
-    ("pooling", "coefficients", "images"),
-    [
-        (Pooling(recalibration="all"), None, (18 * 11 + 1) * 50_000),  # the paper's search for one target
-        (Pooling(recalibration="all"), 1, 19 * 50_000),
-        (Pooling(candidates=4), None, (4 * 11 + 1) * 7000),
-        (Pooling(candidates=99, coefficients=(0.5,), recalibration=0), None, 19 * 5000),
-        (Pooling(recalibration=10**6, candidates=1, coefficients=(0.5,)), None, 2 * 50_000),
-    ],
-)
-def test_a_search_forwards_the_images_of_every_look(pooling: Pooling, coefficients: int | None, images: int) -> None:
-    assert cost.search_images(Config(pooling=pooling), 45_000, 5000, coefficients) == images
-
-
-def test_gpu_hours_by_hand() -> None:
-    # 10^9 multiply-adds are 2 · 10^9 operations; 3 · 1200 + 0 = 3600 passes of them at 2 · 10^12 a second: 3.6 seconds.
-    assert cost.gpu_hours(10**9, trained=1200, tflops=2.0) == pytest.approx(0.001)
-    assert cost.gpu_hours(10**9, forwarded=3600, tflops=2.0) == pytest.approx(0.001)
-    assert cost.gpu_hours(10**9, 600, 1800, tflops=1.0) == pytest.approx(0.002)
+def test_weights_computed_from_parameters_count_in_full() -> None:
+    model = nn.Sequential(weight_norm(nn.Conv2d(1, 2, 3)), spectral_norm(nn.Conv2d(2, 2, 3)))
+    assert cost.flops(model, (1, 6, 6)) == 16 * 18 + 4 * 36

@@ -144,7 +144,7 @@ def test_every_level_is_trained_and_has_its_density(name: str, noise: Path, tmp_
     assert len(tickets) == (9 if name in IMAGENET else 19)
     for ticket in tickets:
         assert ticket.kept == round(0.8**ticket.level * ticket.prunable)
-    assert [ticket.origin["train_images"] for ticket in tickets] == cost.training_images(settings, 40)
+    assert [ticket.origin["train_images"] for ticket in tickets] == training_images(settings, 40)
     assert ("fc.weight" in tickets[0].mask) == (name in IMAGENET)
     dense, sparse = (
         cost.flops(imp.network(settings, dataset, 0), dataset.input_shape, ticket.mask)
@@ -207,7 +207,7 @@ def test_any_limit_of_any_settings_holds(
     assert short.evaluation.corrupted == min(n, corrupted or n)
     assert short.pruning.rewind <= rewind
     assert (short.pruning.rewind >= 1) == (rewind >= 1) or epochs == 1
-    cost.training_images(short, short.data.train)  # raises where the rewind point lies beyond the last step
+    training_images(short, short.data.train)  # raises where the rewind point lies beyond the last step
 
 
 def test_a_limit_that_is_too_small() -> None:
@@ -224,6 +224,24 @@ def test_resized_crops_are_of_images_of_a_given_size(wrong: dict[str, Any]) -> N
 # -- what is promised
 
 
+def training_images(config: Config, samples: int) -> list[int]:
+    """Images trained on, repeats, copies and all earlier levels counted, when the ticket of each level is there."""
+    return [imp.train_images(config, samples, level) for level in range(len(config.pruning.schedule()))]
+
+
+def search_images(config: Config, samples: int, validation: int, coefficients: int | None = None) -> int:
+    """Images that Algorithm 2 forwards for one target: every network it looks at is recalibrated and scored."""
+    others = len(config.pruning.schedule()) - 1
+    looks = others * (coefficients or len(config.pooling.coefficients)) + 1
+    assert (config.pooling.recalibration, config.pooling.candidates) == ("all", None)
+    return looks * (samples + validation)
+
+
+def gpu_hours(flops: int, trained: int = 0, forwarded: int = 0, tflops: float = 20.0) -> float:
+    """Hours that images take at `tflops` · 10^12 operations a second, of which a multiply-add is two."""
+    return 2 * flops * (3 * trained + forwarded) / (tflops * 1e12 * 3600)
+
+
 @pytest.mark.parametrize("name", CIFAR + IMAGENET)
 def test_the_documented_costs_are_those_of_the_formulas(name: str) -> None:
     found, data = settings.preset(name), name.split("-")[0]
@@ -231,15 +249,15 @@ def test_the_documented_costs_are_those_of_the_formulas(name: str) -> None:
         model = registry.MODELS[found.model.name](CLASSES[data], input_shape(name))
     flops, train = cost.flops(model, input_shape(name)), TRAIN[data]
     levels, validation = len(found.pruning.schedule()), found.data.validation
-    trained = cost.training_images(found, train)[-1]
-    searched = levels * cost.search_images(found, train, validation)
-    others = levels * (len(found.pooling.methods) - 1) * cost.search_images(found, train, validation, 1)
+    trained = training_images(found, train)[-1]
+    searched = levels * search_images(found, train, validation)
+    others = levels * (len(found.pooling.methods) - 1) * search_images(found, train, validation, 1)
     networks = levels * (3 + len(found.pooling.methods))  # tickets, recalibrated, in the ensemble, pools
     measured = networks * (validation + 76 * (50_000 if data == "imagenet" else TEST))
     images = (trained, searched, others, measured)
     hours = (
-        cost.gpu_hours(flops, trained=trained),
-        *(cost.gpu_hours(flops, forwarded=some) for some in (searched, others, measured)),
+        gpu_hours(flops, trained=trained),
+        *(gpu_hours(flops, forwarded=some) for some in (searched, others, measured)),
     )
     row = [
         f"`{name}`",
