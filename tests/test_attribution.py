@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 import torch
 from hypothesis import given
@@ -11,9 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
-from lottery_pools.evaluation.attribution import decisions, soup, split_gain, unpruned
+from lottery_pools.evaluation.attribution import decisions, split_gain, unpruned
 from lottery_pools.pooling.search import Trial
-from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket
 from tests.test_paths import MISFIT, OTHER, close, linear, ticket
 
@@ -74,33 +71,32 @@ def freshen(model: nn.Module) -> None:
 def test_a_mixture_before_its_last_pruning_by_hand() -> None:
     tickets = [stale(1, 4, 0, 4, 0), stale(2, 2, 2, 0, 0), stale(3, 0, 6, 0, 0)]
     # step 1: [3, 1, 2, 0] → [3, 0, 2, 0];  step 2: [1.5, 3, 1, 0]
-    mixture = unpruned(Bonus(), tickets, 2, [(1, 0.5), (3, 0.5)], freshen)
+    mixture = unpruned(Bonus(), tickets, 2, [(1, 0.5), (3, 0.5)], freshen, method="interpolation")
     assert mixture["weight"].tolist() == [[1.5, 3, 1, 0]]
     assert mixture["bonus"] == 1
 
 
 def test_a_soup_before_its_last_pruning_by_hand() -> None:
     tickets = [stale(1, 4, 0, 4, 0), stale(2, 2, 2, 0, 0), stale(3, 0, 6, 0, 0)]
-    mixture = soup(Bonus(), tickets, [(3, 0.25), (1, 0.75)], freshen)
+    mixture = unpruned(Bonus(), tickets, 2, [(3, 0.25), (1, 0.75)], freshen, method="learned-soup")
     assert mixture["weight"].tolist() == [[3, 1.5, 3, 0]]
     assert mixture["bonus"] == 1
-    mixture = soup(Bonus(), tickets, [(3, 0.25), (1, 0.75)], freshen, {"weight": [1.0, 0.0]})
+    own = {"shares": {"weight": [1.0, 0.0]}}
+    mixture = unpruned(Bonus(), tickets, 2, [(3, 0.25), (1, 0.75)], freshen, method="best", settings=own)
     assert mixture["weight"].tolist() == [[0, 6, 0, 0]]
 
 
 def test_a_recipe_without_steps_leaves_the_recalibrated_target() -> None:
-    mixture = unpruned(Bonus(), [stale(0, 1, 1, 1, 0), stale(1, 2, 2, 0, 0)], 1, [], freshen)
+    tickets = [stale(0, 1, 1, 1, 0), stale(1, 2, 2, 0, 0)]
+    mixture = unpruned(Bonus(), tickets, 1, [], freshen, method="average")
     assert mixture["weight"].tolist() == [[2, 2, 0, 0]]
     assert mixture["bonus"] == 1
 
 
-def test_another_rule_of_pruning_can_be_given() -> None:
-    def by_target(weights: Mapping[str, Tensor], target: Ticket) -> Mapping[str, Tensor]:
-        return masks.apply(weights, target.mask)
-
+def test_steps_before_the_last_are_pruned_by_the_rule_of_the_run() -> None:
     tickets = [ticket(1, 4, 0, 4, 0), ticket(2, 2, 2, 0, 0), ticket(3, 0, 6, 0, 0)]
     # [3, 1, 2, 0] → [3, 1, 0, 0];  [1.5, 3.5, 0, 0]
-    mixture = unpruned(linear(4), tickets, 2, [(1, 0.5), (3, 0.5)], prune=by_target)
+    mixture = unpruned(linear(4), tickets, 2, [(1, 0.5), (3, 0.5)], method="interpolation", mask="target")
     assert mixture["weight"].tolist() == [[1.5, 3.5, 0, 0]]
     assert tickets[1].weights["weight"].tolist() == [[2, 2, 0, 0]]
 
@@ -108,8 +104,8 @@ def test_another_rule_of_pruning_can_be_given() -> None:
 def test_mistakes_are_named() -> None:
     with pytest.raises(UserError, match=MISFIT):
         unpruned(linear(1), [ticket(0, 1), OTHER], 0, [(1, 0.5)])
-    with pytest.raises(UserError, match=r"level 7 of the recipe is not among the tickets: \[0\]"):
-        unpruned(linear(1), [ticket(0, 1)], 0, [(7, 0.5)])
+    with pytest.raises(UserError, match=r"the recipe mixes in level 7, which is not among the tickets: \[0, 1\]"):
+        unpruned(linear(1), [ticket(0, 1), ticket(1, 1)], 0, [(7, 0.5)])
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
-from lottery_pools.evaluation.paths import PathPoint, barrier, cosine, linear_path, overlap, pairs
+from lottery_pools.evaluation.paths import PathPoint, barrier, linear_path, overlap, pairs
 from lottery_pools.pooling import batchnorm
+from lottery_pools.pooling import weights as arithmetic
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket, snapshot
@@ -166,7 +167,7 @@ def test_identical_networks() -> None:
 
 def test_the_cosine_of_a_network_of_zeros_is_zero() -> None:
     zeros = {"weight": torch.zeros(2)}
-    assert cosine(zeros, {"weight": torch.ones(2)}, ["weight"]) == 0
+    assert arithmetic.cosine(zeros, {"weight": torch.ones(2)}, ["weight"]) == 0
 
 
 class OnDemand(Mapping[str, Tensor]):

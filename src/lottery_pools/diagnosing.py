@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,12 @@ from torch import Tensor, nn
 
 from lottery_pools.evaluation import attribution, ensemble, paths
 from lottery_pools.evaluation.evaluate import evaluate
-from lottery_pools.judging import logits
+from lottery_pools.judging import logits, replayed
 from lottery_pools.pooling.search import Trial
-from lottery_pools.pooling.weights import prune_back
-from lottery_pools.reporting.names import IN_TURN
 from lottery_pools.runs import results
 from lottery_pools.runs.results import Row
 from lottery_pools.tickets import files
-from lottery_pools.tickets.ticket import Ticket, load_into
+from lottery_pools.tickets.ticket import Ticket
 from lottery_pools.work import Run, samples
 
 EXPLAINED = ("average", "interpolation", "trimmed-soup", "best")
@@ -75,13 +72,7 @@ def _attribution(
     rows: Mapping[tuple[str, int, str, str, int], Row],
 ) -> dict[str, Any]:
     """The parts of one pool's gain: only the mixture before its last pruning is not among the rows."""
-    recipe = origin["recipe"]
-    if method in IN_TURN:
-        prune = partial(prune_back, scope=run.config.pruning.scope)
-        mixed = attribution.unpruned(model, tickets, target, recipe, run.recalibrate, prune)
-    else:
-        mixed = attribution.soup(model, tickets, recipe, run.recalibrate, origin["settings"].get("shares"))
-    load_into(model, mixed)
+    attribution.unpruned(model, tickets, target, origin["recipe"], run.recalibrate, **replayed(origin))
     mixture = evaluate(model, run.dataset, run.dataset.test, run.config.training, run.config.evaluation.batch)
 
     def accuracy(name: str, split: str = "test") -> float:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from lottery_pools.errors import UserError
-from lottery_pools.evaluation.paths import check
-from lottery_pools.pooling import weights as arithmetic
-from lottery_pools.pooling.search import Recalibrate, Trial, settle
-from lottery_pools.pooling.weights import Tensors
-from lottery_pools.tickets.ticket import Ticket, snapshot
+from lottery_pools.pooling.methods import DEFAULT, rebuilt
+from lottery_pools.pooling.search import Network, Problem, Recalibrate, Settings, Trial, mix, mix_in_turn
+from lottery_pools.pooling.weights import MaskRule, Scope, Tensors
+from lottery_pools.tickets.ticket import Ticket
 
 
 @dataclass(frozen=True)
@@ -76,50 +74,41 @@ def split_gain(
     )
 
 
+class _Unpruned(Problem):
+    """One in which no mixture is pruned back."""
+
+    def prune(self, mixed: Tensors, merged: Iterable[Tensors]) -> Network:
+        return dict(mixed), dict(self.target.mask)
+
+
 def unpruned(
     model: nn.Module,
     tickets: Sequence[Ticket],
     target: int,
     recipe: Iterable[tuple[int, float]],
     recalibrate: Recalibrate | None = None,
-    prune: Callable[[Tensors, Ticket], Tensors] = arithmetic.prune_back,
+    scope: Scope = "global",
+    *,
+    method: str = DEFAULT,
+    mask: MaskRule = "magnitude",
+    settings: Settings | None = None,
 ) -> dict[str, Tensor]:
-    """The network of a recipe before its last pruning: weights of every density, BatchNorm re-estimated.
+    """The network of a recipe, as `methods.replay`, before its last pruning: of every density, BatchNorm re-estimated.
 
-    Each step mixes, prunes (`prune(weights, target)`) and recalibrates as in the search, for later steps were chosen
-    on the pruned network; only the last step does not prune. An empty recipe gives the recalibrated target.
-
-    Raises UserError where the target or a level of the recipe is not among the tickets, or one does not fit the model.
+    Where candidates are mixed in one after the other, each step but the last prunes and recalibrates as in the search,
+    for later steps were chosen on the pruned network. An empty recipe gives the recalibrated target. `model` is left
+    with the network. Raises UserError as `replay`.
     """
-    check(model, tickets)
-    by_level = {ticket.level: ticket for ticket in tickets}
-    steps = list(recipe)
-    for level in (target, *(level for level, _ in steps)):
-        if level not in by_level:
-            raise UserError(f"level {level} of the recipe is not among the tickets: {sorted(by_level)}")
-    settle(model, by_level[target].weights, recalibrate)
-    weights = snapshot(model)
-    for number, (level, alpha) in enumerate(steps, start=1):
-        mixed: Tensors = arithmetic.lerp(weights, by_level[level].weights, alpha)
-        settle(model, mixed if number == len(steps) else prune(mixed, by_level[target]), recalibrate)
-        weights = snapshot(model)
-    return weights
-
-
-def soup(
-    model: nn.Module,
-    tickets: Sequence[Ticket],
-    recipe: Iterable[tuple[int, float]],
-    recalibrate: Recalibrate | None = None,
-    shares: Mapping[str, Sequence[float]] | None = None,
-) -> dict[str, Tensor]:
-    """The same of a recipe of shares: the weighted sum of the tickets, those of single tensors by `shares`."""
-    check(model, tickets)
-    by_level = {ticket.level: ticket for ticket in tickets}
-    levels, parts = zip(*recipe, strict=True)
-    items = [by_level[level].weights for level in levels]
-    settle(model, arithmetic.weighted(items[0], items, parts, shares), recalibrate)
-    return snapshot(model)
+    # whatever was pooled may be explained
+    found = rebuilt(model, tickets, target, recipe, recalibrate, scope, method, mask, allow_other_run=True)
+    entry, problem, steps = found
+    free = _Unpruned(**vars(problem))
+    if entry.build is mix_in_turn and steps:
+        *before, (ticket, alpha) = steps
+        network = mix(free, problem.settle(mix_in_turn(problem, before, {})), ticket, alpha)
+    else:
+        network = entry.build(free, steps, settings or {})
+    return dict(free.settle(network)[0])
 
 
 @dataclass(frozen=True)

@@ -163,21 +163,11 @@ def pairs(
                 rise_recalibrated=None if recalibrate is None else barrier(path, True, "linear"),
                 distance_prunable=arithmetic.distance(first, second, list(a.mask)),
                 distance=arithmetic.distance(first, second, parameters),
-                cosine=cosine(first, second, list(a.mask)),
+                cosine=arithmetic.cosine(first, second, list(a.mask)),
                 jaccard=jaccard,
                 inside=inside,
                 path=tuple(path),
             )
-
-
-def cosine(first: Tensors, second: Tensors, names: Sequence[str]) -> float:
-    """The cosine of the angle between two networks over the tensors `names`; 0 where either is all zeros."""
-
-    def dot(one: Tensors, other: Tensors) -> float:
-        return sum(float((one[n].cpu().double() * other[n].cpu().double()).sum()) for n in names)
-
-    norms = math.sqrt(dot(first, first) * dot(second, second))
-    return dot(first, second) / norms if norms else 0.0
 
 
 def overlap(a: Ticket, b: Ticket) -> tuple[float, float]:

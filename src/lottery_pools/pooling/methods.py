@@ -249,6 +249,25 @@ def replay(
     The pooled ticket's `origin` has method, scope, mask, recipe and settings; the rest is as `pool` was given it.
     Raises UserError where a level of the recipe is not among the tickets, and as `pool`.
     """
+    entry, problem, steps = rebuilt(
+        model, tickets, target, recipe, recalibrate, scope, method, mask, base, allow_other_run
+    )
+    return Ticket(*problem.settle(entry.build(problem, steps, settings or {})), target)
+
+
+def rebuilt(
+    model: nn.Module,
+    tickets: Sequence[Ticket],
+    target: int,
+    recipe: Iterable[tuple[int, float]],
+    recalibrate: Recalibrate | None,
+    scope: Scope,
+    method: str,
+    mask: MaskRule,
+    base: Mapping[str, Tensor] | None = None,
+    allow_other_run: bool = False,
+) -> tuple[Method, Problem, Steps]:
+    """The method whose `build` makes the network of a recipe, and what it is given; raises UserError as `replay`."""
     entry = _entry(method, scope, mask)
     by_level, base = checked(model, tickets, target, allow_other_run), _checked_base(model, base)
     steps = []
@@ -257,8 +276,7 @@ def replay(
             raise UserError(f"the recipe mixes in level {level}, which is not among the tickets: {sorted(by_level)}")
         steps.append((by_level[level], coefficient))
     bench = Bench(model, lambda model: 0.0, recalibrate)
-    problem = Problem(bench, by_level[target], (), scope=scope, mask=mask, base=base)
-    return Ticket(*problem.settle(entry.build(problem, steps, settings or {})), target)
+    return entry, Problem(bench, by_level[target], (), scope=scope, mask=mask, base=base), steps
 
 
 def _alphas(coefficients: Iterable[float]) -> tuple[float, ...]:

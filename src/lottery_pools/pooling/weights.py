@@ -42,17 +42,23 @@ def slerp(first: Tensors, second: Tensors, alpha: float, names: Collection[str])
     sin(αΩ)/sin Ω · first + sin((1 - α)Ω)/sin Ω · second, with Ω the angle between them; tensors that are not named are
     interpolated linearly, and so are all where the vectors are nearly parallel. Source: Shoemake, SIGGRAPH 1985.
     """
-    pairs = [(wide(first[name]).flatten(), wide(second[name]).flatten()) for name in names]
-    dot = sum(float(a @ b) for a, b in pairs)
-    norms = math.sqrt(sum(float(a @ a) for a, _ in pairs) * sum(float(b @ b) for _, b in pairs))
-    cosine = dot / norms if norms else 1.0
+    turn = cosine(first, second, names, empty=1.0)
     straight = lerp(first, second, alpha)
-    if abs(cosine) > 1 - 1e-9:
+    if abs(turn) > 1 - 1e-9:
         return straight
-    angle = math.acos(cosine)
+    angle = math.acos(turn)
     near, far = (math.sin(share * angle) / math.sin(angle) for share in (alpha, 1 - alpha))
     arc = {name: first[name] * near + second[name].to(first[name]) * far for name in names}
     return {name: arc.get(name, tensor) for name, tensor in straight.items()}
+
+
+def cosine(first: Tensors, second: Tensors, names: Collection[str], empty: float = 0.0) -> float:
+    """The cosine of the angle between two networks over the tensors `names`; `empty` where either is all zeros."""
+    pairs = ((wide(first[name]).flatten(), wide(second[name]).flatten()) for name in names)
+    products = [(float(a @ b), float(a @ a), float(b @ b)) for a, b in pairs]
+    dot, one, other = (sum(each[i] for each in products) for i in range(3))
+    norms = math.sqrt(one * other)
+    return dot / norms if norms else empty
 
 
 def wide(tensor: Tensor) -> Tensor:
