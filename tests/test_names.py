@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from lottery_pools import work
 from lottery_pools.pooling import methods
 from lottery_pools.pooling.search import mix_in_turn
 from lottery_pools.reporting import names
@@ -10,7 +9,7 @@ from lottery_pools.reporting import names
 
 def test_recipes_are_read_as_their_methods_write_them() -> None:
     in_turn = [name for name, entry in methods.METHODS.items() if entry.build in (mix_in_turn, methods.build_slerp)]
-    assert {*in_turn, *work.CONTROLS} == set(names.IN_TURN)
+    assert {*in_turn, *names.CONTROLS} == set(names.IN_TURN)
 
 
 def test_of_many_methods_the_papers_are_featured_and_controls_never() -> None:

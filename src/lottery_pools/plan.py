@@ -19,6 +19,7 @@ from lottery_pools.judging import recalibration_images
 from lottery_pools.models import registry
 from lottery_pools.pooling import methods
 from lottery_pools.pooling.batchnorm import tracked
+from lottery_pools.reporting.names import CONTROLS
 from lottery_pools.runs import results
 from lottery_pools.runs.engine import Machine
 from lottery_pools.speed import Cost, Speed, measured
@@ -234,7 +235,7 @@ def _price(run: Run, method: str, target: int, size: int, normalised: bool) -> C
     """What one pooled ticket, a file of `size` bytes, costs; only networks with BatchNorm are recalibrated."""
     pooling, judge = run.config.pooling, run.judge(method, target)
     looks, losses = effort(
-        "interpolation" if method in work.CONTROLS else method,
+        "interpolation" if method in CONTROLS else method,
         len(run.levels),
         target,
         pooling.coefficients,

@@ -19,6 +19,7 @@ from lottery_pools.evaluation import cost
 from lottery_pools.evaluation.evaluate import Measured, evaluate, measured
 from lottery_pools.judging import Judge, hits, logits, recalibrate
 from lottery_pools.pooling import methods
+from lottery_pools.reporting.names import CONTROLS
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import RunFolder, digest
 from lottery_pools.runs.results import Row
@@ -28,8 +29,7 @@ from lottery_pools.tickets.ticket import Ticket, load_into
 from lottery_pools.tickets.training import Epoch
 
 ENSEMBLE = "ensemble"
-OTHER_SEED, OTHER_RUN = "other-seed", "other-run"
-CONTROLS = (OTHER_SEED, OTHER_RUN)
+OTHER_SEED, OTHER_RUN = CONTROLS
 """Controls: `interpolation` with the candidates of the experiment's next seed, or of a run that is named."""
 Cell = tuple[str, str, int]
 """What a network is measured on: (split, corruption, severity)."""

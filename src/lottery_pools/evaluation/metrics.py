@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from lottery_pools.reporting.names import BASELINES as BASELINES
 from lottery_pools.runs.results import Bins, Gain, Row, unpack_hits
 
-BASELINES = ("ticket", "recalibrated", "admissible")
-"""What a pool is held against."""
 Z = 1.959964
 """The 97.5 % quantile of the normal distribution."""
 
@@ -77,7 +76,7 @@ def paired_intervals(
     return mean[:, 0, 0], low, high
 
 
-def gains(rows: Sequence[Row], baselines: Sequence[str] = BASELINES) -> list[Gain]:
+def gains(rows: Sequence[Row], baselines: Sequence[str] = tuple(BASELINES)) -> list[Gain]:
     """Every method against every baseline, level by level and over all levels, on clean and on corrupted test samples.
 
     Only what every seed has of both is compared, so that nothing is averaged over different sets: a level, and of

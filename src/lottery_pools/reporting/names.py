@@ -7,10 +7,10 @@ from collections.abc import Iterable
 BASELINES = {"ticket": "Ticket", "recalibrated": "Recalibrated", "admissible": "Best admissible"}
 """What pooled networks are held against, in the order of the columns."""
 
-CONTROLS = ("other-seed", "other-run", "ensemble")
-"""What is no single pooled network of this run: measured like the methods, but never what a report features."""
+CONTROLS = ("other-seed", "other-run")
+"""Pools with the tickets of another run: of the experiment's next seed, or of a run that is named."""
 
-IN_TURN = ("average", "interpolation", "swa", "ema", "ema-as-published", "slerp", "other-seed", "other-run")
+IN_TURN = ("average", "interpolation", "swa", "ema", "ema-as-published", "slerp", *CONTROLS)
 """The methods whose recipe is Algorithm 2's: candidates mixed in one after the other, α the weight of what there was.
 The others' recipes have the share of each ticket in one weighted sum, the target's among them."""
 
@@ -59,9 +59,10 @@ def pooled(methods: Iterable[str]) -> list[str]:
 def featured(methods: Iterable[str], count: int) -> list[str]:
     """The `count` methods to show where there is no room for all, in order of appearance.
 
-    First comes the paper's Interpolation, then our default, its Average, and others as they appear.
+    First comes the paper's Interpolation, then our default, its Average, and others as they appear. Never what is no
+    single pooled network of this run.
     """
-    names = [method for method in pooled(methods) if method not in CONTROLS]
+    names = [method for method in pooled(methods) if method not in (*CONTROLS, "ensemble")]
     first = ("interpolation", "trimmed-soup", "average")
     chosen = sorted(names, key=lambda method: first.index(method) if method in first else len(first))[:count]
     return [method for method in names if method in chosen]
