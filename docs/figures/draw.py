@@ -127,16 +127,22 @@ def studies() -> str:
     def height(points: float) -> float:
         return round(top + unit * (highest - min(max(points, lowest), highest)), 1)
 
-    shapes = [text(30, 16, "Points of test accuracy that pooling adds to a ticket, with 95 % intervals")]
+    shapes = [text(58, 16, "What pooling adds to a ticket, with 95 % intervals")]
     for place, (words, kind) in enumerate(SERIES.values()):
-        shapes += [box(30 + 130 * place, 28, 10, 10, kind), text(46 + 130 * place, 38, words)]
+        shapes += [box(58 + 130 * place, 28, 10, 10, kind), text(74 + 130 * place, 38, words)]
+    shapes.append(text(318, 38, "a bare dot at 0: the method returns the ticket itself", "small"))
+    middle = -(height(lowest) + height(highest)) / 2
+    for line, words in enumerate(("points of test accuracy", "over the recalibrated ticket")):
+        turned = f'x="{middle:g}" y="{11 + 14 * line}" transform="rotate(-90)"'
+        shapes.append(f'<text {turned} class="small middle">{words}</text>')
     for panel, (study, title) in enumerate(STUDIES.items()):
-        left = 30 + width * panel
+        left = 58 + width * panel
         _, rows, _ = reports.read(RESULTS / study)
         found = gains([row for row in rows if not row.severity], ("recalibrated",))
         by_place = {(g.method, g.level): g for g in found}
         levels = sorted({(g.level, g.density) for g in found if g.level is not None and g.density is not None})
-        shapes.append(text(left, top - 14, title))
+        seeds = len({row.seed for row in rows})
+        shapes.append(text(left, top - 14, f"{title}, {seeds} seeds"))
         for points in range(lowest, highest + 1):
             kind = "line" if points == 0 else "grid"
             shapes.append(f'<path d="M {left} {height(points)} h {width - 30}" class="{kind}"/>')
@@ -154,8 +160,8 @@ def studies() -> str:
                     bar = box(at - 0.75, height(g.high), 1.5, round(height(g.low) - height(g.high), 1), kind)
                     shapes.append(f'{bar}<circle cx="{at}" cy="{height(g.gain)}" r="3.2" class="{kind}"/>')
     bottom = round(height(lowest) + 38)
-    shapes.append(text(30, bottom, "density: share of the weights that survive", "small"))
-    return svg(30 + width * len(STUDIES), bottom + 8, "What pooling adds, by density", shapes)
+    shapes.append(text(58, bottom, "density: share of the weights that survive", "small"))
+    return svg(58 + width * len(STUDIES), bottom + 8, "What pooling adds, by density", shapes)
 
 
 FIGURES: dict[str, Callable[[], str]] = {"masks": masks, "mixing": mixing, "ladder": ladder, "studies": studies}
