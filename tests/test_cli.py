@@ -21,6 +21,7 @@ from lottery_pools.config import Config
 from lottery_pools.errors import UserError
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs.folder import RunFolder
+from lottery_pools.tickets import files
 from tests.test_experiment import ONE, tiny
 
 ROOT = Path(__file__).parents[1]
@@ -239,6 +240,22 @@ def test_inspect_shows_density_lineage_and_recipe(finished: Path, capsys: pytest
     assert json.loads(capsys.readouterr().out)["origin"]["method"] == "interpolation"
     cli.dispatch(["inspect", str(RunFolder(finished).rewind)])
     assert "the rewind point, before step 6, " in capsys.readouterr().out
+
+
+def test_inspect_says_where_fewer_weights_than_survive_are_not_zero(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ticket = files.load(RunFolder(finished).ticket(1))
+    cli.dispatch(["inspect", str(RunFolder(finished).ticket(1))])
+    assert "non-zero" not in capsys.readouterr().out
+    name = next(iter(ticket.mask))
+    weights = {**ticket.weights, name: torch.zeros_like(ticket.weights[name])}
+    files.save(dataclasses.replace(ticket, weights=weights), tmp_path / "zeros.safetensors")
+    left = ticket.kept - int(ticket.mask[name].sum())
+    cli.dispatch(["inspect", str(tmp_path / "zeros.safetensors")])
+    assert f"non-zero:       {left:,} of the {ticket.kept:,} that survive\n" in capsys.readouterr().out
+    cli.dispatch(["inspect", str(tmp_path / "zeros.safetensors"), "--json"])
+    assert json.loads(capsys.readouterr().out)["nonzero"] == left
 
 
 def test_a_damaged_or_foreign_ticket_is_one_line(finished: Path, tmp_path: Path) -> None:

@@ -229,8 +229,9 @@ def inspect(arguments: list[str]) -> None:
     metadata = files.read_metadata(options.file)
     ticket = files.load(options.file)
     layers = {name: masks.count({name: mask}) for name, mask in ticket.mask.items()}
+    nonzero = sum(int((ticket.weights[name] != 0).sum()) for name in ticket.mask)
     if options.json:
-        print(json.dumps({**metadata, "density": ticket.density, "layers": layers}))
+        print(json.dumps({**metadata, "density": ticket.density, "nonzero": nonzero, "layers": layers}))
         return
     pooled, rewind = ticket.origin.get("method"), ticket.origin.get("step")
     made = "trained" if rewind is None else f"the rewind point, before step {rewind}"
@@ -241,7 +242,8 @@ def inspect(arguments: list[str]) -> None:
     for name, (kept, prunable) in layers.items():
         rows.append((name, f"{kept:,}", f"{prunable:,}", f"{kept / prunable:.1%}", terminal.bar(kept / prunable)))
     terminal.table("Density by layer", ("tensor", "kept", "prunable", "density", ""), rows)
-    for name, value in terminal.lineage(ticket.origin):
+    zeros = [("non-zero", f"{nonzero:,} of the {ticket.kept:,} that survive")] if nonzero < ticket.kept else []
+    for name, value in (*zeros, *terminal.lineage(ticket.origin)):
         print(f"{name and name + ':':<15} {value}")
 
 
