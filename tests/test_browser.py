@@ -110,7 +110,7 @@ def test_every_figure_is_saved_as_svg_and_csv(seen: tuple[dict[str, Any], str]) 
         assert root.get("color"), f"{name} would have no ink outside of the page"
     csv = unquote(links["gains.csv"][0].split(",", 1)[1])
     assert csv.splitlines()[0].startswith("method,level,density,gain_points")
-    assert csv.splitlines()[1] == "SWA (neighbours),0,1,1,0.5,1.5,2,1000"
+    assert csv.splitlines()[1] == "Average,0,1,1,0.5,1.5,2,1000"
 
 
 def test_dark_and_narrow(tmp_path: Path, seen: tuple[dict[str, Any], str]) -> None:

@@ -16,8 +16,9 @@ from tests.test_tables import make_gain, make_rows, make_shifted
 ADMISSIBLE = replace(make_gain(gain=0.25), against="admissible")
 CORRUPTED = replace(make_gain(gain=0.125), corruption="all")
 GAINS = [make_gain(), make_gain("average", gain=-2), ADMISSIBLE, make_gain(level=1)]
-ONE = Report("one", make_rows(), GAINS, [], Config())
-TWO = Report("two", make_rows(levels=1) + make_shifted(levels=1), [make_gain(gain=3), CORRUPTED], [], Config())
+ONE = Report("one", make_rows(), GAINS, [], Config(), comparable=GAINS[:3])
+SHIFTED = [make_gain(gain=3), CORRUPTED]
+TWO = Report("two", make_rows(levels=1) + make_shifted(levels=1), SHIFTED, [], Config(), comparable=SHIFTED)
 EMPTY = Report("none", [], [], [], Config())
 
 
@@ -44,7 +45,7 @@ def test_the_figure_has_a_point_a_run_and_method() -> None:
     figure = comparison.gains({"a": ONE, "b": TWO, "c": EMPTY})
     assert figure is not None
     assert [row[:3] for row in figure.rows] == [
-        *(("a", "Interpolation", 1.0), ("b", "Interpolation", 3.0), ("a", "Average", -2))
+        *(("a", "Average", -2), ("a", "Interpolation", 1.0), ("b", "Interpolation", 3.0))
     ]
     for text in ("a", "b", "c", "Interpolation", "Average"):
         assert f">{text}</text>" in figure.svg

@@ -11,9 +11,12 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import pytest
 
+from lottery_pools.evaluation.metrics import BASELINES, accuracies
+from lottery_pools.pooling.methods import METHODS
 from lottery_pools.reporting import figures
-from lottery_pools.reporting.style import Figure
+from lottery_pools.reporting.style import Figure, look
 from lottery_pools.runs.results import Row
+from lottery_pools.tickets.competitors import COMPETITORS
 from tests.test_tables import MANY, make_gain, make_rows, make_shifted
 
 BINS = ((0, 0, 0.0), (40, 10, 0.375), (60, 48, 0.9))
@@ -24,7 +27,7 @@ def binned() -> list[Row]:
 
 
 def draw_accuracy(methods: tuple[str, ...] = ("ticket", "average", "interpolation")) -> Figure:
-    return figures.accuracy(make_rows(methods))
+    return figures.accuracy(accuracies(make_rows(methods)))
 
 
 def draw_gains() -> Figure:
@@ -32,7 +35,7 @@ def draw_gains() -> Figure:
 
 
 def draw_corrupted() -> Figure:
-    return figures.accuracy(make_rows(MANY) + make_shifted(), under_corruption=True)
+    return figures.accuracy(accuracies(make_rows(MANY) + make_shifted()), "all")
 
 
 def draw_heat_map() -> Figure:
@@ -79,8 +82,8 @@ def test_text_is_text_in_the_colour_of_the_page() -> None:
 def test_the_means_are_drawn_from_dense_to_sparse() -> None:
     """The ticket's line rises to the right, as its accuracy does with level in the rows, clean and corrupted."""
     for figure in (
-        figures.accuracy(make_rows(("ticket",))),
-        figures.accuracy(make_shifted(("ticket",), levels=4), under_corruption=True),
+        figures.accuracy(accuracies(make_rows(("ticket",)))),
+        figures.accuracy(accuracies(make_shifted(("ticket",), levels=4)), "all"),
     ):
         line = max(re.findall(r'<path d="(M [^"z]*)" clip-path', figure.svg), key=len)
         points = [tuple(map(float, point)) for point in re.findall(r"([\d.]+) ([\d.]+)", line)]
@@ -94,20 +97,48 @@ def test_figures_of_one_page_share_no_id() -> None:
     assert len(set.union(*ids)) == sum(map(len, ids))
 
 
-def test_a_figure_shows_the_papers_methods_and_two_more() -> None:
-    methods = ("ticket", "recalibrated", "ema", "ensemble", "swa", "average", "ties", "interpolation")
-    for figure in (
-        figures.accuracy(make_rows(methods)),
-        figures.accuracy(make_shifted(methods), under_corruption=True),
-    ):
-        svg = figure.svg
-        for text in ("Ticket", "Recalibrated", "Average", "Interpolation", "EMA (neighbours)", "SWA (neighbours)"):
+@pytest.mark.parametrize("shifted", [False, True])
+def test_a_figure_shows_the_baselines_the_papers_method_ours_and_what_was_trained(shifted: bool) -> None:
+    methods = (*("ensemble", "longer", "best", "uniform-soup", "ticket", "recalibrated", "admissible"), "interpolation")
+    found = accuracies(make_shifted(methods) if shifted else make_rows(methods))
+    svgs = [figures.accuracy(found, "all" if shifted else "none").svg]
+    svgs.append(figures.gains([make_gain(method, 1) for method in methods if method != "recalibrated"]).svg)
+    for svg in svgs:
+        for text in ("Best admissible", "Interpolation", "Best (ours)", "Trained for longer"):
             assert f">{text}</text>" in svg
-        assert "TIES" not in svg
+        assert "Uniform soup" not in svg
         assert "Ensemble" not in svg
-    shown = figures.gains([make_gain(method, 1) for method in methods[2:]]).svg
-    assert "Average" in shown
-    assert "TIES" not in shown
+
+
+def test_a_method_looks_the_same_whatever_else_is_drawn() -> None:
+    looks = [look(method) for method in (*BASELINES, *METHODS, *COMPETITORS)]
+    assert len(set(looks)) == len(looks)
+    assert look("mine") == look("mine")
+    for methods in (("ticket", "best"), ("ticket", "interpolation", "best", "longer")):
+        for svg in (
+            figures.accuracy(accuracies(make_rows(methods))).svg,
+            figures.gains([make_gain(method, 1) for method in methods[1:]]).svg,
+        ):
+            assert look("best")[0] in svg
+            assert (look("interpolation")[0] in svg) == ("interpolation" in methods)
+
+
+def test_wide_intervals_do_not_flatten_the_lines() -> None:
+    """Two seeds 4 points apart: Student's interval of their mean is 25 points to each side."""
+    rows = [replace(row, accuracy=row.accuracy + 0.036 * row.seed) for row in make_rows(("ticket",))]
+    figure = figures.accuracy(accuracies(rows))
+    _, _, mean, _, high, _ = figure.rows[0]
+    assert isinstance(mean, float)
+    assert isinstance(high, float)
+    assert high - mean > 20
+    named = [int(text) for text in re.findall(r">(\d\d)</text>", figure.svg)]
+    assert min(named) > 40
+
+
+def test_a_method_of_a_single_level_has_an_interval_too() -> None:
+    rows = [row for row in make_rows(("ticket", "longer")) if row.method == "ticket" or row.level == 0]
+    colour = look("longer")[0]
+    assert re.search(rf'fill: none; stroke: {colour}[^"]*opacity: 0.5', figures.accuracy(accuracies(rows)).svg)
 
 
 def test_the_heat_map_prints_every_difference_in_the_colour_of_its_sign() -> None:
@@ -131,7 +162,7 @@ def test_a_cell_that_was_not_measured_stays_empty() -> None:
 def test_missing_levels_hostile_names_and_many_methods_are_drawn() -> None:
     name = '<b>&"$x^$'
     rows = make_rows(("ticket", name, *(f"m{k}" for k in range(12))))
-    svg = figures.accuracy([row for row in rows if row.method == "ticket" or row.level % 2]).svg
+    svg = figures.accuracy(accuracies([row for row in rows if row.method == "ticket" or row.level % 2])).svg
     ElementTree.fromstring(svg)
     assert "<b>" not in svg
 
@@ -144,7 +175,7 @@ def test_only_gains_over_the_recalibrated_ticket_by_level_count() -> None:
 
 def test_the_numbers_of_a_figure_are_those_drawn() -> None:
     accuracy = draw_accuracy(("ticket", "average"))
-    assert accuracy.rows[1] == pytest.approx(("Ticket", 0.8, 52.2, 52.0, 52.4, 2))
+    assert accuracy.rows[1] == pytest.approx(("Ticket", 0.8, 52.2, 52.2 - 12.706 * 0.2, 52.2 + 12.706 * 0.2, 2))
     assert len(accuracy.rows) == 2 * 4
     assert draw_gains().rows[0] == ("Average", 0, 1.0, 1.0, 0.5, 1.5, 2, 1000)
     found = {tuple(row[1:3]): row[3] for row in draw_heat_map().rows}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from lottery_pools.evaluation.metrics import calibration_error, gains, paired_intervals, student
+from lottery_pools.evaluation.metrics import accuracies, calibration_error, comparable, gains, paired_intervals, student
 from lottery_pools.runs.results import Gain, Row, pack_hits
 
 
@@ -146,12 +146,13 @@ def test_an_unvarying_gain_has_no_width() -> None:
     assert gains(rows)[0] == Gain("average", "ticket", 0, 1.0, "none", 100.0, 100.0, 100.0, 2, 4)
 
 
-def test_baselines_are_compared_only_with_the_ticket() -> None:
+def test_baselines_are_compared_only_with_those_before_them() -> None:
     methods = ("ticket", "recalibrated", "admissible", "average")
     found = gains([row(method, 0, 0, "1010") for method in methods])
     assert list(dict.fromkeys((gain.method, gain.against) for gain in found)) == [
         ("recalibrated", "ticket"),
         ("admissible", "ticket"),
+        ("admissible", "recalibrated"),
         ("average", "ticket"),
         ("average", "recalibrated"),
         ("average", "admissible"),
@@ -183,3 +184,39 @@ def test_corrupted_gains_are_means_over_all_corruptions_sample_by_sample() -> No
     assert found["average", "all", 0].gain == found["average", "all", None].gain == 37.5
     assert found["average", "all", 0].n == 4
     assert not any(method == "swa" for method, _, _ in found)
+
+
+def test_comparable_gains_are_over_what_all_methods_have() -> None:
+    """Level 1 lacks `average` on seed 1, level 2 `swa`: only level 0 is left, whatever each gains over more."""
+    rows = [*ROWS, row("swa", 0, 0, "1010"), row("swa", 0, 1, "1100")]
+    found = gains(rows)
+    assert {g.method: g.gain for g in found if g.level is None} == {"average": 6.25, "swa": 12.5}
+    assert [(g.method, g.level, g.gain) for g in comparable(rows, found)] == [
+        *(("average", None, 25.0), ("swa", None, 12.5))
+    ]
+    same = [one for one in rows if one.level == 0]
+    assert comparable(same, gains(same)) == [g for g in gains(same) if g.level is None]
+
+
+def test_accuracies_are_means_over_seeds_with_students_intervals() -> None:
+    found = {(one.method, one.level): one for one in accuracies(ROWS)}
+    one = found["average", 0]
+    half = stats.t.ppf(0.975, 1) * 100 * np.std([0.75, 0.5], ddof=1) / np.sqrt(2)
+    assert (one.mean, one.seeds, one.density, one.corruption) == (62.5, 2, 1.0, "none")
+    assert (one.low, one.high) == pytest.approx((62.5 - half, 62.5 + half), rel=1e-3)
+    assert ("average", 1) not in found, "of one seed only, beside others of two"
+    (alone,) = accuracies([row("ticket", 0, 0, "1000")])
+    assert alone.low == alone.mean == alone.high == 25
+
+
+def test_the_best_admissible_ticket_is_at_its_targets_density() -> None:
+    rows = [row("ticket", 0, 0, "1"), replace(row("admissible", 0, 0, "1"), density=0.5, source=3)]
+    assert [one.density for one in accuracies(rows[::-1])] == [1.0, 1.0]
+
+
+def test_accuracies_under_corruption_are_means_over_corruptions_that_all_have() -> None:
+    rows = [
+        replace(row("ticket", 0, 0, hits), corruption=name, severity=1) for name, hits in (("a", "10"), ("b", "11"))
+    ]
+    found = accuracies([*rows, replace(rows[0], method="swa"), row("swa", 0, 0, "11")])
+    assert [(one.method, one.corruption, one.mean) for one in found] == [("swa", "none", 100), ("ticket", "all", 75)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lottery_pools.pooling import methods
 from lottery_pools.pooling.search import mix_in_turn
 from lottery_pools.reporting import names
+from lottery_pools.tickets.competitors import COMPETITORS
 
 
 def test_recipes_are_read_as_their_methods_write_them() -> None:
@@ -12,12 +13,30 @@ def test_recipes_are_read_as_their_methods_write_them() -> None:
     assert {*in_turn, *names.CONTROLS} == set(names.IN_TURN)
 
 
+def test_methods_are_shown_in_the_order_of_their_tables() -> None:
+    ours = [*names.BASELINES, *methods.METHODS, *COMPETITORS, *work.CONTROLS, work.ENSEMBLE]
+    assert sorted([*reversed(ours), "mine"], key=names.place) == [*ours[:-3], "mine", *ours[-3:]]
+    assert names.pooled(reversed(ours)) == ours[len(names.BASELINES) :]
+    assert tuple(COMPETITORS) == names.TRAINED
+    assert (*work.CONTROLS, work.ENSEMBLE) == names.APART
+
+
 def test_of_many_methods_the_papers_are_featured_and_controls_never() -> None:
     assert names.featured(("ema", "ensemble", "interpolation", "swa", "ticket", "average"), 2) == [
-        *("interpolation", "average")
+        *("average", "interpolation")
     ]
-    assert names.featured(("ema", "other-seed", "swa", "ties", "average"), 3) == ["ema", "swa", "average"]
+    assert names.featured(("ema", "other-seed", "swa", "ties", "average"), 3) == ["average", "swa", "ema"]
     assert names.featured(("ensemble", "ticket"), 4) == []
+
+
+def test_what_is_drawn_against_density_is_the_papers_ours_and_what_was_trained() -> None:
+    many = (*names.BASELINES, *methods.METHODS, *COMPETITORS, *names.CONTROLS)
+    assert names.drawn(many) == ["interpolation", "trimmed-soup", "best", *COMPETITORS]
+    assert names.drawn(("longer", "uniform-soup", "average", "best")) == ["average", "best", "longer"]
+    assert names.drawn(("ema", "swa", "slerp", "interpolation", "average")) == [
+        *("average", "interpolation", "swa", "ema")
+    ]
+    assert names.drawn(("ties", "uniform-soup", "ensemble", "ticket")) == ["uniform-soup", "ties"]
 
 
 def test_methods_have_names_for_people_and_unknown_ones_their_own() -> None:

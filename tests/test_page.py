@@ -12,7 +12,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from lottery_pools.config import Config, Model
+from lottery_pools.config import Config, Data, Model, Training
+from lottery_pools.evaluation.metrics import accuracies
 from lottery_pools.reporting import page
 from lottery_pools.reporting.report import Report
 from lottery_pools.reporting.tables import Table
@@ -26,7 +27,8 @@ GAINS = [make_gain(level=level) for level in range(4)] + [make_gain("average"), 
 
 
 def build(title: str = "A study", gains: list[Gain] = GAINS, config: Config | None = None) -> str:
-    return page.render(Report(title, make_rows(), gains, POOLS, config or Config(seeds=(0, 1))))
+    rows = make_rows()
+    return page.render(Report(title, rows, gains, POOLS, config or Config(seeds=(0, 1)), accuracies=accuracies(rows)))
 
 
 def build_wide() -> str:
@@ -43,7 +45,7 @@ def wide() -> Report:
     ]
     rows = [replace(row, bins=BINS) for row in make_rows(MANY, levels=3)] + make_shifted()
     mce = Table("mCE", ("a",), (("1",),))
-    return Report("A study", rows, gains, POOLS, Config(seeds=(0, 1)), FOUND, [mce])
+    return Report("A study", rows, gains, POOLS, Config(seeds=(0, 1)), FOUND, [mce], gains, accuracies(rows))
 
 
 class _Outline(HTMLParser):
@@ -170,6 +172,27 @@ def test_the_headline_claims_no_more_than_its_interval(gain: float, half: float,
     assert ('class="headline shown"' in text) == shown
 
 
+@pytest.mark.parametrize(
+    ("levels", "seeds", "words"),
+    [(2, 2, ", averaged over levels and seeds."), (1, 3, ", averaged over seeds."), (1, 1, "of the same density.")],
+)
+def test_the_headline_says_over_what_it_is_averaged(levels: int, seeds: int, words: str) -> None:
+    gain = replace(make_gain(), seeds=seeds)
+    assert page.verdict(gain, [gain, *(make_gain(level=level) for level in range(levels))]).endswith(words)
+
+
+def test_the_page_says_what_validation_samples_choose() -> None:
+    assert "choose epochs and pools." in build(config=Config())
+    assert "choose pools." in build(config=Config(training=Training(keep="last")))
+
+
+def test_the_settings_of_images_leave_out_the_generators() -> None:
+    assert "[data.difficulty]" in build(config=Config())
+    text = build(config=Config(data=Data(name="cifar10")))
+    assert "[data.difficulty]" not in text
+    assert text.index("[data]") < text.index("[model]")
+
+
 def test_the_headline_is_over_all_levels_on_clean_samples() -> None:
     last = make_gain("average", gain=0.3)
     changed = [
@@ -191,7 +214,9 @@ def test_a_run_without_rows_still_has_its_page() -> None:
 def test_markdown_holds_the_headline_and_every_table() -> None:
     report = Report("A study", make_rows(), GAINS, POOLS, Config())
     text = page.markdown(report)
-    assert text.startswith("# A study\n\n**+1.00 [+0.50, +1.50]** percentage points (95 % interval; 2 seeds, 1,000 ")
+    assert text.startswith(
+        "# A study\n\n**+1.00 [+0.50, +1.50]** percentage points of test accuracy (95 % interval; 2 seeds, 1,000 "
+    )
     assert text.count("\n### ") == 5
     assert "| Interpolation | 0 | 2 | 64.0 % | 1 (0.60) | 4,000 |" in text
     assert text == page.markdown(report)
@@ -211,7 +236,7 @@ def test_every_figure_can_be_saved_with_its_numbers() -> None:
 
 
 def test_several_runs_are_one_page_that_keeps_the_contract() -> None:
-    report = Report("One", make_rows(), GAINS, POOLS, Config())
+    report = Report("One", make_rows(), GAINS, POOLS, Config(), comparable=GAINS)
     text = page.compare({"one": report, "<two>": wide()})
     outline = _Outline()
     outline.feed(text)

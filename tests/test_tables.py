@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lottery_pools.config import Config
+from lottery_pools.config import Config, Data
 from lottery_pools.errors import UserError
 from lottery_pools.reporting import names, tables
 from lottery_pools.reporting.tables import DASH, Table
@@ -16,6 +16,8 @@ from lottery_pools.runs.results import Gain, PoolRow, Row
 
 METHODS = ("ticket", "recalibrated", "admissible", "average", "interpolation")
 MANY = ("ticket", "recalibrated", "swa", "average", "interpolation", "ensemble")
+ORDER = ("ticket", "recalibrated", "average", "interpolation", "swa", "ensemble")
+"""That in which `MANY` are shown."""
 SHIFTS = ("gaussian_noise", "fog", "jpeg_compression")
 
 
@@ -107,6 +109,27 @@ def test_a_pool_for_some_targets_only_leaves_dashes_and_shrinks_the_means_to_sha
     assert tables.costs(disjoint).rows[0] == ("Ticket", DASH, DASH, DASH, DASH)
 
 
+def test_means_over_fewer_seeds_or_corruptions_do_not_stand_beside_those_over_all() -> None:
+    """The second seed of `average` and one corruption of `swa` are missing: at those levels they have no mean."""
+    rows = [row for row in make_rows(MANY) if (row.method, row.seed, row.level) != ("average", 1, 2)]
+    assert tables.accuracy_by_level("t", rows).rows[2] == ("Average", "53.20", "55.20", DASH, "59.20")
+    assert [line[4] for line in tables.by_level(rows, []).rows] == ["53.20", "55.20", DASH, "59.20"]
+    shifted = [r for r in make_shifted() if (r.method, r.level, r.corruption, r.severity) != ("swa", 1, "fog", 1)]
+    assert [cell == DASH for cell in tables.accuracy_by_level("t", shifted).rows[4][1:]] == [False, True, False]
+    assert tables.mce_by_level(shifted, make_shifted(levels=1), "r").rows[4][2] == DASH
+
+
+def test_means_over_all_levels_are_over_what_all_have_and_say_so() -> None:
+    rows = [row for row in make_shifted() if row.method != "average" or (row.level, row.seed) == (2, 1)]
+    rows = [row for row in rows if row.method != "swa" or row.corruption != "jpeg_compression"]
+    table = tables.by_corruption(rows)
+    assert table.title.endswith("means over the 1 level, 1 of 2 seeds, 4 of 6 corruptions and severities that all have")
+    assert table.rows == (
+        ("Gaussian noise", "40.40", "-1.00", "+2.00", "+3.00", "+1.00", "+4.00"),
+        ("Fog", "34.90", "-0.50", "+1.00", "+1.50", "+0.50", "+2.00"),
+    )
+
+
 def test_baselines_come_first_and_unknown_methods_follow_in_order_of_appearance() -> None:
     rows = make_rows(("ema", "ticket", "mine"), seeds=1, levels=1)
     assert tables.by_level(rows, []).columns[2:] == (
@@ -124,8 +147,8 @@ def test_overall_lists_only_gains_over_all_levels() -> None:
     shifted = Gain("average", "ticket", None, None, "all", -0.25, -0.5, 0.0, 3, 10_000)
     table = tables.overall([make_gain(level=1), make_gain(), shifted])
     assert table.rows == (
-        ("Interpolation", "Recalibrated", "Clean", "+1.00 [+0.50, +1.50]", "2", "1,000"),
-        ("Average", "Ticket", "All corruptions", "-0.25 [-0.50, +0.00]", "3", "10,000"),
+        ("Interpolation", "Recalibrated", "Clean", "+1.00 [+0.50, +1.50]", "1", "2", "1,000"),
+        ("Average", "Ticket", "All corruptions", "-0.25 [-0.50, +0.00]", "0", "3", "10,000"),
     )
 
 
@@ -148,8 +171,8 @@ def test_all_methods_stand_against_levels() -> None:
     assert [" ".join(name.split()) for name in table.columns[1:]] == [
         *("Level 0: 100 %", "Level 1: 80.0 %", "Level 2: 64.0 %")
     ]
-    assert [row[0] for row in table.rows] == list(map(names.label, MANY))
-    assert table.rows[2] == ("SWA (neighbours)", "52.20", DASH, "56.20")
+    assert [row[0] for row in table.rows] == list(map(names.label, ORDER))
+    assert table.rows[4] == ("SWA (neighbours)", "52.20", DASH, "56.20")
     assert all(table.numeric[1:])
     shifted = tables.accuracy_by_level("t", make_shifted())
     assert shifted.rows[1] == ("Recalibrated", "31.03", "33.03", "35.03")  # 51.2 - 5 - 15 - 1 / 6
@@ -170,7 +193,7 @@ def test_the_summary_holds_gains_quality_and_cost_clean_and_corrupted() -> None:
     rows = make_rows(MANY, levels=3)
     table = tables.summary(rows + make_shifted(), gains)
     assert table.title.endswith("(means over the 3 levels that all have)")
-    assert dict(zip(table.columns, table.rows[4], strict=True)) == {
+    assert dict(zip(table.columns, table.rows[3], strict=True)) == {
         "Method": "Interpolation",
         "Gain [95 % interval]": "+1.00 [+0.50, +1.50]",
         "Gain, corrupted [95 % interval]": "-1.00 [-1.50, -0.50]",
@@ -192,15 +215,15 @@ def test_the_summary_holds_gains_quality_and_cost_clean_and_corrupted() -> None:
 def test_corruptions_and_severities_hold_differences_from_the_recalibrated_ticket() -> None:
     rows = make_rows(MANY) + make_shifted()
     table = tables.by_corruption(rows)
-    assert table.columns == ("Corruption", "Recalibrated", *(names.label(m) for m in MANY if m != "recalibrated"))
+    assert table.columns == ("Corruption", "Recalibrated", *(names.label(m) for m in ORDER if m != "recalibrated"))
     assert table.rows == (
-        ("Gaussian noise", "38.20", "-1.00", "+1.00", "+2.00", "+3.00", "+4.00"),
-        ("Fog", "32.70", "-0.50", "+0.50", "+1.00", "+1.50", "+2.00"),
-        ("JPEG compression", "28.20", "-1.00", "+1.00", "+2.00", "+3.00", "+4.00"),
+        ("Gaussian noise", "38.20", "-1.00", "+2.00", "+3.00", "+1.00", "+4.00"),
+        ("Fog", "32.70", "-0.50", "+1.00", "+1.50", "+0.50", "+2.00"),
+        ("JPEG compression", "28.20", "-1.00", "+2.00", "+3.00", "+1.00", "+4.00"),
     )
     assert tables.by_severity(sorted(rows, key=lambda row: -row.severity)).rows == (
-        ("1", "38.20", "-1.00", "+1.00", "+2.00", "+3.00", "+4.00"),
-        ("2", "27.87", "-0.67", "+0.67", "+1.33", "+2.00", "+2.67"),
+        ("1", "38.20", "-1.00", "+2.00", "+3.00", "+1.00", "+4.00"),
+        ("2", "27.87", "-0.67", "+1.33", "+2.00", "+0.67", "+2.67"),
     )
 
 
@@ -236,6 +259,8 @@ def test_settings_flatten_to_dotted_names() -> None:
     assert values["training.lr"] == "0.1"
     assert values["data.difficulty.padding"] == "36, 60"
     assert values["pruning.densities"] == DASH
+    images = [row[0] for row in tables.settings(Config(data=Data(name="cifar10"))).rows]
+    assert not [name for name in images if "difficulty" in name]
 
 
 def test_nothing_measured_gives_tables_without_lines() -> None:

@@ -305,7 +305,7 @@ def _preview(plan: Plan, as_json: bool) -> None:
 def _show(folder: Path, page: Path, as_json: bool) -> None:
     """The outcome of a run: its main table, its gains, and where the report is."""
     from lottery_pools import reports
-    from lottery_pools.evaluation.metrics import gains
+    from lottery_pools.evaluation.metrics import comparable, gains
     from lottery_pools.reporting import tables, terminal
     from lottery_pools.reporting.page import headline, headlines, verdict
 
@@ -316,7 +316,7 @@ def _show(folder: Path, page: Path, as_json: bool) -> None:
         result = {"folder": str(folder), "report": str(page), "headline": best and dataclasses.asdict(best)}
         print(json.dumps({**result, "gains": [dataclasses.asdict(gain) for gain in found]}))
         return
-    for table in (tables.by_level(rows, found), tables.summary(rows, found)):
+    for table in (tables.by_level(rows, found), tables.summary(rows, comparable(rows, found))):
         terminal.table(table.title, table.columns, table.rows)
-    print("\n".join(map(verdict, headlines(found) or (None,))))
+    print("\n".join(verdict(gain, found) for gain in headlines(found) or (None,)))
     print(f"Report: {page}")

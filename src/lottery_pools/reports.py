@@ -11,7 +11,7 @@ from pathlib import Path
 from lottery_pools import settings
 from lottery_pools.config import Config
 from lottery_pools.errors import UserError
-from lottery_pools.evaluation.metrics import gains
+from lottery_pools.evaluation.metrics import accuracies, comparable, gains
 from lottery_pools.reporting import page, tables
 from lottery_pools.reporting.report import Report
 from lottery_pools.runs import results
@@ -83,7 +83,17 @@ def report_of(folder: Path) -> Report:
         names = set.intersection(*({path.name for path in run.glob("diagnosis_*.json")} for run in paths))
         best = sorted(names, key=lambda name: int(name.removeprefix("diagnosis_").removesuffix(".json")))[-1:]
         diagnosis = [json.loads((run / name).read_text(encoding="utf-8")) for name in best for run in paths]
-    return Report(config.name, rows, gains(rows), pools, config, diagnosis)
+    over = gains(rows)
+    return Report(
+        config.name,
+        rows,
+        over,
+        pools,
+        config,
+        diagnosis,
+        comparable=comparable(rows, over),
+        accuracies=accuracies(rows),
+    )
 
 
 def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
+from statistics import fmean, stdev
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lottery_pools.reporting.names import BASELINES as BASELINES
-from lottery_pools.runs.results import Bins, Gain, Row, unpack_hits
+from lottery_pools.reporting.names import BASELINES
+from lottery_pools.runs.results import Accuracy, Bins, Gain, Row, complete, shared, unpack_hits
 
 Z = 1.959964
 """The 97.5 % quantile of the normal distribution."""
@@ -79,14 +81,55 @@ def paired_intervals(
 def gains(rows: Sequence[Row], baselines: Sequence[str] = tuple(BASELINES)) -> list[Gain]:
     """Every method against every baseline, level by level and over all levels, on clean and on corrupted test samples.
 
+    Baselines are held against those before them: so the best admissible ticket against the recalibrated one.
     Only what every seed has of both is compared, so that nothing is averaged over different sets: a level, and of
     corrupted samples every (corruption, severity) that any network was measured on, averaged sample by sample. Rows of
     one experiment: the same test samples in all.
     """
+    return [gain for corruption, some in _parts(rows) for gain in _gains(some, corruption, baselines)]
+
+
+def comparable(rows: Sequence[Row], found: Sequence[Gain]) -> list[Gain]:
+    """The gains over all levels, among all `found` of `rows`, that compare with each other and with other means.
+
+    Where methods were not all measured at the same levels, on the same seeds and on the same corruptions, gains are
+    computed anew from what is `shared`.
+    """
+    result = []
+    for corruption, some in _parts(rows):
+        common = shared(some)
+        fitting = found if len(common) == len(some) else _gains(common, corruption, BASELINES)
+        result += [gain for gain in fitting if gain.level is None and gain.corruption == corruption]
+    return result
+
+
+def accuracies(rows: Sequence[Row]) -> list[Accuracy]:
+    """The test accuracy of every method at every level, on clean and on corrupted samples, with 95 % intervals.
+
+    Where it is `complete`. Intervals are Student's, of the mean over seeds: drawn seeds are what they generalise over.
+    """
+    result = []
+    for corruption, some in _parts(rows):
+        admissible_first = sorted(some, key=lambda row: row.method != "admissible")
+        density = {row.level: row.density for row in admissible_first}
+        groups: dict[tuple[str, int], dict[int, list[float]]] = {}
+        for row in complete(some):
+            groups.setdefault((row.method, row.level), {}).setdefault(row.seed, []).append(100 * row.accuracy)
+        for (method, level), by_seed in groups.items():
+            seeds = [fmean(measured) for measured in by_seed.values()]
+            mean, n = fmean(seeds), len(seeds)
+            half = student(n - 1) * stdev(seeds) / sqrt(n) if n > 1 else 0.0
+            result.append(Accuracy(method, level, density[level], corruption, mean, mean - half, mean + half, n))
+    return result
+
+
+def _parts(rows: Sequence[Row]) -> tuple[tuple[str, list[Row]], tuple[str, list[Row]]]:
+    """The rows on clean and on corrupted test samples, each by what their gains say they are of."""
     test = [row for row in rows if row.split == "test"]
-    clean = [row for row in test if row.corruption == "none"]
-    corrupted = [row for row in test if row.corruption != "none"]
-    return _gains(clean, "none", baselines) + _gains(corrupted, "all", baselines)
+    return (
+        ("none", [row for row in test if row.corruption == "none"]),
+        ("all", [row for row in test if row.corruption != "none"]),
+    )
 
 
 def _gains(rows: Sequence[Row], corruption: str, baselines: Sequence[str]) -> list[Gain]:
@@ -100,27 +143,25 @@ def _gains(rows: Sequence[Row], corruption: str, baselines: Sequence[str]) -> li
         sums[key] = sums.get(key, np.float32(0)) + unpack_hits(row).astype(np.float32)
         seen[key] = seen.get(key, 0) + 1
     hits = {key: total / np.float32(len(cells)) for key, total in sums.items() if seen[key] == len(cells)}
-    names: list[tuple[str, str, int | None]] = []
+    compared: list[tuple[str, str, int | None]] = []
     differences: list[NDArray[np.float32]] = []
     for method in dict.fromkeys(row.method for row in rows):
-        for against in baselines:
-            if method == against or (method in baselines and against != "ticket"):
-                continue
+        for against in baselines[: baselines.index(method)] if method in baselines else baselines:
             pairs = {
                 level: np.stack([hits[method, level, seed] - hits[against, level, seed] for seed in seeds])
                 for level in sorted(density)
                 if all((name, level, seed) in hits for name in (method, against) for seed in seeds)
             }
-            names += [(method, against, level) for level in pairs]
+            compared += [(method, against, level) for level in pairs]
             differences += pairs.values()
             if pairs:
-                names.append((method, against, None))
+                compared.append((method, against, None))
                 differences.append(np.mean(list(pairs.values()), axis=0))
     if not differences:
         return []
     mean, low, high = paired_intervals(np.stack(differences) * 100)
     result = []
-    for i, (method, against, level) in enumerate(names):
+    for i, (method, against, level) in enumerate(compared):
         gain, lower, upper = (round(float(value[i]), 4) for value in (mean, low, high))
         at = None if level is None else density[level]
         result.append(

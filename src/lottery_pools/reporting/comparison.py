@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from lottery_pools.reporting import tables as single
-from lottery_pools.reporting.names import featured, label, percent, pooled
+from lottery_pools.reporting.names import BASELINES, drawn, label, percent, pooled
 from lottery_pools.reporting.report import Report
 from lottery_pools.reporting.style import INK, Figure, canvas, legend, look, style, svg
 from lottery_pools.reporting.tables import DASH, Table, clean, corrupted, interval
@@ -17,12 +17,10 @@ from lottery_pools.runs.results import Gain
 Reports = Mapping[str, Report]
 """Experiments by what they are called here."""
 
-_SERIES = 4
-
 
 def tables(reports: Reports) -> list[Table]:
-    """The comparison as tables: what the runs are; what every method gains and costs in each."""
-    return [runs(reports), methods(reports)]
+    """The comparison as tables: what every method gains and costs in each run; what the runs are."""
+    return [methods(reports), runs(reports)]
 
 
 def plain(name: str, report: Report) -> dict[str, Any]:
@@ -70,44 +68,52 @@ def runs(reports: Reports) -> Table:
 
 
 def methods(reports: Reports) -> Table:
-    """One line a run and method: its gains over all levels, and what one network costs."""
+    """One line a run and method: its gains, and what one network costs, over the levels that all methods of the run
+    have."""
     shifted = any(corrupted(report.rows) for report in reports.values())
     lines = []
     for name, report in reports.items():
         cost = {line[0]: line[1:] for line in single.costs(report.rows).rows}
-        gain = {(g.method, g.against, g.corruption): interval(g) for g in report.gains if g.level is None}
+        gain = {(g.method, g.against, g.corruption): interval(g) for g in report.comparable}
         for method in pooled(row.method for row in clean(report.rows)):
             places = [("recalibrated", "none"), ("admissible", "none"), *[("recalibrated", "all")] * shifted]
             shown = (gain.get((method, *place), DASH) for place in places)
             lines.append((name, label(method), *shown, *cost[label(method)]))
     against = ("Over recalibrated", "Over best admissible", *["Over recalibrated, corrupted"] * shifted)
     columns = ("Run", "Method", *against, *single.costs([]).columns[1:])
-    title = "Gain over all levels (percentage points, 95 % interval), and cost of one network"
+    title = "Gain over the levels that all methods of a run have (percentage points, 95 % interval), and cost"
     return Table(title, columns, tuple(lines))
 
 
 def gains(reports: Reports) -> Figure | None:
-    """Clean gains over the recalibrated ticket with their intervals, a line a run, a colour a featured method."""
+    """Clean gains over the recalibrated ticket with their intervals, a line a run: of the best admissible ticket and of
+    the methods `drawn`."""
     found: dict[str, dict[str, Gain]] = {}
     for name, report in reports.items():
-        for gain in report.gains:
-            if (gain.level, gain.against, gain.corruption) == (None, "recalibrated", "none"):
+        for gain in report.comparable:
+            if (gain.against, gain.corruption) == ("recalibrated", "none"):
                 found.setdefault(name, {})[gain.method] = gain
     names = list(reports)
-    chosen = featured((method for here in found.values() for method in here), _SERIES)
-    if not chosen:
+    measured = {method for here in found.values() for method in here}
+    if not (methods := drawn(measured)):
         return None
+    chosen = [*(method for method in BASELINES if method in measured), *methods]
     shown = []
     with style("comparison"):
         drawing, axes = canvas("", height=1.1 + 0.16 * len(names) * (len(chosen) + 1))
         axes.axvline(0, color=INK, linewidth=0.9)
-        for index, method in enumerate(chosen):
-            here = [(names.index(name), some[method]) for name, some in found.items() if method in some]
-            shown += [(names[y], label(method), g.gain, g.low, g.high, g.seeds, g.n) for y, g in here]
-            colour, marker = look(index)
+        own = {name: [method for method in chosen if method in some] for name, some in found.items()}
+        for method in chosen:
+            here = [(name, some[method]) for name, some in found.items() if method in some]
+            shown += [(name, label(method), g.gain, g.low, g.high, g.seeds, g.n) for name, g in here]
+            places = [
+                names.index(name) + (own[name].index(method) - (len(own[name]) - 1) / 2) / (len(chosen) + 1)
+                for name, _ in here
+            ]
+            colour, marker = look(method)
             axes.errorbar(
                 [gain.gain for _, gain in here],
-                [y + (index - (len(chosen) - 1) / 2) / (len(chosen) + 1) for y, _ in here],
+                places,
                 xerr=[[gain.gain - gain.low for _, gain in here], [gain.high - gain.gain for _, gain in here]],
                 color=colour,
                 marker=marker,
@@ -119,7 +125,7 @@ def gains(reports: Reports) -> Figure | None:
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel("Gain (percentage points)")
+        axes.set_xlabel("Gain (points of test accuracy)")
         legend(drawing, axes)
         described = f"Gain over the recalibrated ticket, with intervals, for each run: {', '.join(map(label, chosen))}"
         columns = ("run", "method", "gain_points", "low_95", "high_95", "seeds", "samples_a_seed")

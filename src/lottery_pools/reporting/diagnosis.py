@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from lottery_pools.reporting.names import label
+from lottery_pools.reporting.names import label, place
 from lottery_pools.reporting.tables import DASH, Table
 
 Found = Sequence[Mapping[str, Any]]
@@ -26,15 +26,15 @@ def rises(found: Found) -> dict[tuple[int, int], list[float]]:
 
 
 def parts_by_level(found: Found) -> dict[tuple[str, int], dict[str, float]]:
-    """The gain over the ticket and its parts, points, mean over seeds, by method and level."""
+    """The gain over the ticket and its parts, points, mean over seeds, by method and level, in the order shown."""
     groups: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
     for one in found:
         for part in one["attribution"]:
             groups.setdefault((part["method"], part["level"]), []).append(part)
     means = {}
-    for place, some in sorted(groups.items()):
+    for (method, level), some in sorted(groups.items(), key=lambda item: (place(item[0][0]), item[0])):
         gain = fmean(100 * (part["pooled"] - part["ticket"]) for part in some)
-        means[place] = {"gain": gain} | {name: fmean(100 * part[name] for part in some) for name in PARTS}
+        means[method, level] = {"gain": gain} | {name: fmean(100 * part[name] for part in some) for name in PARTS}
     return means
 
 
@@ -102,7 +102,7 @@ def classes(found: Found, count: int = 3) -> Table:
             for name, gain in row["gains"].items():
                 groups.setdefault((row["method"], row["corrupted"]), {}).setdefault(name, []).append(100 * gain)
     rows = []
-    for (method, corrupted), gains in groups.items():
+    for (method, corrupted), gains in sorted(groups.items(), key=lambda item: (item[0][1], place(item[0][0]))):
         ranked = sorted((fmean(values), name) for name, values in gains.items())
         worst, best = (
             ", ".join(f"{name} {gain:+.1f}" for gain, name in some)

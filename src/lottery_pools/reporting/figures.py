@@ -3,76 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean
 
-from lottery_pools.reporting.names import featured, kind, label
+from lottery_pools.reporting.names import BASELINES, drawn, featured, kind, label
 from lottery_pools.reporting.style import INK, Figure, canvas, cells, densities, legend, look, style, svg
 from lottery_pools.reporting.tables import clean, corrupted, differences
-from lottery_pools.runs.results import Gain, Row
+from lottery_pools.runs.results import Accuracy, Gain, Row
 
-_SERIES = 4
-"""Pooling methods that one figure shows; the tables show all."""
+_LINES = {"recalibrated": ":", "admissible": "-."}
+"""References: thin, without markers and intervals."""
 
 _FEW = 20
 """Samples below which a bin of confidence is not drawn: its accuracy would be noise."""
 
 
-def accuracy(rows: Sequence[Row], under_corruption: bool = False) -> Figure:
-    """Test accuracy against density: the ticket, its recalibrated self and the featured methods.
+def accuracy(accuracies: Sequence[Accuracy], corruption: str = "none") -> Figure:
+    """Test accuracy against density: the baselines and the methods `drawn`, on samples of `corruption`, as `Gain` has.
 
-    Clean, or the mean over corruptions and severities. Lines are means over seeds, bands run from the lowest seed to
-    the highest; the horizontal line is the dense ticket's mean.
+    Lines are means over seeds, bands their 95 % intervals; the horizontal line is the dense ticket's mean.
     """
-    rows = corrupted(rows) if under_corruption else clean(rows)
-    methods = ["recalibrated", "ticket", *featured((row.method for row in rows), _SERIES)]
-    samples = "accuracy under corruption" if under_corruption else "accuracy"
-    name = "accuracy-corrupted" if under_corruption else "accuracy"
+    found = [one for one in accuracies if one.corruption == corruption]
+    measured = {one.method for one in found}
+    methods = [*(method for method in BASELINES if method in measured), *drawn(measured)]
+    samples = "accuracy" if corruption == "none" else "accuracy under corruption"
+    name = "accuracy" if corruption == "none" else "accuracy-corrupted"
     shown: list[tuple[str, float, float, float, float, int]] = []
     with style(name):
         drawing, axes = canvas(f"Test {samples} (%)")
-        for index, method in enumerate(methods, start=-2):
-            seeds: dict[tuple[float, int], list[float]] = {}
-            for row in rows:
-                if row.method == method:
-                    seeds.setdefault((row.density, row.seed), []).append(100 * row.accuracy)
-            levels: dict[float, list[float]] = {}
-            for (density, _), measured in seeds.items():
-                levels.setdefault(density, []).append(fmean(measured))
-            if not levels:
+        for method in methods:
+            here = sorted((one for one in found if one.method == method), key=lambda one: one.level)
+            shown += [(label(method), one.density, one.mean, one.low, one.high, one.seeds) for one in here]
+            x, mean = [one.density for one in here], [one.mean for one in here]
+            colour, marker = look(method)
+            if method in _LINES:
+                axes.plot(x, mean, color=colour, linestyle=_LINES[method], linewidth=1.2, label=label(method))
                 continue
-            x = sorted(levels, reverse=True)
-            mean, low, high = ([summary(levels[d]) for d in x] for summary in (fmean, min, max))
-            seeds_each = [len(levels[density]) for density in x]
-            shown += list(zip([label(method)] * len(x), x, mean, low, high, seeds_each, strict=True))
-            if method == "recalibrated":  # a reference, so thin and without a band
-                axes.plot(x, mean, color=INK, linestyle=":", linewidth=1.2, label=label(method))
-                continue
-            colour, marker = look(index)
-            axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
+            low, high = [one.low for one in here], [one.high for one in here]
+            if len(here) == 1:  # too narrow for a band
+                axes.vlines(x, low, high, color=colour, alpha=0.5)
+            axes.fill_between(x, low, high, color=colour, alpha=0.1, linewidth=0)
             axes.plot(x, mean, color=colour, marker=marker, label=label(method))
-        dense = [100 * row.accuracy for row in rows if row.method == "ticket" and row.level == 0]
+        dense = [one.mean for one in found if one.method == "ticket" and one.level == 0]
         if dense:
-            axes.axhline(fmean(dense), color=INK, linestyle=(0, (5, 4)), linewidth=0.9, label="Dense network")
-        densities(axes, {row.density for row in rows})
+            axes.axhline(dense[0], color=INK, linestyle=(0, (5, 4)), linewidth=0.9, label="Dense network")
+        means = [row[2] for row in shown]
+        if means:  # intervals of two seeds can be so wide that nothing else is seen: they may leave the axes
+            room = max(1.0, max(means) - min(means))
+            bottom, top = axes.get_ylim()
+            axes.set_ylim(max(bottom, min(means) - room), min(top, max(means) + room))
+        densities(axes, {one.density for one in found})
         legend(drawing, axes)
         names = ", ".join(map(label, methods))
-        drawn = svg(drawing, f"Test {samples} in percent against density in percent, one line each for {names}")
-    columns = ("method", "density", "accuracy_percent", "lowest_seed", "highest_seed", "seeds")
-    return Figure(name, drawn, columns, tuple(shown))
+        picture = svg(drawing, f"Test {samples} in percent against density in percent, one line each for {names}")
+    columns = ("method", "density", "accuracy_percent", "low_95", "high_95", "seeds")
+    return Figure(name, picture, columns, tuple(shown))
 
 
 def gains(gains: Sequence[Gain]) -> Figure:
-    """Gain over the recalibrated ticket against density, with 95 % intervals, one series a featured method."""
+    """Gain over the recalibrated ticket against density, with 95 % intervals: the best admissible one, and the methods
+    `drawn`."""
     gains = [g for g in gains if g.density is not None and g.against == "recalibrated" and g.corruption == "none"]
-    methods = featured((gain.method for gain in gains), _SERIES)
+    measured = {gain.method for gain in gains}
+    methods = [*(method for method in BASELINES if method in measured), *drawn(measured)]
     shown = []
     with style("gains"):
-        drawing, axes = canvas("Gain (percentage points)")
+        drawing, axes = canvas("Gain (points of test accuracy)")
         axes.axhline(0, color=INK, linewidth=0.9)
         for index, method in enumerate(methods):
             here = [gain for gain in gains if gain.method == method]
             shown += [(label(method), g.level, g.density, g.gain, g.low, g.high, g.seeds, g.n) for g in here]
-            colour, marker = look(index)
+            colour, marker = look(method)
             # Side by side, so that the intervals of one level do not hide each other.
             shift = 1 + min(0.03, 0.13 / len(methods)) * ((len(methods) - 1) / 2 - index)
             axes.errorbar(
@@ -125,20 +124,20 @@ def calibration(rows: Sequence[Row]) -> Figure | None:
     numbers, but not drawn. None where rows have no bins.
     """
     binned = [row for row in clean(rows) if row.bins]
-    methods = ["recalibrated", "ticket", *featured((row.method for row in binned), 2)]
+    methods = ["ticket", "recalibrated", *featured((row.method for row in binned), 2)]
     found = {m: {(row.seed, row.level): row.bins for row in binned if row.method == m} for m in methods}
     found = {method: places for method, places in found.items() if places}
-    shared = set.intersection(*(set(places) for places in found.values())) if found else set()
-    if not shared:
+    common = set.intersection(*(set(places) for places in found.values())) if found else set()
+    if not common:
         return None
     shown: list[tuple[str, float, int, float | None, float | None]] = []
     with style("calibration"):
         drawing, axes = canvas("Test accuracy (%)", height=3.8)
         axes.plot([0, 100], [0, 100], color=INK, linewidth=0.9, linestyle=(0, (5, 4)), label="Perfect")
-        for index, method in enumerate(methods, start=-2):
+        for method in methods:
             if method not in found:
                 continue
-            bins = list(zip(*(found[method][place] for place in sorted(shared)), strict=True))
+            bins = list(zip(*(found[method][place] for place in sorted(common)), strict=True))
             points = []
             for number, parts in enumerate(bins):
                 n = sum(count for count, _, _ in parts)
@@ -148,7 +147,7 @@ def calibration(rows: Sequence[Row]) -> Figure | None:
                 if n >= _FEW:
                     points.append((sure, right))
             x, y = zip(*points, strict=True) if points else ((), ())
-            colour, marker = look(index)
+            colour, marker = look(method)
             line = {"linestyle": ":", "linewidth": 1.2} if method == "recalibrated" else {"marker": marker}
             axes.plot(x, y, color=colour, label=label(method), **line)
         axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="Confidence (%)")

@@ -1,4 +1,4 @@
-"""What methods and corruptions are called, what kind a method is, and which are shown first."""
+"""What methods and corruptions are called, what kind a method is, which are shown, and in which order."""
 
 from __future__ import annotations
 
@@ -10,32 +10,47 @@ BASELINES = {"ticket": "Ticket", "recalibrated": "Recalibrated", "admissible": "
 CONTROLS = ("other-seed", "other-run")
 """Pools with the tickets of another run: of the experiment's next seed, or of a run that is named."""
 
+APART = (*CONTROLS, "ensemble")
+"""What is no single pooled network of this run: measured like the methods, but never what a report features."""
+
+TRAINED = ("sms", "swamp", "swa-training", "ema-training", "longer")
+"""What trains instead of pooling."""
+
 IN_TURN = ("average", "interpolation", "swa", "ema", "ema-as-published", "slerp", *CONTROLS)
 """The methods whose recipe is Algorithm 2's: candidates mixed in one after the other, α the weight of what there was.
 The others' recipes have the share of each ticket in one weighted sum, the target's among them."""
 
+_DRAWN = ("interpolation", "trimmed-soup", "best", *TRAINED)
+_COLLAPSING = ("uniform-soup", "ties", "dare")
+"""What loses ten points and more at some density, so that an axis with it shows nothing else."""
+
 _LABELS = BASELINES | {
+    "average": "Average",
+    "interpolation": "Interpolation",
     "swa": "SWA (neighbours)",
     "ema": "EMA (neighbours)",
     "ema-as-published": "EMA as published (inverted weight)",
+    "slerp": "SLERP",
     "uniform-soup": "Uniform soup",
     "greedy-soup": "Greedy soup",
     "learned-soup": "Learned soup",
     "learned-soup-layers": "Learned soup, by layer",
     "trimmed-soup": "Trimmed soup (ours)",
     "best": "Best (ours)",
+    "ties": "TIES",
+    "dare": "DARE",
     "sms": "Sparse Model Soups (2 copies)",
     "swamp": "SWAMP (2 copies)",
     "swa-training": "SWA within training",
     "ema-training": "EMA within training",
     "longer": "Trained for longer",
-    "ties": "TIES",
-    "dare": "DARE",
-    "slerp": "SLERP",
     "other-seed": "Pool of another seed (control)",
     "other-run": "Pool of another run (control)",
     "ensemble": "Ensemble (n passes)",
 }
+"""In the order in which they are shown everywhere."""
+
+_PLACES = {method: float(place) for place, method in enumerate(_LABELS)}
 
 _INITIALS = ("iid", "jpeg")
 
@@ -51,21 +66,38 @@ def kind(corruption: str) -> str:
     return words[:1].upper() + words[1:]
 
 
+def place(method: str) -> float:
+    """Where a method is shown among the others, to sort by; those without a place come before the controls."""
+    return _PLACES.get(method, _PLACES[CONTROLS[0]] - 0.5)
+
+
 def pooled(methods: Iterable[str]) -> list[str]:
-    """The methods that are no baseline, each once, in order of first appearance."""
-    return [method for method in dict.fromkeys(methods) if method not in BASELINES]
+    """The methods that are no baseline, each once, in the order in which they are shown."""
+    return sorted((method for method in dict.fromkeys(methods) if method not in BASELINES), key=place)
 
 
 def featured(methods: Iterable[str], count: int) -> list[str]:
-    """The `count` methods to show where there is no room for all, in order of appearance.
+    """The `count` methods to show where there is no room for all, in the order in which they are shown.
 
-    First comes the paper's Interpolation, then our default, its Average, and others as they appear. Never what is no
-    single pooled network of this run.
+    First comes the paper's Interpolation, then our default, its Average, and others in their order.
     """
-    names = [method for method in pooled(methods) if method not in (*CONTROLS, "ensemble")]
+    names = [method for method in pooled(methods) if method not in APART]
     first = ("interpolation", "trimmed-soup", "average")
     chosen = sorted(names, key=lambda method: first.index(method) if method in first else len(first))[:count]
     return [method for method in names if method in chosen]
+
+
+def drawn(methods: Iterable[str]) -> list[str]:
+    """The methods to draw against density, in the order in which they are shown.
+
+    The paper's Interpolation, ours, and all that train instead; others where these are fewer than four, and what
+    collapses only where there is nothing else.
+    """
+    names = [method for method in pooled(methods) if method not in APART]
+    chosen = [method for method in names if method in _DRAWN]
+    more = [method for method in names if method not in (*_DRAWN, *_COLLAPSING)]
+    chosen += more[: max(0, 4 - len(chosen))]
+    return sorted(chosen, key=place) or names[:4]
 
 
 def percent(share: float) -> str:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 
+from lottery_pools.config import Config
 from lottery_pools.reporting import comparison, diagnosis, diagrams, figures, tables
 from lottery_pools.reporting.names import IN_TURN, featured, label, pooled
 from lottery_pools.reporting.report import Report
@@ -41,8 +42,9 @@ def headline(gains: Sequence[Gain]) -> Gain | None:
     return next(iter(headlines(gains)), None)
 
 
-def verdict(gain: Gain | None) -> str:
-    """What a headline gain means, in one plain sentence that claims no more than its interval allows."""
+def verdict(gain: Gain | None, gains: Sequence[Gain]) -> str:
+    """What a headline gain, one of all `gains`, means, in one plain sentence that claims no more than its interval
+    allows."""
     if gain is None:
         return "No pooling method has been compared with the recalibrated ticket yet."
     name = label(gain.method)
@@ -52,9 +54,12 @@ def verdict(gain: Gain | None) -> str:
             "of the same density."
         )
     direction = "more" if gain.gain > 0 else "fewer"
+    of = (gain.method, gain.against, gain.corruption)
+    levels = {g.level for g in gains if (g.method, g.against, g.corruption) == of and g.level is not None}
+    averaged = ["levels"] * (len(levels) > 1) + ["seeds"] * (gain.seeds > 1)
     return (
         f"Of 100 test samples, {name} predicts {abs(gain.gain):.2f} {direction} correctly than the recalibrated ticket "
-        "of the same density, averaged over levels and seeds."
+        f"of the same density{', averaged over ' * bool(averaged)}{' and '.join(averaged)}."
     )
 
 
@@ -69,31 +74,37 @@ def render(report: Report) -> str:
         title=report.title,
         setting=f"{model} on {data} · {_count(levels, 'level')} · {_count(seeds, 'seed')}",
         headline=gain,
-        verdict=verdict(gain),
+        verdict=verdict(gain, report.gains),
         basis=_basis(gain) if gain else "",
         sections=_sections(report),
         tables=_tables(report),
-        settings=to_toml(report.config),
+        settings=_settings(report.config),
         methods=methods,
         shift=_shift(shifted) if (shifted := corrupted(report.rows)) else "",
         diagnosed=bool(report.diagnosis),
+        chosen=_chosen([report]),
     )
 
 
 def markdown(report: Report) -> str:
     """The report as Markdown: its headline and its tables."""
     gain = headline(report.gains)
-    number = f"**{tables.interval(gain)}** percentage points (95 % interval; {_basis(gain)}). " if gain else ""
+    number = (
+        f"**{tables.interval(gain)}** percentage points of test accuracy (95 % interval; {_basis(gain)}). "
+        if gain
+        else ""
+    )
     parts = [*_tables(report), tables.settings(report.config)]
-    return "\n".join([f"# {report.title}\n", f"{number}{verdict(gain)}\n", *map(tables.markdown, parts)])
+    return "\n".join([f"# {report.title}\n", f"{number}{verdict(gain, report.gains)}\n", *map(tables.markdown, parts)])
 
 
 def compare(reports: Mapping[str, Report]) -> str:
     """Several experiments, by what they are called here, as one page of HTML, as `render` makes it."""
     caption = (
-        "Test accuracy less that of the recalibrated ticket of the same density, the mean over levels and seeds, with "
-        "95 % intervals. Right of the line, pooling helps. Runs differ in data, network and levels: the gains of one "
-        "run compare with each other, those of two runs only where these are the same."
+        "Test accuracy less that of the recalibrated ticket of the same density, the mean over seeds and over the "
+        "levels that all methods of the run have, with 95 % intervals. Right of the line, pooling helps. Runs differ "
+        "in data, network and levels: the gains of one run compare with each other, those of two runs only where "
+        "these are the same."
     )
     return _page(
         title=f"Comparison of {_count(len(reports), 'run')}",
@@ -107,6 +118,7 @@ def compare(reports: Mapping[str, Report]) -> str:
         methods=list(dict.fromkeys(row.method for report in reports.values() for row in report.rows)),
         shift="",
         diagnosed=False,
+        chosen=_chosen(list(reports.values())),
     )
 
 
@@ -124,9 +136,9 @@ def _sections(report: Report) -> list[Section]:
     seeds = len({row.seed for row in measured})
     mean = f"mean of {_count(seeds, 'seed')}"
     spread = (
-        f"Lines: {mean}; bands: from the lowest seed to the highest."
+        f"Lines: {mean}; bands: 95 % intervals of that mean over seeds, cut off where they are too wide."
         if seeds > 1
-        else "One seed, so no spread is shown."
+        else "One seed, so no interval is shown."
     )
     samples = max((row.n for row in measured), default=0)
     by_level = any(g.density is not None and (g.against, g.corruption) == ("recalibrated", "none") for g in gains)
@@ -140,12 +152,12 @@ def _sections(report: Report) -> list[Section]:
                 "Accuracy against density",
                 [
                     (
-                        figures.accuracy(report.rows) if measured else None,
+                        figures.accuracy(report.accuracies) if measured else None,
                         f"Test accuracy, {samples:,} samples. {spread} The dashed line is the dense network that the "
                         "tickets were pruned from.",
                     ),
                     (
-                        figures.accuracy(report.rows, under_corruption=True) if shifted else None,
+                        figures.accuracy(report.accuracies, "all") if shifted else None,
                         f"The same under corruption: the mean over {_shift(shifted)}.",
                     ),
                 ],
@@ -241,6 +253,19 @@ def _numbered(method: str) -> str:
     return "; the number is α, the weight of what was there before that ticket came in" if method in IN_TURN else ""
 
 
+def _settings(config: Config) -> str:
+    """The settings that play a part, as TOML."""
+    parts = to_toml(config).split("\n\n")
+    return "\n\n".join(
+        part for part in parts if config.data.name == "mnist1d" or not part.startswith("[data.difficulty]")
+    )
+
+
+def _chosen(reports: Sequence[Report]) -> str:
+    """What validation samples choose."""
+    return "epochs and pools" if any(one.config.training.keep == "best" for one in reports) else "pools"
+
+
 def _basis(gain: Gain) -> str:
     return f"{_count(gain.seeds, 'seed')}, {gain.n:,} test samples each"
 
@@ -255,7 +280,7 @@ def _tables(report: Report) -> list[Table]:
     """The tables of a report that have a line, in order."""
     rows, gains = report.rows, report.gains
     methods = pooled(row.method for row in clean(rows))
-    every = [tables.by_level(rows, gains), tables.summary(rows, gains)]
+    every = [tables.by_level(rows, gains), tables.summary(rows, report.comparable)]
     if methods != featured(methods, 2):  # otherwise the first table has them all
         every += [
             tables.accuracy_by_level("All methods: clean test accuracy by level (%)", clean(rows)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lottery_pools.config import Config
 from lottery_pools.reporting.diagnosis import Found
 from lottery_pools.reporting.tables import Table
-from lottery_pools.runs.results import Gain, PoolRow, Row
+from lottery_pools.runs.results import Accuracy, Gain, PoolRow, Row
 
 
 @dataclass(frozen=True)
@@ -24,3 +24,7 @@ class Report:
     """One a seed; none where it was not diagnosed."""
     extra: Sequence[Table] = ()
     """Tables that not every report has, such as `tables.mce_by_level`."""
+    comparable: Sequence[Gain] = ()
+    """`metrics.comparable`."""
+    accuracies: Sequence[Accuracy] = ()
+    """`metrics.accuracies`."""

@@ -23,7 +23,33 @@ COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 WORSE, BETTER = COLOURS[:2]
 
-MARKERS = "osD^vPXp"
+_ORANGE, _BLUE, _GREEN, _PINK, _AMBER, _SKY = COLOURS
+
+_LOOKS = {
+    "ticket": (INK, "o"),
+    "recalibrated": (INK, "."),
+    "admissible": (INK, "d"),
+    "average": (_SKY, "X"),
+    "interpolation": (_ORANGE, "s"),
+    "swa": (_PINK, "<"),
+    "ema": (_AMBER, ">"),
+    "ema-as-published": (_AMBER, "4"),
+    "slerp": (_GREEN, "<"),
+    "uniform-soup": (_PINK, "h"),
+    "greedy-soup": (_AMBER, "h"),
+    "learned-soup": (_SKY, "h"),
+    "learned-soup-layers": (_GREEN, "h"),
+    "trimmed-soup": (_BLUE, "o"),
+    "best": (_GREEN, "D"),
+    "ties": (_PINK, "1"),
+    "dare": (_AMBER, "2"),
+    "sms": (_PINK, "^"),
+    "swamp": (_AMBER, "v"),
+    "swa-training": (_PINK, "P"),
+    "ema-training": (_AMBER, "p"),
+    "longer": (_SKY, "*"),
+}
+"""Colour and marker of each method, in every figure; the baselines have the colour of the text."""
 
 Value = str | int | float | None
 
@@ -91,9 +117,9 @@ def canvas(y_label: str, height: float = 3.4) -> tuple[Drawing, Axes]:
     return drawing, axes
 
 
-def look(index: int) -> tuple[str, str]:
-    """Colour and marker of a series; the ticket, at -1, has the colour of the text."""
-    return (INK if index < 0 else COLOURS[index % len(COLOURS)], MARKERS[(index + 1) % len(MARKERS)])
+def look(method: str) -> tuple[str, str]:
+    """Colour and marker of a method; of one that has none of its own, what follows from its name."""
+    return _LOOKS.get(method) or (COLOURS[sum(method.encode()) % len(COLOURS)], "8")
 
 
 def legend(drawing: Drawing, axes: Axes) -> None:
@@ -148,7 +174,10 @@ def cells(
     axes.xaxis.tick_top()
     axes.xaxis.set_label_position("top")
     axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
+    few = len(rows) < 4  # then there is no room for an upright label
+    axes.set_ylabel(
+        y_label, rotation=0 if few else 90, ha="right" if few else "center", va="center" if few else "bottom"
+    )
     return drawing
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -10,8 +11,8 @@ from typing import Any, TypeVar
 
 from lottery_pools.config import Config
 from lottery_pools.errors import UserError
-from lottery_pools.reporting.names import BASELINES, featured, kind, label, percent, pooled
-from lottery_pools.runs.results import Gain, PoolRow, Row
+from lottery_pools.reporting.names import BASELINES, featured, kind, label, percent, place
+from lottery_pools.runs.results import Gain, PoolRow, Row, complete, shared
 from lottery_pools.settings import to_dict
 
 DASH = "–"
@@ -73,7 +74,7 @@ def interval(gain: Gain) -> str:
 def by_level(rows: Sequence[Row], gains: Sequence[Gain]) -> Table:
     """One line a level: test accuracy in percent, the mean over seeds, and the gain over the recalibrated ticket of
     the two featured methods, in percentage points with its 95 % interval."""
-    measured = _grouped(clean(rows))
+    measured = _grouped(complete(clean(rows)))
     methods = [m for m in _ordered(row.method for row in clean(rows)) if m in BASELINES]
     methods += featured((row.method for row in clean(rows)), 2)
     found = {(g.method, g.level): g for g in gains if g.against == "recalibrated" and g.corruption == "none"}
@@ -94,7 +95,8 @@ def by_level(rows: Sequence[Row], gains: Sequence[Gain]) -> Table:
 
 
 def overall(gains: Sequence[Gain]) -> Table:
-    """One line a comparison: the gain over all levels, percentage points."""
+    """One line a comparison: the gain over all levels that both have, how many those are, percentage points."""
+    levels = Counter((g.method, g.against, g.corruption) for g in gains if g.level is not None)
     names = {"none": "Clean", "all": "All corruptions"}
     lines = tuple(
         (
@@ -102,19 +104,21 @@ def overall(gains: Sequence[Gain]) -> Table:
             label(g.against),
             names.get(g.corruption, g.corruption),
             interval(g),
+            str(levels[g.method, g.against, g.corruption]),
             str(g.seeds),
             f"{g.n:,}",
         )
-        for g in gains
+        for g in sorted(gains, key=lambda g: (g.corruption != "none", place(g.method)))
         if g.level is None
     )
-    columns = ("Method", "Against", "Samples", "Gain [95 % interval]", "Seeds", "Samples a seed")
+    columns = ("Method", "Against", "Samples", "Gain [95 % interval]", "Levels", "Seeds", "Samples a seed")
     return Table("Gain over all levels (percentage points)", columns, lines)
 
 
 def accuracy_by_level(title: str, rows: Sequence[Row]) -> Table:
-    """One line a method, one column a level: the mean accuracy of `rows` in percent."""
-    cells = {place: f"{100 * fmean(row.accuracy for row in here):.2f}" for place, here in _grouped(rows).items()}
+    """One line a method, one column a level: the mean accuracy of `rows` in percent, where they are `complete`."""
+    means = {at: fmean(row.accuracy for row in here) for at, here in _grouped(complete(rows)).items()}
+    cells = {at: f"{100 * mean:.2f}" for at, mean in means.items()}
     return _grid(title, cells, {row.level: row.density for row in rows if row.method != "admissible"})
 
 
@@ -129,7 +133,10 @@ def gains_by_level(title: str, gains: Sequence[Gain], corruption: str) -> Table:
 
 
 def summary(rows: Sequence[Row], gains: Sequence[Gain]) -> Table:
-    """One line a method: what it gains over the recalibrated ticket, how well it predicts, and what it costs."""
+    """One line a method: what it gains over the recalibrated ticket, how well it predicts, and what it costs.
+
+    `gains` are over the levels of the other columns, as `metrics.comparable` gives them.
+    """
     quality, cost = calibration(rows), costs(rows)
     found = {(g.method, g.corruption): interval(g) for g in gains if g.level is None and g.against == "recalibrated"}
     kinds = {"none": "Gain [95 % interval]", "all": "Gain, corrupted [95 % interval]"}
@@ -142,16 +149,15 @@ def summary(rows: Sequence[Row], gains: Sequence[Gain]) -> Table:
         )
     )
     columns = ("Method", *kinds.values(), *quality.columns[1:], *cost.columns[1:])
-    _, levels = _shared(clean(rows))
+    levels = _told(clean(rows))
     return Table(f"Methods: gain over the recalibrated ticket, quality, cost (means over {levels})", columns, lines)
 
 
 def calibration(rows: Sequence[Row]) -> Table:
     """One line a method: accuracy, loss and calibration error, the mean over the levels that every method has."""
-    shared, levels = _shared(clean(rows))
-    shifted, _ = _shared(corrupted(rows))
+    shifted = _shared(corrupted(rows))
     lines = []
-    for method, here in shared.items():
+    for method, here in _shared(clean(rows)).items():
         line = [label(method), _mean(here, lambda row: 100 * row.accuracy, ".2f")]
         line += [_mean(here, lambda row: row.loss, ".4f"), _mean(here, lambda row: 100 * row.ece, ".2f")]
         if shifted:
@@ -164,15 +170,14 @@ def calibration(rows: Sequence[Row]) -> Table:
     columns = ["Method", "Accuracy (%)", "NLL (nats)", "Calibration error (%)"]
     if shifted:
         columns += ["Accuracy, corrupted (%)", "Calibration error, corrupted (%)"]
-    return Table(f"Likelihood and calibration on test (mean over {levels})", tuple(columns), tuple(lines))
+    return Table(f"Likelihood and calibration on test (mean over {_told(clean(rows))})", tuple(columns), tuple(lines))
 
 
 def costs(rows: Sequence[Row]) -> Table:
     """One line a method: images seen to get one network, and multiply-adds to use it, the mean over the levels that
     every method has."""
-    shared, levels = _shared(clean(rows))
     lines = []
-    for method, here in shared.items():
+    for method, here in _shared(clean(rows)).items():
         training, search = sum(row.train_images for row in here), sum(row.search_images for row in here)
         lines.append(
             (
@@ -184,7 +189,7 @@ def costs(rows: Sequence[Row]) -> Table:
             )
         )
     columns = ("Method", "Training images", "Search images", "Search / training", "Multiply-adds")
-    return Table(f"Cost of one network (mean over {levels})", columns, tuple(lines))
+    return Table(f"Cost of one network (mean over {_told(clean(rows))})", columns, tuple(lines))
 
 
 def by_corruption(rows: Sequence[Row]) -> Table:
@@ -236,7 +241,7 @@ def mce(rows: Sequence[Row], reference_rows: Sequence[Row], method: str, level: 
 def mce_by_level(rows: Sequence[Row], reference_rows: Sequence[Row], reference: str) -> Table:
     """One line a method, one column a level: the mean corruption error against the network named `reference`."""
     found = corrupted(rows)
-    cells = {place: f"{mce(found, reference_rows, *place):.2f}" for place in _grouped(found)}
+    cells = {at: f"{mce(found, reference_rows, *at):.2f}" for at in _grouped(complete(found))}
     density = {row.level: row.density for row in found if row.method != "admissible"}
     return _grid(f"mCE by level (%, reference: {reference})", cells, density)
 
@@ -254,7 +259,7 @@ def recipes(pools: Sequence[PoolRow]) -> Table:
             f"{pool.search_images:,}",
             *((_optimism(pool),) if estimated else ()),
         )
-        for pool in pools
+        for pool in sorted(pools, key=lambda pool: (pool.seed, place(pool.method), pool.level))
     )
     columns = ("Method", "Seed", "Target", "Density", "Steps: level (coefficient)", "Search images")
     last = ("Selected score too good by",) if estimated else ()
@@ -269,11 +274,13 @@ def _optimism(pool: PoolRow) -> str:
 
 
 def settings(config: Config) -> Table:
-    """One line a setting, by its dotted name."""
+    """One line a setting that plays a part, by its dotted name."""
 
     def flat(values: Mapping[str, Any], path: str) -> list[tuple[str, str]]:
         lines: list[tuple[str, str]] = []
         for key, value in values.items():
+            if f"{path}{key}" == "data.difficulty" and config.data.name != "mnist1d":
+                continue
             if isinstance(value, Mapping):
                 lines += flat(value, f"{path}{key}.")
             else:
@@ -295,9 +302,8 @@ def markdown(table: Table) -> str:
 
 
 def _ordered(methods: Iterable[str]) -> list[str]:
-    """The methods, each once: baselines in their fixed order, then pools in order of first appearance."""
-    methods = list(methods)
-    return [method for method in BASELINES if method in methods] + pooled(methods)
+    """The methods, each once, in the order in which they are shown."""
+    return sorted(dict.fromkeys(methods), key=place)
 
 
 def _place(row: Row) -> tuple[int, int, str, int]:
@@ -324,10 +330,12 @@ def _grid(title: str, cells: Mapping[tuple[str, int], str], density: Mapping[int
 
 
 def _compared(title: str, heading: str, rows: Sequence[Row], key: Callable[[Row], str]) -> Table:
-    """One line a key, in order of first appearance, one column a method, from `differences`."""
-    found = differences(rows, key)
+    """One line a key, in order of first appearance, one column a method, from `differences` where all methods were
+    measured."""
+    common = shared(rows)
+    found = differences(common, key)
     methods = _ordered(method for method, _ in found)
-    recalibrated = [row for row in rows if row.method == "recalibrated"]
+    recalibrated = [row for row in common if row.method == "recalibrated"]
     lines = tuple(
         (
             name,
@@ -336,6 +344,7 @@ def _compared(title: str, heading: str, rows: Sequence[Row], key: Callable[[Row]
         )
         for name in dict.fromkeys(map(key, recalibrated))
     )
+    title = f"{title}; means over {_told(rows)}"
     return Table(title, (heading, label("recalibrated"), *map(label, methods)), lines)
 
 
@@ -343,11 +352,25 @@ def _mean(rows: Sequence[Row], read: Callable[[Row], float], form: str) -> str:
     return format(fmean(map(read, rows)), form) if rows else DASH
 
 
-def _shared(rows: Sequence[Row]) -> tuple[dict[str, list[Row]], str]:
-    """Each method's rows at the places that every method has, as only those means compare; and in words, how many
-    levels those are."""
-    found = {method: [row for row in rows if row.method == method] for method in _ordered(row.method for row in rows)}
-    common = set.intersection(*({_place(row) for row in here} for here in found.values())) if found else set()
-    kept = {method: [row for row in here if _place(row) in common] for method, here in found.items()}
-    count = len({level for _, level, _, _ in common})
-    return kept, f"the {count} level{'' if count == 1 else 's'} that all have"
+def _shared(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Each method's rows among those `shared`, as only those means compare."""
+    found: dict[str, list[Row]] = {method: [] for method in _ordered(row.method for row in rows)}
+    for row in shared(rows):
+        found[row.method].append(row)
+    return found
+
+
+def _told(rows: Sequence[Row]) -> str:
+    """In words, how many levels are `shared`, and how much else where it is not all."""
+    reads: tuple[Callable[[Row], Hashable], ...] = (
+        lambda row: row.level,
+        lambda row: row.seed,
+        lambda row: (row.corruption, row.severity),
+    )
+    (levels, seeds, cells), (_, of_seeds, of_cells) = (
+        [len({read(row) for row in some}) for read in reads] for some in (shared(rows), rows)
+    )
+    words = [f"the {levels} level{'' if levels == 1 else 's'}"]
+    words += [f"{seeds} of {of_seeds} seeds"] * (seeds < of_seeds)
+    words += [f"{cells} of {of_cells} corruptions and severities"] * (cells < of_cells)
+    return f"{', '.join(words)} that all have"

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import lzma
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +86,24 @@ class Gain:
 
 
 @dataclass(frozen=True)
+class Accuracy:
+    """The accuracy of a method at a level."""
+
+    method: str
+    level: int
+    density: float
+    """Of the level: also where the best admissible ticket is a sparser one."""
+    corruption: str
+    """`none`, or `all`: the mean over all corruptions and severities."""
+    mean: float
+    """Percent, the mean over seeds."""
+    low: float
+    high: float
+    """Ends of the 95 % interval of the mean over seeds, percent; of one seed no wider than its mean."""
+    seeds: int
+
+
+@dataclass(frozen=True)
 class PoolRow:
     """How one pooled network came about."""
 
@@ -100,6 +118,32 @@ class PoolRow:
     """What the search compared networks by: accuracy, or log-likelihood in nats."""
     optimism: float | None = None
     """By how much the selected score is estimated to be too good, in its unit; none: not estimated."""
+
+
+def complete(rows: Sequence[Row]) -> list[Row]:
+    """The rows of each method at each level where it has every (seed, corruption, severity) that any row has.
+
+    Means of others would be over other samples or seeds than those beside them.
+    """
+    cells = {(row.seed, row.corruption, row.severity) for row in rows}
+    found: dict[tuple[str, int], set[tuple[int, str, int]]] = {}
+    for row in rows:
+        found.setdefault((row.method, row.level), set()).add((row.seed, row.corruption, row.severity))
+    return [row for row in rows if len(found[row.method, row.level]) == len(cells)]
+
+
+def shared(rows: Sequence[Row]) -> list[Row]:
+    """The rows at the levels, seeds, corruptions and severities that all methods have, so that all their means compare.
+
+    Every level that is left has every seed, corruption and severity that is left.
+    """
+    places: dict[str, set[tuple[int, int, str, int]]] = {}
+    for row in rows:
+        places.setdefault(row.method, set()).add((row.level, row.seed, row.corruption, row.severity))
+    common = set.intersection(*places.values()) if places else set()
+    cells = {place[1:] for place in common}
+    levels = {level for level, *_ in common if all((level, *cell) in common for cell in cells)}
+    return [row for row in rows if row.level in levels and (row.seed, row.corruption, row.severity) in cells]
 
 
 def pack_hits(correct: NDArray[np.bool_]) -> str:
