@@ -118,3 +118,12 @@ def test_barriers_and_overlap_are_means_over_seeds_of_every_pair() -> None:
     assert figure.svg.count(">2.0</text>") == 1
     assert re.search('fill: #d55e00[^"]*opacity: 0.75', figure.svg)
     assert diagrams.overlap(FOUND).svg.count(">0.70</text>") == 3
+
+
+def test_the_label_of_few_rows_lies_flat_so_that_it_is_not_cut_off() -> None:
+    def turned(pools: list[PoolRow]) -> bool:
+        (label,) = re.findall(r"<text ([^>]*)>Target \(level\)</text>", diagrams.recipes(pools, "average").svg)
+        return "rotate(-90" in label
+
+    assert not turned(POOLS[:1])
+    assert turned([replace(POOLS[2], level=level) for level in range(4)])

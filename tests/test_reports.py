@@ -81,3 +81,13 @@ RESULTS = sorted((Path(__file__).parents[1] / "docs/results").glob("*/report.md"
 @pytest.mark.parametrize("report", RESULTS, ids=lambda path: path.parent.name)
 def test_committed_tables_follow_from_committed_rows(report: Path) -> None:
     assert page.markdown(reports.report_of(report.parent)) == report.read_text(encoding="utf-8")
+
+
+def test_the_methods_of_a_report_gain_over_the_levels_that_they_are_compared_at() -> None:
+    """Only level 0 was pooled there: the ensemble's gain beside theirs is that of level 0, not of nine levels."""
+    report = reports.report_of(Path(__file__).parents[1] / "docs/results/cifar10-longer")
+    at = {(g.method, g.level): g.gain for g in report.gains if (g.against, g.corruption) == ("recalibrated", "none")}
+    shown = {g.method: g.gain for g in report.comparable if g.against == "recalibrated"}
+    assert shown["ensemble"] == pytest.approx(at["ensemble", 0], abs=1e-3)
+    assert shown["ensemble"] != pytest.approx(at["ensemble", None], abs=0.5)
+    assert {method for method, level in at if level == 0} == set(shown)

@@ -107,3 +107,17 @@ def test_bins_are_read_back_and_rows_without_them_look_as_ever(path: Path) -> No
     first, second = map(json.loads, path.read_text().splitlines())
     assert first.pop("bins") == [[0, 0, 0.0], [3, 2, 0.7067]]
     assert first == second
+
+
+def test_complete_and_shared_rows() -> None:
+    """`swa` lacks seed 1 at level 1: it is incomplete there, and level 1 is not shared."""
+    rows = [
+        replace(ROW, method=method, level=level, seed=seed)
+        for method in ("ticket", "swa")
+        for level in (0, 1)
+        for seed in (0, 1)
+        if (method, level, seed) != ("swa", 1, 1)
+    ]
+    assert [row for row in rows if row not in results.complete(rows)] == [rows[-1]]
+    assert results.shared(rows) == [row for row in rows if row.level == 0]
+    assert results.shared([]) == results.complete([]) == []
