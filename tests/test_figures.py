@@ -11,9 +11,10 @@ from xml.etree import ElementTree
 import matplotlib as mpl
 import pytest
 
-from lottery_pools.evaluation.metrics import BASELINES, accuracies
+from lottery_pools.evaluation.metrics import accuracies
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.reporting import figures
+from lottery_pools.reporting.names import BASELINES
 from lottery_pools.reporting.style import Figure, look
 from lottery_pools.runs.results import Row
 from lottery_pools.tickets.competitors import COMPETITORS

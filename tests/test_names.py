@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lottery_pools import work
 from lottery_pools.pooling import methods
 from lottery_pools.pooling.search import mix_in_turn
 from lottery_pools.reporting import names
@@ -14,11 +15,11 @@ def test_recipes_are_read_as_their_methods_write_them() -> None:
 
 
 def test_methods_are_shown_in_the_order_of_their_tables() -> None:
-    ours = [*names.BASELINES, *methods.METHODS, *COMPETITORS, *work.CONTROLS, work.ENSEMBLE]
+    ours = [*names.BASELINES, *methods.METHODS, *COMPETITORS, *names.CONTROLS, work.ENSEMBLE]
     assert sorted([*reversed(ours), "mine"], key=names.place) == [*ours[:-3], "mine", *ours[-3:]]
     assert names.pooled(reversed(ours)) == ours[len(names.BASELINES) :]
     assert tuple(COMPETITORS) == names.TRAINED
-    assert (*work.CONTROLS, work.ENSEMBLE) == names.APART
+    assert (*names.CONTROLS, work.ENSEMBLE) == names.APART
 
 
 def test_of_many_methods_the_papers_are_featured_and_controls_never() -> None:

@@ -98,7 +98,7 @@ def comparable(rows: Sequence[Row], found: Sequence[Gain]) -> list[Gain]:
     result = []
     for corruption, some in _parts(rows):
         common = shared(some)
-        fitting = found if len(common) == len(some) else _gains(common, corruption, BASELINES)
+        fitting = found if len(common) == len(some) else _gains(common, corruption, tuple(BASELINES))
         result += [gain for gain in fitting if gain.level is None and gain.corruption == corruption]
     return result
 
