@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,19 @@ def test_corrupted_images_are_made_once_and_kept(own_cache: Path, monkeypatch: p
     others = [(IMAGES, Evaluation(), "gaussian_noise", 4), (IMAGES, Evaluation(corrupted=8), "gaussian_noise", 3)]
     others.append((Data("some-folder", seed=1), Evaluation(), "gaussian_noise", 3))
     assert len({path, *(shifts.cached(dataset, *other) for other in others)}) == 4
+
+
+def test_the_same_images_with_other_labels_or_seen_otherwise_are_corrupted_anew() -> None:
+    """Labels choose which images are corrupted, and the view what is seen of them."""
+    dataset, some = images(), Evaluation(corrupted=8)
+    shifts.shifted(dataset, IMAGES, some, "contrast", 1)
+    coarse = Split(dataset.test.stored, torch.arange(40) // 20)
+    for other in (replace(dataset, test=coarse), replace(dataset, resized_crop=28)):
+        found = shifts.shifted(other, IMAGES, some, "contrast", 1)
+        chosen = shifts._chosen(other.test.labels, IMAGES, some)
+        expected = corruptions.corrupt(other.view(other.test.batch(chosen)), "contrast", 1, 0, constants="auto")
+        assert torch.equal(found.images, expected)
+        assert torch.equal(found.labels, other.test.labels[chosen])
 
 
 def published(folder: Path, n: int = 10_000, classes: int = 4) -> Path:

@@ -21,7 +21,7 @@ from lottery_pools.errors import UserError, unknown
 from lottery_pools.runs.folder import cache_root, write
 from lottery_pools.runs.seeds import generator
 
-_VERSION = 1  # of the corruptions: a change of their pixels needs a new one
+_VERSION = 2  # of the corruptions: a change of their pixels needs a new one
 
 SIGNAL_SHIFTS: dict[str, Callable[[Difficulty, int], Difficulty]] = {
     "iid_noise": lambda d, s: replace(d, iid_noise_scale=d.iid_noise_scale + 0.02 * s),
@@ -74,7 +74,8 @@ def cached(dataset: Dataset, data: Data, evaluation: Evaluation, name: str, seve
     """Where corrupted test images are kept, whether made yet or not; none for signals and published sets."""
     if data.name == "mnist1d" or evaluation.corrupted_from is not None:
         return None
-    content = f"{_digest(dataset.test)} {evaluation.corrupted} {name} {severity} {data.seed} {_VERSION}"
+    chosen = hashlib.sha256(_chosen(dataset.test.labels.cpu(), data, evaluation).numpy().tobytes()).hexdigest()
+    content = f"{_digest(dataset.test)} {chosen} {dataset.input_shape} {name} {severity} {data.seed} {_VERSION}"
     root = cache_root()
     return root / "corrupted" / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.safetensors"
 
