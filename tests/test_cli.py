@@ -79,6 +79,22 @@ def test_every_setting_is_documented() -> None:
     check(Config(), "")
 
 
+def test_every_setting_has_help_that_says_what_the_docs_say(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")  # one column of options
+    with pytest.raises(SystemExit):
+        cli.dispatch(["run", "--help"])
+    options = re.split(r"^ +(?=--)", re.sub("[╭╮╰╯│─]", " ", capsys.readouterr().out), flags=re.MULTILINE)[1:]
+    said = {option.split()[0].removesuffix(","): " ".join(option.split("\n", 1)[1].split()) for option in options}
+    assert [name for name, text in said.items() if text.startswith("(default") and ".arguments." not in name] == []
+    table = re.findall(r"^\| `(\S+)` \| .* \| (.*) \|$", (ROOT / "docs/cli.md").read_text(), re.MULTILINE)
+    assert len(table) > 50
+    for name, text in table:
+        if (option := f"--{name.replace('_', '-')}") in said:
+            assert said[option].startswith(text), f"docs/cli.md and --help differ about {option}"
+
+
 @pytest.mark.parametrize("name", lottery_pools.__all__)
 def test_each_public_name_is_documented(name: str) -> None:
     assert getattr(lottery_pools, name).__doc__

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from lottery_pools.config import Config, Data, Pooling, Pruning, Training
+from lottery_pools.config import Config, Data, Evaluation, Model, Pooling, Pruning, Training
 from lottery_pools.errors import UserError
 
 
@@ -33,7 +35,20 @@ from lottery_pools.errors import UserError
         (lambda: Training(clip_norm=0.0), "training.clip_norm is 0.0"),
         (lambda: Training(optimizer="adamw", nesterov=True), "nesterov"),
         (lambda: Config(seeds=()), "seeds is empty"),
-        (lambda: Config(seeds=(1, 1)), "twice"),
+        (lambda: Config(seeds=(1, 1)), "seeds has 1 twice"),
+        (lambda: Evaluation(severities=(3, 1, 3)), "evaluation.severities has 3 twice"),
+        (lambda: Evaluation(corruptions=("fog", "fog")), "evaluation.corruptions has fog twice"),
+        (lambda: Evaluation(competitors=("sms", "sms")), "evaluation.competitors has sms twice"),
+        (lambda: Pooling(methods=("swa", "swa")), "pooling.methods has swa twice"),
+        (lambda: Pooling(targets=(1, 1)), "pooling.targets has 1 twice"),
+        (lambda: Pooling(coefficients=(0.5, 0.5)), "pooling.coefficients has 0.5 twice"),
+        (lambda: Training(momentum=-0.5), "training.momentum is -0.5"),
+        (lambda: Training(weight_decay=-1.0), "training.weight_decay is -1.0"),
+        (lambda: Training(gamma=-0.1), "training.gamma is -0.1"),
+        (lambda: Config(training=Training(clip_norm=math.inf)), "training.clip_norm is inf: give a finite"),
+        (lambda: Config(training=Training(milestones=(1.0, math.nan))), "training.milestones is nan"),
+        (lambda: Config(model=Model(arguments={"scale": math.inf})), "model.arguments is inf"),
+        (lambda: Config(evaluation=Evaluation(corrupted_from="CIFAR-10-C")), "corrupted_from is for images"),
         (lambda: Config(pruning=Pruning(rewind=182)), "pruning.rewind is epoch 182"),
         (lambda: Config(pooling=Pooling(targets=(19,))), "levels 0 to 18"),
     ],

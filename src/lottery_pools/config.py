@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal
 
 from lottery_pools.errors import UserError
 
@@ -14,6 +16,22 @@ PAPER_COEFFICIENTS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise UserError(message)
+
+
+def _require_unique(name: str, values: Sequence[Any]) -> None:
+    for value in values:
+        _require(values.count(value) == 1, f"{name} has {value} twice: give each once")
+
+
+def _require_finite(settings: Any, path: str = "") -> None:
+    """An infinite number means nothing here, and would not survive the writing of `config.toml`."""
+    for each in fields(settings):
+        value, name = getattr(settings, each.name), f"{path}{each.name}"
+        if is_dataclass(value):
+            _require_finite(value, f"{name}.")
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, tuple) else (value,)
+        for part in parts:
+            _require(not isinstance(part, float) or math.isfinite(part), f"{name} is {part}: give a finite number")
 
 
 @dataclass(frozen=True)
@@ -114,20 +132,29 @@ class Training:
     """One training run, from the first step to the last."""
 
     epochs: int = 182
+    """Epochs of the dense network; where levels are rewound, the end of the schedule."""
     batch: int = 128
+    """Images a step."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
+    """`sgd` or `adamw`."""
     lr: float = 0.1
     """Peak learning rate."""
     momentum: float = 0.9
+    """Of SGD."""
     nesterov: bool = False
+    """Nesterov momentum."""
     weight_decay: float = 1e-4
+    """Coupled for SGD, decoupled for AdamW."""
     schedule: Literal["step", "cosine", "one-cycle", "constant"] = "step"
+    """`step`, `cosine`, `one-cycle` or `constant`."""
     milestones: tuple[float, ...] = (91.0, 136.0)
     """Epochs at which a step schedule multiplies the rate by `gamma`."""
     gamma: float = 0.1
+    """See `milestones`."""
     warmup: float = 0.0
     """Epochs of linear warm-up (one-cycle: of the rising part)."""
     label_smoothing: float = 0.0
+    """Share of the target spread over all classes."""
     clip_norm: float | None = None
     """Largest gradient norm; none: no clipping."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -148,6 +175,9 @@ class Training:
         for name in ("epochs", "batch"):
             _require(getattr(self, name) >= 1, f"training.{name} is {getattr(self, name)}: give 1 or more")
         _require(self.lr > 0, f"training.lr is {self.lr}: give a positive learning rate")
+        _require(0 <= self.momentum < 1, f"training.momentum is {self.momentum}: give a number in [0, 1)")
+        for name in ("weight_decay", "gamma"):
+            _require(getattr(self, name) >= 0, f"training.{name} is {getattr(self, name)}: give 0 or more")
         _require(
             0 <= self.warmup < self.epochs,
             f"training.warmup is {self.warmup}: give 0 or more epochs, fewer than training.epochs ({self.epochs})",
@@ -188,6 +218,7 @@ class Pruning:
     rewind: int = 9
     """The rewind point; 0 is the initialisation."""
     rewind_unit: Literal["epochs", "steps"] = "epochs"
+    """`epochs` or `steps`."""
     fine_tune_epochs: int = 40
     """Epochs a level with `after = "fine-tune"`."""
     copies: int = 1
@@ -218,6 +249,7 @@ class Pooling:
     """How tickets are pooled (Yin et al., AAAI 2023, Algorithm 2)."""
 
     methods: tuple[str, ...] = ("average", "interpolation", "trimmed-soup")
+    """Names of methods of pooling."""
     coefficients: tuple[float, ...] = PAPER_COEFFICIENTS
     """The α tried by `interpolation`: the weight of the best network so far, against the candidate's 1 - α."""
     candidates: int | None = None
@@ -239,6 +271,8 @@ class Pooling:
         for name in ("selection", "budget"):
             value = getattr(self, name)
             _require(value is None or value >= 1, f"pooling.{name} is {value}: give 1 or more, or leave it out")
+        for name in ("methods", "coefficients", "targets"):
+            _require_unique(f"pooling.{name}", getattr(self, name))
         _require(len(self.coefficients) > 0, "pooling.coefficients is empty: give at least one α in (0, 1)")
         for alpha in self.coefficients:
             _require(0 < alpha < 1, f"pooling.coefficients has α = {alpha}: give numbers strictly between 0 and 1")
@@ -273,6 +307,8 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         _require(self.batch >= 1, f"evaluation.batch is {self.batch}: give 1 or more")
+        for name in ("competitors", "corruptions", "severities"):
+            _require_unique(f"evaluation.{name}", getattr(self, name))
         for severity in self.severities:
             _require(1 <= severity <= 5, f"evaluation.severities has {severity}: give numbers from 1 to 5")
         _require(
@@ -286,7 +322,9 @@ class Config:
     """One experiment: every seed a run of its own."""
 
     name: str = "experiment"
+    """What the experiment is called."""
     seeds: tuple[int, ...] = (0,)
+    """Each a run of its own on the same data."""
     data: Data = field(default_factory=Data)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
@@ -296,7 +334,12 @@ class Config:
 
     def __post_init__(self) -> None:
         _require(len(self.seeds) > 0, "seeds is empty: give at least one")
-        _require(len(set(self.seeds)) == len(self.seeds), f"seeds has a seed twice: {list(self.seeds)}")
+        _require_unique("seeds", self.seeds)
+        _require_finite(self)
+        _require(
+            self.evaluation.corrupted_from is None or self.data.name != "mnist1d",
+            "evaluation.corrupted_from is for images, the shifts of mnist1d are generated: leave it out",
+        )
         if self.pruning.rewind_unit == "epochs":
             _require(
                 self.pruning.rewind < self.training.epochs,

@@ -56,8 +56,8 @@ class Machine:
             return torch.device(best)
         try:
             device = torch.device(self.device)
-            torch.empty(1, device=device)
-        except (RuntimeError, AssertionError) as error:
+            torch.zeros(1, device=device).item()  # which `meta` has not
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"--device {self.device} cannot be used here ({reason}): try --device cpu") from error
         return device
