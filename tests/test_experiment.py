@@ -255,6 +255,31 @@ def test_killed_anywhere_and_continued_gives_the_same_bytes(
     assert hashes(tmp_path / "broken") == hashes(tmp_path / "whole")
 
 
+def test_rows_that_a_kill_tore_are_made_again_to_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    path = RunFolder(tmp_path / "run").results
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    first = next(n for n, line in enumerate(lines) if b'"ensemble"' in line)
+    for kept in (first + 1, first + 3, first + 5):  # of six: two cells of three levels
+        path.write_bytes(b"".join(lines[:kept]) + lines[kept][:50])
+        experiment.evaluate(tiny(), tmp_path / "run", ONE)
+        assert path.read_bytes() == whole
+
+
+def test_an_ensemble_far_apart_has_a_finite_loss_and_counts_its_recalibration(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (run,) = experiment.checked(tiny(), finished, ONE)
+    (row, *_) = work.measure(run, work.ENSEMBLE, 0, work.CLEAN[:1])
+    assert row.search_images == 3 * 100
+    labels = run.dataset.validation.labels
+    wrong = 200.0 * nn.functional.one_hot((labels + 1) % 10, 10)
+    monkeypatch.setattr(work, "logits", lambda *_: wrong)
+    (row, *_) = work.measure(run, work.ENSEMBLE, 0, work.CLEAN[:1])
+    assert row.loss == pytest.approx(200)
+
+
 def test_an_interrupt_exits_130_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(settings.to_toml(tiny(training=Training(epochs=500, batch=50))))
     command = [sys.executable, "-m", "lottery_pools", "run", "--preset", str(tmp_path / "mine.toml")]

@@ -148,10 +148,13 @@ def _evaluate(runs: list[Run], machine: Machine) -> None:
         run.folder.event(stage="corruption", method=name, done=task.logged)
 
     def keep(task: Task, rows: list[Row]) -> None:
-        results.append(task.arguments[0].folder.results, rows)
+        folder = task.arguments[0].folder
+        # the rows of all levels of an ensemble come together: a kill may have left the first of them
+        results.append(folder.results, [row for row in rows if row.key not in there[folder]])
 
     for run in runs:
         results.mend(run.folder.results)
+    there = {run.folder: {row.key for row in results.read(run.folder.results)} for run in runs}
     _do(plan.corrupting(runs[0]), machine, corrupted)
     _do(plan.measuring(runs), machine, keep)
     for run in runs:

@@ -150,8 +150,9 @@ def measuring(runs: Sequence[Run], pools: Collection[tuple[Run, str, int]] = ())
         done = {row.key for row in results.read(run.folder.results)}
         planned = [(method, level) for of, method, level in pools if of == run]
         for method, level in dict.fromkeys((*work.networks(run), *planned)):
-            missing = tuple(cell for cell in run.cells if (method, level, *cell) not in done)
-            times = len(run.levels) if method == work.ENSEMBLE else 1
+            levels = run.levels if method == work.ENSEMBLE else (level,)
+            times = len(levels)
+            missing = tuple(cell for cell in run.cells if any((method, each, *cell) not in done for each in levels))
             fresh = method in ("recalibrated", work.ENSEMBLE, *COMPETITORS)
             images = times * sum(_size(run, cell) for cell in missing)
             rows = times * sum(ROW_BYTES + _size(run, cell) // 6 for cell in missing)

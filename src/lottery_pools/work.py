@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from dataclasses import dataclass, replace
 from functools import cache
@@ -57,11 +58,6 @@ class Run:
     @property
     def targets(self) -> tuple[int, ...]:
         return self.config.pooling.targets or tuple(self.levels)
-
-    @property
-    def trained(self) -> bool:
-        """Whether all tickets are there."""
-        return all(self.folder.ticket(level).exists() for level in self.levels)
 
     @property
     def cells(self) -> tuple[Cell, ...]:
@@ -241,25 +237,24 @@ def measure(run: Run, method: str, level: int, cells: tuple[Cell, ...]) -> list[
 def _measure_ensemble(run: Run, cells: tuple[Cell, ...]) -> list[Row]:
     """The naive ensemble: the mean of the predicted probabilities of all recalibrated tickets, as many passes."""
     model = run.network()
-    probabilities: list[Tensor | float] = [0.0] * len(cells)
-    flops = 0
+    totals: dict[Cell, Tensor] = {}  # logs, for a probability may underflow
+    images = flops = 0
     tickets = run.tickets(model)
     for ticket in tickets:
         load_into(model, ticket.weights)
-        run.recalibrate(model)
+        images += run.recalibrate(model)
         flops += cost.flops(model, run.dataset.input_shape, ticket.mask)
-        for i, cell in enumerate(cells):
-            found = logits(model, run.config, run.dataset, samples(run, cell))
-            probabilities[i] = probabilities[i] + found.cpu().softmax(1) / len(tickets)
-    spent = tickets[-1].origin["train_images"], 0, flops
-    measures = [
-        measured(torch.as_tensor(total).log(), samples(run, cell).labels)
-        for total, cell in zip(probabilities, cells, strict=True)
-    ]
+        for cell in cells:
+            found = logits(model, run.config, run.dataset, samples(run, cell)).cpu().log_softmax(1)
+            totals[cell] = torch.logaddexp(totals[cell], found) if cell in totals else found
+    spent = tickets[-1].origin["train_images"], images, flops
+    measures = {
+        cell: measured(total - math.log(len(tickets)), samples(run, cell).labels) for cell, total in totals.items()
+    }
     return [
-        _row(run, ENSEMBLE, ticket.level, ticket.density, cell, spent, one)
+        _row(run, ENSEMBLE, ticket.level, ticket.density, cell, spent, measures[cell])
         for ticket in tickets
-        for cell, one in zip(cells, measures, strict=True)
+        for cell in cells
     ]
 
 
