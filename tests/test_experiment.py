@@ -125,6 +125,22 @@ def test_replay_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
         experiment.replay(RunFolder(finished).ticket(1))
 
 
+def test_replay_says_what_it_lacks(finished: Path, tmp_path: Path) -> None:
+    pooled = RunFolder(finished).pool("interpolation", 1)
+    shutil.copy(pooled, tmp_path / "alone.safetensors")
+    with pytest.raises(UserError, match=r"alone\.safetensors lies beside no run .* lp\.replay"):
+        experiment.replay(tmp_path / "alone.safetensors")
+    shutil.copytree(finished, tmp_path / "run")
+    ticket, path = files.load(pooled), RunFolder(tmp_path / "run").pool("interpolation", 1)
+    files.save(dataclasses.replace(ticket, origin={**ticket.origin, "device": "cuda:99"}), path)
+    with pytest.raises(UserError, match="was pooled on cuda:99, which this machine lacks"):
+        experiment.replay(path)
+    kept = {key: value for key, value in ticket.origin.items() if key in ("method", "recipe", "target")}
+    files.save(dataclasses.replace(ticket, origin=kept), path)  # as lp.save writes what lp.pool made
+    with pytest.raises(UserError, match="lies beside no run that has its parents"):
+        experiment.replay(path)
+
+
 def test_replay_refuses_other_parents(tmp_path: Path) -> None:
     experiment.run(tiny(), tmp_path / "run", ONE)
     folder = RunFolder(tmp_path / "run")
@@ -148,6 +164,33 @@ def test_a_method_can_be_added_later(tmp_path: Path) -> None:
     experiment.run(tiny(), tmp_path / "run", ONE)
     assert digest(RunFolder(tmp_path / "run").pool("average", 1)) == kept
     assert {row.method for row in reports.read(tmp_path / "run")[1]} >= {"average", "interpolation"}
+
+
+def test_what_a_folder_was_given_before_is_done_too(tmp_path: Path) -> None:
+    """Every network is measured on everything that the settings written down name."""
+
+    def given(method: str, corruption: str, severity: int) -> Config:
+        evaluation = Evaluation(corruptions=(corruption,), severities=(severity,), corrupted=50)
+        return tiny(pooling=dataclasses.replace(tiny().pooling, methods=(method,)), evaluation=evaluation)
+
+    experiment.run(given("average", "shear", 1), tmp_path / "run", ONE)
+    experiment.run(given("swa", "scale", 2), tmp_path / "run", ONE)
+    config, rows, _ = reports.read(tmp_path / "run")
+    assert (config.pooling.methods, config.evaluation.severities) == (("average", "swa"), (1, 2))
+    shifts = {(name, severity) for name in ("shear", "scale") for severity in (1, 2)}
+    for method in ("ticket", "ensemble", "admissible", "average", "swa"):
+        assert {(r.corruption, r.severity) for r in rows if r.method == method and r.severity} == shifts
+    experiment.pool(given("slerp", "shear", 1), tmp_path / "run", ONE)  # here methods hold for the call
+    assert experiment.checked(tiny(pooling=config.pooling, evaluation=config.evaluation), tmp_path / "run", ONE)
+    assert not RunFolder(tmp_path / "run").pool("interpolation", 1).exists()
+
+
+def test_severities_that_were_never_used_are_not_measured(tmp_path: Path) -> None:
+    experiment.run(tiny(), tmp_path / "run", ONE)
+    experiment.run(tiny(evaluation=Evaluation(corruptions=("shear",), severities=(2,))), tmp_path / "run", ONE)
+    config, rows, _ = reports.read(tmp_path / "run")
+    assert {row.severity for row in rows} == {0, 2}
+    assert config.evaluation.severities == (2,)
 
 
 def test_other_settings_are_refused_by_name(finished: Path) -> None:
@@ -378,6 +421,24 @@ def test_the_diagnosis_is_kept_and_its_parts_add_up(everything: Path) -> None:
     assert hashes(everything) == before
 
 
+def test_a_diagnosis_is_made_anew_where_there_are_more_rows(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+
+    def explained() -> set[str]:
+        (found,) = experiment.diagnose(tiny(), tmp_path / "run", ONE, points=2)
+        return {part["method"] for part in found["attribution"]}
+
+    assert explained() == set(DEFAULTS)
+    best = tiny(pooling=dataclasses.replace(tiny().pooling, methods=("best",)))
+    experiment.pool(best, tmp_path / "run", ONE)
+    experiment.evaluate(best, tmp_path / "run", ONE)
+    assert explained() == {*DEFAULTS, "best"}
+    rows = RunFolder(tmp_path / "run").results
+    rows.write_text("".join(line for line in rows.read_text().splitlines(True) if '"admissible"' not in line))
+    with pytest.raises(UserError, match=r"has no results of all tickets yet: run `lottery-pools evaluate"):
+        explained()
+
+
 def test_corruptions_can_be_added_but_not_changed_in_number(tmp_path: Path) -> None:
     experiment.run(tiny(), tmp_path / "run", ONE)
     shear = Evaluation(corruptions=("shear",), severities=(2,), corrupted=50)
@@ -442,12 +503,20 @@ def test_another_runs_tickets_are_refused_by_name_and_allowed_as_a_control(finis
         experiment.pool(tiny(), own, ONE, tmp_path / "seed")
     with pytest.raises(UserError, match=r"\(12, 1, 5\) in .* and \(8, 1, 5\) in the model"):
         experiment.pool(tiny(), own, ONE, tmp_path / "model", allow_other_run=True)
-    with pytest.raises(UserError, match="has no tickets"):
+    with pytest.raises(UserError, match="has no ticket of level 0"):
         experiment.pool(tiny(), own, ONE, tmp_path, allow_other_run=True)
     experiment.pool(tiny(), own, ONE, tmp_path / "seed", allow_other_run=True)
     experiment.evaluate(tiny(), own, ONE)
     assert "other-run" in {row.method for row in reports.read(own)[1]}
     assert experiment.replay(RunFolder(own).pool("other-run", 1))
+    experiment.pool(tiny(), own, ONE, tmp_path / "seed", allow_other_run=True)
+    shutil.copytree(tmp_path / "seed", tmp_path / "third")
+    experiment.pool(tiny(), own, ONE, tmp_path / "third", allow_other_run=True)  # the same tickets, elsewhere
+    RunFolder(tmp_path / "third").ticket(1).write_bytes(RunFolder(finished).ticket(1).read_bytes())
+    with pytest.raises(UserError, match=r"other-run/.* was pooled with the tickets of .*/seed, not of .*/third"):
+        experiment.pool(tiny(), own, ONE, tmp_path / "third", allow_other_run=True)
+    with pytest.raises(UserError, match="--allow-other-run is for another run's tickets"):
+        experiment.pool(tiny(), own, ONE, allow_other_run=True)
 
 
 def test_clean_test_rows_have_bins_that_agree_with_their_counts(everything: Path) -> None:

@@ -111,7 +111,7 @@ def test_shifts_competitors_and_controls_are_counted(finished: Path, tmp_path: P
     assert part["evaluation"].cost.forwarded == 2 * (networks - 1 + 3) * (200 + 500 + 4 * 100)
     other = experiment.preview(CONFIG, finished, ONE, ("pool",), finished / "seed_0", True)
     assert steps(other)["pooling"].items == 2 * 3
-    with pytest.raises(UserError, match="has no tickets"):
+    with pytest.raises(UserError, match="has no ticket of level 0"):
         experiment.preview(CONFIG, finished, ONE, ("pool",), tmp_path)
 
 

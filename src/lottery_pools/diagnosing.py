@@ -14,6 +14,7 @@ from lottery_pools.evaluation.evaluate import evaluate
 from lottery_pools.judging import logits, replayed
 from lottery_pools.pooling.search import Trial
 from lottery_pools.runs import results
+from lottery_pools.runs.folder import digest
 from lottery_pools.runs.results import Row
 from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import Ticket
@@ -27,7 +28,7 @@ def diagnose(run: Run, points: int) -> dict[str, Any]:
     """Barriers, overlap, attribution, decisions, ensemble and classes of one seed's run, as plain values.
 
     Paths are measured on validation samples, so that nobody is tempted to choose by test; attribution, the ensemble
-    and the classes are report, on test samples.
+    and the classes are report, on test samples. `rows` is the digest of the rows that were there.
     """
     model = run.network()
     tickets = run.tickets(model)
@@ -54,6 +55,7 @@ def diagnose(run: Run, points: int) -> dict[str, Any]:
     together = ensemble.ensemble(model, tickets, predicted, run.dataset.test.labels.cpu(), run.recalibrate)
     return {
         "seed": run.seed,
+        "rows": digest(run.folder.results),
         "pairs": pairs,
         "attribution": parts,
         "decisions": decisions,

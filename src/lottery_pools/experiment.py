@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from lottery_pools import plan, reports, settings, work
 from lottery_pools.config import Config
 from lottery_pools.data import shifts
 from lottery_pools.errors import UserError, unknown
+from lottery_pools.evaluation import cost
 from lottery_pools.judging import replayed
 from lottery_pools.plan import Part, Plan, Task
 from lottery_pools.pooling import methods
@@ -36,7 +40,7 @@ def run(config: Config, out: Path, machine: Machine = HERE) -> Path:
     """Everything: train the tickets of all seeds, pool them, measure them, write the report; returns its path."""
     with opened(config, out, machine) as runs, _progress(_parts(runs, STAGES)):
         _train(runs, machine)
-        _pool(runs, config.pooling.methods, machine)
+        _pool(runs, runs[0].config.pooling.methods, machine)
         _evaluate(runs, machine)
     return reports.make(out)
 
@@ -60,7 +64,7 @@ def pool(
     control `other-run`: refused unless `allow_other_run`, and always where the network is another.
     """
     with opened(config, out, machine) as runs:
-        runs, wanted = _offered(runs, candidates_from, allow_other_run)
+        runs, wanted = _offered(runs, config.pooling.methods, candidates_from, allow_other_run)
         _need_tickets(runs, out)
         with _progress(_parts(runs, STAGES[1:2], wanted)):
             _pool(runs, wanted, machine)
@@ -88,21 +92,39 @@ def preview(
     """
     runs = checked(config, out, machine)
     rivals = [rival for run in runs for rival in work.rivals(run)]
-    for each, folder in [(config, out), *((run.config, run.folder.path) for run in (*runs, *rivals))]:
-        _settled(each, folder)
-    runs, wanted = _offered(runs, candidates_from, allow_other_run)
+    for run in (*runs, *rivals):
+        _joined(run.config, run.folder.path)
+    methods = (runs[0].config if STAGES[0] in stages else config).pooling.methods
+    runs, wanted = _offered(runs, methods, candidates_from, allow_other_run)
     if STAGES[0] not in stages:
         _need_tickets([*runs, *rivals] if "evaluate" in stages else runs, out)
     return plan.estimate(_parts(runs, stages, wanted), runs[0], machine, str(out), out.exists())
 
 
-def _offered(runs: list[Run], candidates_from: Path | None, allow_other_run: bool) -> tuple[list[Run], tuple[str, ...]]:
-    """The runs with the other run's tickets that they are to be pooled with, where one is named; the methods."""
+def _offered(
+    runs: list[Run], methods: tuple[str, ...], candidates_from: Path | None, allow_other_run: bool
+) -> tuple[list[Run], tuple[str, ...]]:
+    """The runs with the other run's tickets that they are to be pooled with, where one is named; the methods.
+
+    Raises UserError where that run lacks tickets, or a run was pooled with those of yet another.
+    """
     if candidates_from is None:
-        return runs, runs[0].config.pooling.methods
+        if allow_other_run:
+            raise UserError("--allow-other-run is for another run's tickets: name it with --candidates-from")
+        return runs, methods
     other = RunFolder(candidates_from)
-    if not other.ticket(0).exists():
-        raise UserError(f"{candidates_from} has no tickets: give the folder of one seed's run")
+    for level in runs[0].levels:
+        if not other.ticket(level).exists():
+            raise UserError(f"{candidates_from} has no ticket of level {level}: give the folder of one seed's run")
+    offered = {str(level): digest(other.ticket(level)) for level in runs[0].levels}
+    for run, level in product(runs, runs[0].levels):
+        path = run.folder.pool(work.OTHER_RUN, level)
+        origin = files.read_metadata(path)["origin"] if path.exists() else {"parents": {}}
+        if any(found != offered[parent] for parent, found in origin["parents"].items() if parent != str(level)):
+            raise UserError(
+                f"{path} was pooled with the tickets of {os.path.normpath(run.folder.path / origin['candidates'])}, "
+                f"not of {candidates_from}: a folder holds one such control, take a copy of it from before that"
+            )
     return [replace(run, other=other, allow_other_run=allow_other_run) for run in runs], (work.OTHER_RUN,)
 
 
@@ -168,8 +190,12 @@ def diagnose(config: Config, out: Path, machine: Machine = HERE, points: int = 5
     """
     with opened(config, out, machine) as runs:
         for run in runs:
-            if not results.read(run.folder.results):
-                raise UserError(f"{run.folder.path} has no results yet: run `lottery-pools evaluate {out}` first")
+            keys = {row.key for row in results.read(run.folder.results)}
+            wanted = product(("ticket", "recalibrated", "admissible"), run.levels, work.CLEAN)
+            if any((method, level, *cell) not in keys for method, level, cell in wanted):
+                raise UserError(
+                    f"{run.folder.path} has no results of all tickets yet: run `lottery-pools evaluate {out}` first"
+                )
 
         def path(run: Run) -> Path:
             return run.folder.path / f"diagnosis_{points}.json"
@@ -177,28 +203,43 @@ def diagnose(config: Config, out: Path, machine: Machine = HERE, points: int = 5
         def keep(task: Task, found: dict[str, Any]) -> None:
             write(path(task.arguments[0]), json.dumps(found, indent=1) + "\n")
 
-        part = plan.diagnosing(runs, points, [path(run).exists() for run in runs])
+        def done(run: Run) -> bool:
+            return path(run).exists() and reports.read_json(path(run)).get("rows") == digest(run.folder.results)
+
+        part = plan.diagnosing(runs, points, [done(run) for run in runs])
         with _progress([part]):
             _do(part, machine, keep)
-        return [json.loads(path(run).read_text(encoding="utf-8")) for run in runs]
+        return [reports.read_json(path(run)) for run in runs]
 
 
 def replay(pooled: Path, out: Path | None = None) -> bool:
     """Rebuild a pooled ticket from its recipe and its run's tickets; True where its bytes are those of the file.
 
-    `out` keeps the rebuilt file. Raises UserError where a parent ticket is missing or no longer the same.
+    `out` keeps the rebuilt file. Raises UserError where the file is none of a run's pools, a parent ticket is missing
+    or no longer the same, or this machine lacks the device.
     """
     origin = files.read_metadata(pooled)["origin"]
     if "recipe" not in origin:
         raise UserError(f"{pooled} is a trained ticket, it has no recipe: give a file from a run's pools folder")
-    folder = RunFolder(pooled.resolve().parents[2])
+    folder = RunFolder(pooled.resolve().parent.parent.parent)
+    if "parents" not in origin or not folder.config.exists():
+        raise UserError(
+            f"{pooled} lies beside no run that has its parents: give RUN/pools/METHOD/level_NN.safetensors, "
+            "or rebuild it in Python with lp.replay"
+        )
+    try:
+        Machine(origin["device"]).torch_device()
+    except UserError as error:
+        raise UserError(
+            f"{pooled} was pooled on {origin['device']}, which this machine lacks: replay it there"
+        ) from error
     config = settings.read_toml(folder.config)
     candidates = RunFolder((folder.path / origin["candidates"]).resolve())
     run = Run(config, config.seeds[0], folder, origin["device"], candidates)
     method = work.OTHER_SEED if candidates != folder else origin["method"]
     offered = run.pool_of(method, origin["target"])
     for level, path in offered.items():
-        if not path.exists() or digest(path) != origin["parents"][str(level)]:
+        if not path.exists() or digest(path) != origin["parents"].get(str(level)):
             raise UserError(f"{path} is not the ticket that {pooled} was pooled from: restore it, or pool again")
     torch.set_num_threads(origin["threads"])
     model = run.network()
@@ -212,18 +253,15 @@ def replay(pooled: Path, out: Path | None = None) -> bool:
         allow_other_run=method == work.OTHER_SEED,
         **replayed(origin),
     )
-    rebuilt = out or pooled.with_name(f".{pooled.name}.replay")
-    try:
+    with tempfile.TemporaryDirectory() as scratch:
+        rebuilt = out or Path(scratch) / pooled.name
         files.save(replace(ticket, origin=origin), rebuilt)
         return rebuilt.read_bytes() == pooled.read_bytes()
-    finally:
-        if out is None:
-            rebuilt.unlink(missing_ok=True)
 
 
 @contextmanager
 def opened(config: Config, out: Path, machine: Machine) -> Iterator[list[Run]]:
-    """The runs of an experiment, one a seed; its folder is held, its settings written down or checked.
+    """The runs of an experiment, as `checked` gives them; its folder is held, its settings are written down.
 
     Mistakes are raised, as `checked` does, before anything is written or work is shared out.
     """
@@ -237,7 +275,10 @@ def opened(config: Config, out: Path, machine: Machine) -> Iterator[list[Run]]:
 
 
 def checked(config: Config, out: Path, machine: Machine) -> list[Run]:
-    """The runs of an experiment, one a seed; raises UserError for mistakes in settings, data and model."""
+    """The runs of an experiment, one a seed, each with what else the folder was given before.
+
+    Raises UserError for mistakes in settings, data and model, and where the folder holds a run with other settings.
+    """
     for method in config.pooling.methods:
         if method not in (*methods.METHODS, work.OTHER_SEED):
             raise unknown("method", method, (*methods.METHODS, work.OTHER_SEED))
@@ -246,7 +287,9 @@ def checked(config: Config, out: Path, machine: Machine) -> list[Run]:
         if name not in COMPETITORS:
             raise unknown("competitor", name, COMPETITORS)
     shifts.names(config.data, config.evaluation.corruptions)
-    imp.check(config, work.dataset(config.data, device))
+    config, dataset = _joined(config, out), work.dataset(config.data, device)
+    imp.check(config, dataset)
+    cost.flops(imp.network(config, dataset, config.seeds[0]), dataset.input_shape)
     folders = [run_folder(config, out, seed) for seed in config.seeds]
     runs = []
     for number, seed in enumerate(config.seeds):
@@ -258,56 +301,53 @@ def checked(config: Config, out: Path, machine: Machine) -> list[Run]:
 
 
 def _settle(config: Config, folder: Path) -> None:
-    """Write the settings into a new folder, and what they add into an old one."""
-    if (new := _settled(config, folder)) is not None:
-        write(folder / "config.toml", settings.to_toml(new))
-
-
-def _settled(config: Config, folder: Path) -> Config | None:
-    """The settings that `folder` is to have, none where it has them; refuses others, but for what only adds.
-
-    Methods, competitors and corruptions may be added; targets and budget may differ from call to call; how many samples
-    are corrupted may be said as long as none were.
-    """
-    path = folder / "config.toml"
+    """Write the settings into a new folder, and what they add into an old one, which keeps its targets and budget."""
+    path, new = folder / "config.toml", _joined(config, folder)
     if path.exists():
         old = settings.read_toml(path)
-        pooling = replace(
-            config.pooling, methods=old.pooling.methods, targets=old.pooling.targets, budget=old.pooling.budget
+        new = replace(new, pooling=replace(new.pooling, targets=old.pooling.targets, budget=old.pooling.budget))
+        if new == old:
+            return
+    write(path, settings.to_toml(new))
+
+
+def _joined(config: Config, folder: Path) -> Config:
+    """`config`, and what the run that `folder` holds has beside it; refuses other settings, but for what only adds.
+
+    Methods, competitors and corruptions add up, severities where anything was corrupted; targets and budget may differ
+    from call to call; how many samples are corrupted may be said as long as none were.
+    """
+    if not (folder / "config.toml").exists():
+        return config
+    old = settings.read_toml(folder / "config.toml")
+    pooling, evaluation, before = config.pooling, config.evaluation, old.evaluation
+    free = [
+        "competitors",
+        "corruptions",
+        "severities",
+        *(() if before.corruptions else ("corrupted", "corrupted_from")),
+    ]
+    same = replace(
+        config,
+        pooling=replace(pooling, **{name: getattr(old.pooling, name) for name in ("methods", "targets", "budget")}),
+        evaluation=replace(evaluation, **{name: getattr(before, name) for name in free}),
+    )
+    if same != old:
+        raise UserError(
+            f"{folder} holds a run with {settings.difference(old, same)}: "
+            "choose another --out, or give the settings it was started with"
         )
-        evaluation = replace(
-            config.evaluation,
-            competitors=old.evaluation.competitors,
-            corruptions=old.evaluation.corruptions,
-            severities=old.evaluation.severities,
-        )
-        if not old.evaluation.corruptions:
-            evaluation = replace(
-                evaluation, corrupted=old.evaluation.corrupted, corrupted_from=old.evaluation.corrupted_from
-            )
-        same = replace(config, pooling=pooling, evaluation=evaluation)
-        if same != old:
-            raise UserError(
-                f"{folder} holds a run with {settings.difference(old, same)}: "
-                "choose another --out, or give the settings it was started with"
-            )
-        more = dict.fromkeys((*old.pooling.methods, *config.pooling.methods))
-        competitors = dict.fromkeys((*old.evaluation.competitors, *config.evaluation.competitors))
-        corruptions = dict.fromkeys((*old.evaluation.corruptions, *config.evaluation.corruptions))
-        severities = sorted({*old.evaluation.severities, *config.evaluation.severities})
-        config = replace(
-            old,
-            pooling=replace(old.pooling, methods=tuple(more)),
-            evaluation=replace(
-                config.evaluation,
-                competitors=tuple(competitors),
-                corruptions=tuple(corruptions),
-                severities=tuple(severities),
-            ),
-        )
-        if config == old:
-            return None
-    return config
+    severities = sorted({*evaluation.severities, *(before.severities if before.corruptions else ())})
+    return replace(
+        config,
+        pooling=replace(pooling, methods=tuple(dict.fromkeys((*old.pooling.methods, *pooling.methods)))),
+        evaluation=replace(
+            evaluation,
+            competitors=tuple(dict.fromkeys((*before.competitors, *evaluation.competitors))),
+            corruptions=tuple(dict.fromkeys((*before.corruptions, *evaluation.corruptions))),
+            severities=tuple(severities),
+        ),
+    )
 
 
 def _progress(parts: Sequence[Part]) -> AbstractContextManager[None]:

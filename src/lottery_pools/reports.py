@@ -7,6 +7,7 @@ import lzma
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from lottery_pools import settings
 from lottery_pools.config import Config
@@ -77,12 +78,12 @@ def report_of(folder: Path) -> Report:
     config, rows, pools = read(folder)
     if (folder / "results.jsonl.xz").exists():
         found = folder / "diagnosis.json"
-        diagnosis = json.loads(found.read_text(encoding="utf-8")) if found.exists() else []
+        diagnosis = read_json(found) if found.exists() else []
     else:
         paths = [run_folder(config, folder, seed).path for seed in config.seeds]
         names = set.intersection(*({path.name for path in run.glob("diagnosis_*.json")} for run in paths))
         best = sorted(names, key=lambda name: int(name.removeprefix("diagnosis_").removesuffix(".json")))[-1:]
-        diagnosis = [json.loads((run / name).read_text(encoding="utf-8")) for name in best for run in paths]
+        diagnosis = [read_json(run / name) for name in best for run in paths]
     over = gains(rows)
     return Report(
         config.name,
@@ -107,6 +108,14 @@ def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
         raise UserError(f"{folder} has no results yet: run `lottery-pools evaluate {folder}` first")
     pools = [_pool_row(path) for run in runs for path in sorted((run.path / "pools").glob("*/level_*.safetensors"))]
     return config, rows, pools
+
+
+def read_json(path: Path) -> Any:
+    """What a file of JSON holds."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}): restore or delete it") from error
 
 
 def _pool_row(path: Path) -> PoolRow:
