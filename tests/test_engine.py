@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -60,12 +61,23 @@ def test_two_workers_keep_the_order_and_a_mistake_ends_what_is_under_way() -> No
         bystander.join()
 
 
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_one_line() -> None:
+    with pytest.raises(UserError, match="a worker process was killed, perhaps for want of memory"):
+        list(each(die, [(), ()], workers=2, threads=1))
+    assert multiprocessing.active_children() == []
+
+
 FOLLOW = """
+import os
 import time
 from lottery_pools.runs.engine import each
 
 def work(name):
-    print("at work", flush=True)
+    os.write(1, b"at work\\n")  # in one piece
     time.sleep(300)
 
 if __name__ == "__main__":

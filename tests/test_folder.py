@@ -73,10 +73,44 @@ def test_what_a_kill_left_unfinished_goes_when_the_folder_is_next_held(tmp_path:
         assert list((tmp_path / "tickets").iterdir()) == []
 
 
+def test_what_others_left_stays(tmp_path: Path) -> None:
+    for name in ("other/.precious.7.tmp", "tickets/.mine.tmp", ".mine.tmp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    own = ("seed_3/tickets/.a.1.tmp", "seed_3/.a.1.tmp", "pools/swa/.a.1.tmp", "competitors/longer/level_01/.a.1.tmp")
+    for name in own:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with lock(tmp_path):
+        left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.tmp")}
+    assert left == {"other/.precious.7.tmp", "tickets/.mine.tmp", ".mine.tmp"}
+
+
+@pytest.mark.parametrize("below", ["seed_0", "competitors/longer/level_01"])
+def test_a_run_and_those_it_lies_in_are_not_worked_on_at_once(tmp_path: Path, below: str) -> None:
+    for folder in (tmp_path, tmp_path / below, tmp_path / "seed_1"):
+        with lock(folder):
+            (folder / "config.toml").touch()
+    with lock(tmp_path):
+        (tmp_path / below / ".a.1.tmp").touch()
+        with pytest.raises(UserError, match="another process works on"), lock(tmp_path / below):
+            pass
+        assert (tmp_path / below / ".a.1.tmp").exists()
+    with lock(tmp_path / below):
+        with pytest.raises(UserError, match="another process works on"), lock(tmp_path):
+            pass
+        with lock(tmp_path / "seed_1"):  # beside it
+            pass
+    with lock(tmp_path):
+        pass
+
+
 def test_where_nothing_can_be_written_the_path_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot write .*file/below: .*; free some space or choose another folder"):
         write(tmp_path / "file" / "below", "content")
+    with pytest.raises(UserError, match=r"cannot write .*below/log\.jsonl: "):
+        RunFolder(tmp_path / "file" / "below").event(stage="training")
     with pytest.raises(UserError, match=r"cannot write to .*below: "), lock(tmp_path / "file" / "below"):
         pass
 

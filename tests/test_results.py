@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import lzma
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +72,36 @@ def test_a_torn_last_line_is_no_row_and_mend_cuts_it(path: Path) -> None:
         assert path.read_bytes() == whole[:start]
         results.append(path, ROWS[2:])
         assert path.read_bytes() == whole
+
+
+def test_a_write_that_fails_leaves_no_half_of_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results.append(path, ROWS[:1])
+    whole = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match=r"cannot write .*results\.jsonl: No space left on device; free some space"):
+            results.append(path, ROWS[1:])
+    assert path.read_bytes() == whole
+    results.append(path, ROWS[1:])
+    assert results.read(path) == ROWS
+
+
+def test_damaged_published_files_are_named(tmp_path: Path) -> None:
+    packed = lzma.compress(results.to_lines(ROWS).encode())
+    for content in (packed[:-20], b"nonsense"):
+        (tmp_path / "results.jsonl.xz").write_bytes(content)
+        with pytest.raises(UserError, match=r"results\.jsonl\.xz is truncated or damaged"):
+            results.read(tmp_path / "results.jsonl.xz")
+    for lines in (None, "{", "[1]", '{"steps": []}', '{"seed": 1}'):
+        if lines is not None:
+            (tmp_path / "pools.jsonl").write_text(lines + "\n")
+        with pytest.raises(UserError, match=r"pools\.jsonl is missing or damaged") as caught:
+            results.read_pools(tmp_path / "pools.jsonl")
+        assert "\n" not in str(caught.value)
 
 
 def test_mend_leaves_whole_and_absent_files_and_empties_a_torn_first_line(path: Path) -> None:

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -83,9 +83,15 @@ def each(
             yield function(*task)
         return
     with _executor(workers, threads, cluster) as executor:
-        futures = [executor.submit(function, *task) for task in tasks]
-        for future in futures:
-            yield future.result()
+        try:
+            futures = [executor.submit(function, *task) for task in tasks]
+            for future in futures:
+                yield future.result()
+        except BrokenExecutor as error:
+            raise UserError(
+                "a worker process was killed, perhaps for want of memory: what was finished is kept, "
+                "run the same again with fewer --workers"
+            ) from error
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,9 +48,12 @@ class RunFolder:
 
     def event(self, **values: Any) -> None:
         """Add a line to the log: what happened, and when (seconds since 1970)."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with self.log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write {self.log}: {error.strerror}; free some space, then run the same") from error
 
 
 def run_folder(config: Config, out: Path, seed: int) -> RunFolder:
@@ -86,20 +90,33 @@ def digest(path: Path) -> str:
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process; raises UserError where another one holds it.
+    """Hold `folder`, with all runs below it, for this process; raises UserError where another one holds any of it.
 
-    A kill releases it; files that the killed process had not finished are removed when it is next held.
+    The runs that it lies in (a seed's or a competitor's) are held from being held whole, not from work on their other
+    parts. A kill releases all; files that the killed process had not finished are removed when the folder is next held.
     """
+    with contextlib.ExitStack() as held:
+        for above in folder.resolve().parents:
+            if (above / "config.toml").exists() and (above / ".lock").exists():
+                held.enter_context(_locked(above, fcntl.LOCK_SH))
+        held.enter_context(_locked(folder, fcntl.LOCK_EX))
+        for below in ("", "tickets/", "pools/**/", "competitors/**/", "seed_*/**/"):
+            for unfinished in folder.glob(f"{below}.*.tmp"):
+                if re.fullmatch(r"\..+\.\d+\.tmp", unfinished.name):
+                    unfinished.unlink(missing_ok=True)
+        yield
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, kind: int) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / ".lock").open("w")
+        file = (folder / ".lock").open("a")
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"another process works on {folder}: wait for it, or choose another folder") from None
-        for unfinished in folder.rglob(".*.tmp"):
-            unfinished.unlink(missing_ok=True)
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import json
 import lzma
@@ -162,11 +163,18 @@ def unpack(hits: str, n: int) -> NDArray[np.bool_]:
 
 
 def append(path: Path, rows: Iterable[Row]) -> None:
-    """Add rows to a file and wait until they are on disk."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(to_lines(rows))
-        file.flush()
-        os.fsync(file.fileno())
+    """Add rows to a file, all or none, and wait until they are on disk."""
+    before = path.stat().st_size if path.exists() else 0
+    try:
+        with path.open("ab", buffering=0) as file:
+            left = memoryview(to_lines(rows).encode())
+            while left:
+                left = left[file.write(left) :]
+            os.fsync(file.fileno())
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.truncate(path, before)
+        raise UserError(f"cannot write {path}: {error.strerror}; free some space, then run the same again") from error
 
 
 def to_lines(rows: Iterable[Row] | Iterable[PoolRow]) -> str:
@@ -191,7 +199,10 @@ def read(path: Path) -> list[Row]:
     names = {field.name for field in dataclasses.fields(Row)}
     content = path.read_bytes() if path.exists() else b""
     if path.suffix == ".xz":
-        content = lzma.decompress(content)
+        try:
+            content = lzma.decompress(content)
+        except lzma.LZMAError as error:
+            raise UserError(f"{path} is truncated or damaged ({error}): restore it") from error
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
             values: dict[str, Any] = json.loads(line)
@@ -214,7 +225,10 @@ def mend(path: Path) -> None:
 def read_pools(path: Path) -> list[PoolRow]:
     """The pools of a published file, as `to_lines` wrote them."""
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        values = json.loads(line)
-        found.append(PoolRow(**{**values, "steps": tuple((level, share) for level, share in values["steps"])}))
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            values = json.loads(line)
+            found.append(PoolRow(**{**values, "steps": tuple((level, share) for level, share in values["steps"])}))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is missing or damaged ({error}): restore it, or publish the run again") from error
     return found
