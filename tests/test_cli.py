@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -223,8 +224,44 @@ def test_several_runs_are_compared(
     for wrong in (["--publish", "p"], ["--reference", "other"]):
         with pytest.raises(UserError, match="is for one run"):
             cli.dispatch(["report", str(finished), "other", *wrong])
-    with pytest.raises(UserError, match="--out is for comparing several runs"):
-        cli.dispatch(["report", str(finished), "--out", "both.html"])
+    cli.dispatch(["report", str(finished), "--out", "here/mine.html"])
+    assert capsys.readouterr().out.endswith("Report: here/mine.html\n")
+    assert (tmp_path / "here/mine.html").read_bytes() == (finished / "report.html").read_bytes()
+    assert {path.name for path in (tmp_path / "here").iterdir()} == {"mine.html", "mine.md"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pool", "--candidates-from", "other", "--methods", "swa"], "leave --methods away"),
+        (["pool", "--allow-other-run"], "name it with --candidates-from"),
+        (["evaluate", "--corrupted-from", "nope"], "--corrupted-from is of corruptions, none are named"),
+        (["evaluate", "--severities", "3"], "--severities is of corruptions, none are named"),
+        (["evaluate", "--corruptions", "shear", "--corrupted-from", "nope"], "corrupted_from is for images"),
+        (["report", "--reference", "."], "has no rows under corruption, of which --reference is"),
+        (["report", "--publish", "."], "holds a run: publish into a folder of its own"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(finished)
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    command, *options = arguments
+    with pytest.raises(UserError, match=re.escape(message)):
+        cli.dispatch([command, ".", *options])
+    after = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
+    assert {**before, finished / ".lock": 0} == {**after, finished / ".lock": 0}
+
+
+def test_output_that_a_terminal_cannot_show_is_no_error(finished: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "lottery_pools", "inspect", str(RunFolder(finished).pool("average", 1))],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert found.returncode == 0, found.stderr
+    assert b"Density by layer" in found.stdout
 
 
 def test_the_stages_go_on_from_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -244,7 +281,9 @@ def test_the_stages_go_on_from_a_folder(tmp_path: Path, capsys: pytest.CaptureFi
     assert not RunFolder(tmp_path / "run").pool("interpolation", 2).exists()
 
 
-def test_inspect_shows_density_lineage_and_recipe(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inspect_shows_density_lineage_and_recipe(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pooled = RunFolder(finished).pool("interpolation", 1)
     cli.dispatch(["inspect", str(pooled)])
     shown = capsys.readouterr().out
@@ -254,6 +293,12 @@ def test_inspect_shows_density_lineage_and_recipe(finished: Path, capsys: pytest
     assert "{" not in shown
     cli.dispatch(["inspect", str(pooled), "--json"])
     assert json.loads(capsys.readouterr().out)["origin"]["method"] == "interpolation"
+    ticket = files.load(pooled)
+    own = {key: ticket.origin[key] for key in ("method", "scope", "mask", "settings")}
+    origin = {**own, "recipe": [[0, 0.5]]}
+    files.save(dataclasses.replace(ticket, origin=origin), tmp_path / "mine.safetensors")  # as lp.pool and lp.save do
+    cli.dispatch(["inspect", str(tmp_path / "mine.safetensors")])
+    assert "0.50 · level 1 + 0.50 · level 0" in capsys.readouterr().out
     cli.dispatch(["inspect", str(RunFolder(finished).rewind)])
     assert "the rewind point, before step 6, " in capsys.readouterr().out
 
@@ -280,6 +325,8 @@ def test_a_damaged_or_foreign_ticket_is_one_line(finished: Path, tmp_path: Path)
     with pytest.raises(UserError, match=r"cut\.safetensors is truncated"):
         cli.dispatch(["inspect", str(cut)])
     save_file({"a": torch.zeros(2)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(UserError, match=r"is no ticket file: give one ticket file, such as .*level_00\.safetensors"):
+        cli.dispatch(["inspect", str(finished / "report.html")])
     with pytest.raises(UserError, match="is a safetensors file but no ticket"):
         cli.dispatch(["inspect", str(tmp_path / "foreign.safetensors")])
 

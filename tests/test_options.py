@@ -40,7 +40,7 @@ from lottery_pools.errors import UserError
         (["presets", "dmeo"], "unknown preset 'dmeo': did you mean 'demo'?"),
         (["completion", "bsh"], "did you mean 'bash'?"),
         (["inspect", "."], ". is a folder: give one ticket file, such as "),
-        (["inspect", __file__], "is truncated or no safetensors file"),
+        (["inspect", __file__], "is no ticket file: give one ticket file, such as "),
         (["pool"], "pool needs a run's folder: `lottery-pools pool runs/demo`"),
         (["inspect"], "inspect needs a ticket file: `lottery-pools inspect runs/demo/"),
         (["run", "--pooling.coefficients", "0.5", "1.5"], "pooling.coefficients has α = 1.5"),

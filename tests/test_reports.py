@@ -54,6 +54,23 @@ def test_a_published_run_makes_the_same_report_without_its_weights(several: Path
     assert (tmp_path / "shared" / "report.html").read_bytes() == (several / "report.html").read_bytes()
 
 
+def test_a_run_is_not_published_into_a_run(several: Path, one: Path, tmp_path: Path) -> None:
+    for folder in (several, several / "seed_0", one):
+        with pytest.raises(UserError, match="holds a run: publish into a folder of its own"):
+            reports.publish(several, folder)
+        assert not (folder / "results.jsonl.xz").exists()
+    reports.publish(one, tmp_path / "shared")
+    reports.publish(several, tmp_path / "shared")
+
+
+def test_a_damaged_diagnosis_is_named(one: Path, tmp_path: Path) -> None:
+    reports.publish(one, tmp_path)
+    for content in ("[", "3", "[{}]"):
+        (tmp_path / "diagnosis.json").write_text(content)
+        with pytest.raises(UserError, match=r"diagnosis\.json is no(t JSON| diagnosis)"):
+            reports.report_of(tmp_path)
+
+
 def test_a_diagnosis_that_not_every_seed_has_is_not_told(several: Path, tmp_path: Path) -> None:
     shutil.copytree(several, tmp_path / "run")
     experiment.diagnose(reports.read(several)[0], tmp_path / "run", ONE, points=2)

@@ -90,3 +90,5 @@ def test_unknown_preset_offers_the_nearest(tmp_path: Path) -> None:
 def test_difference_names_the_first_setting() -> None:
     one, other = Config(), Config(training=Training(epochs=5), pruning=Pruning(rewind=1))
     assert settings.difference(one, other) == "training.epochs = 182, not 5"
+    assert settings.difference(one, Config(seeds=(1,))) == "seeds = [0], not [1]"
+    assert settings.difference(one, Config(data=Data(size=8))) == "data.size = none, not 8"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import multiprocessing
 import os
@@ -26,12 +27,12 @@ from lottery_pools.options import (
     Replay,
     Report,
     begin,
-    of_folder,
     parse,
 )
 
 if TYPE_CHECKING:
     from lottery_pools.plan import Plan
+    from lottery_pools.reporting.report import Report as Content
 
 USAGE = """\
 usage: lottery-pools COMMAND [OPTIONS]
@@ -47,6 +48,8 @@ Train lottery tickets, pool them into stronger sparse networks at no extra cost,
 
 def main() -> None:
     """The entry point: exit codes and one-line errors."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # what an ASCII terminal cannot show is no reason to stop
     try:
         dispatch(sys.argv[1:])
     except UserError as error:
@@ -86,8 +89,7 @@ def run(arguments: list[str]) -> None:
     if start.dry_run:
         _preview(experiment.preview(start.config, out, start.machine), start.json)
         return
-    page = experiment.run(start.config, out, start.machine)
-    _show(out, page, start.json)
+    _show(out, *experiment.run(start.config, out, start.machine), start.json)
 
 
 def tickets(arguments: list[str]) -> None:
@@ -107,7 +109,9 @@ def tickets(arguments: list[str]) -> None:
 def pool(arguments: list[str]) -> None:
     """pool a run's tickets into stronger ones"""
     options = parse(Pool, arguments, pool)
-    config = of_folder(options.folder)
+    if options.candidates_from is not None and options.methods:
+        raise UserError("pool --candidates-from pools by interpolation alone: leave --methods away")
+    config = settings.of_folder(options.folder)
     wanted = dataclasses.replace(
         config.pooling,
         methods=options.methods or config.pooling.methods,
@@ -129,7 +133,7 @@ def pool(arguments: list[str]) -> None:
 def evaluate(arguments: list[str]) -> None:
     """measure a run's tickets and pools on validation and test"""
     options = parse(Evaluate, arguments, evaluate)
-    config = of_folder(options.folder)
+    config = settings.of_folder(options.folder)
     wanted = dataclasses.replace(
         config.evaluation,
         corruptions=tuple(dict.fromkeys((*config.evaluation.corruptions, *options.corruptions))),
@@ -137,6 +141,9 @@ def evaluate(arguments: list[str]) -> None:
         corrupted=options.corrupted or config.evaluation.corrupted,
         corrupted_from=options.corrupted_from or config.evaluation.corrupted_from,
     )
+    for name in ("severities", "corrupted", "corrupted_from"):
+        if getattr(options, name) and not wanted.corruptions:
+            raise UserError(f"evaluate --{name.replace('_', '-')} is of corruptions, none are named: add --corruptions")
     from lottery_pools import experiment
 
     settled = dataclasses.replace(config, evaluation=wanted)
@@ -151,7 +158,7 @@ def evaluate(arguments: list[str]) -> None:
 def diagnose(arguments: list[str]) -> None:
     """say why the gains came about: paths, barriers, overlap, attribution"""
     options = parse(Diagnose, arguments, diagnose)
-    config = of_folder(options.folder)
+    config = settings.of_folder(options.folder)
     from lottery_pools import experiment
     from lottery_pools.reporting import diagnosis, terminal
 
@@ -178,12 +185,9 @@ def report(arguments: list[str]) -> None:
     if options.others:
         _compare(options)
         return
-    if options.out is not None:
-        raise UserError("report --out is for comparing several runs: name their folders, or leave --out away")
-    page = reports.make(options.folder, options.reference)
     if options.publish is not None:
         reports.publish(options.folder, options.publish)
-    _show(options.folder, page, options.json)
+    _show(options.folder, *reports.make(options.folder, options.reference, options.out), options.json)
 
 
 def _compare(options: Report) -> None:
@@ -209,6 +213,7 @@ def replay(arguments: list[str]) -> None:
     options = parse(Replay, arguments, replay)
     from lottery_pools import experiment
 
+    _refuse_others(options.file)
     same = experiment.replay(options.file, options.out)
     if not same:
         raise UserError(
@@ -220,9 +225,7 @@ def replay(arguments: list[str]) -> None:
 def inspect(arguments: list[str]) -> None:
     """show what a ticket file holds: density by layer, lineage, recipe"""
     options = parse(File, arguments, inspect)
-    if options.file.is_dir():
-        some = next(iter(sorted(options.file.rglob("level_*.safetensors"))), "runs/demo/tickets/level_00.safetensors")
-        raise UserError(f"{options.file} is a folder: give one ticket file, such as {some}")
+    _refuse_others(options.file)
     from lottery_pools.reporting import terminal
     from lottery_pools.tickets import files, masks
 
@@ -243,8 +246,17 @@ def inspect(arguments: list[str]) -> None:
         rows.append((name, f"{kept:,}", f"{prunable:,}", f"{kept / prunable:.1%}", terminal.bar(kept / prunable)))
     terminal.table("Density by layer", ("tensor", "kept", "prunable", "density", ""), rows)
     zeros = [("non-zero", f"{nonzero:,} of the {ticket.kept:,} that survive")] if nonzero < ticket.kept else []
-    for name, value in (*zeros, *terminal.lineage(ticket.origin)):
+    for name, value in (*zeros, *terminal.lineage({"target": ticket.level, **ticket.origin})):
         print(f"{name and name + ':':<15} {value}")
+
+
+def _refuse_others(file: Path) -> None:
+    """Raise UserError where `file` is a folder, or a file of another kind."""
+    if file.is_dir() or (file.exists() and file.suffix != ".safetensors"):
+        folder = file if file.is_dir() else file.parent
+        some = next(iter(sorted(folder.rglob("level_*.safetensors"))), "runs/demo/seed_0/tickets/level_00.safetensors")
+        kind = "a folder" if file.is_dir() else "no ticket file"
+        raise UserError(f"{file} is {kind}: give one ticket file, such as {some}")
 
 
 def presets(arguments: list[str]) -> None:
@@ -302,21 +314,18 @@ def _preview(plan: Plan, as_json: bool) -> None:
     print("Nothing was done.")
 
 
-def _show(folder: Path, page: Path, as_json: bool) -> None:
-    """The outcome of a run: its main table, its gains, and where the report is."""
-    from lottery_pools import reports
-    from lottery_pools.evaluation.metrics import comparable, gains
+def _show(folder: Path, page: Path, report: Content, as_json: bool) -> None:
+    """The outcome of a run: its main table, its gains, and where the page is."""
     from lottery_pools.reporting import tables, terminal
     from lottery_pools.reporting.page import headline, headlines, verdict
 
-    _, rows, _ = reports.read(folder)
-    found = gains(rows)
+    rows, found = report.rows, report.gains
     if as_json:
         best = headline(found)
         result = {"folder": str(folder), "report": str(page), "headline": best and dataclasses.asdict(best)}
         print(json.dumps({**result, "gains": [dataclasses.asdict(gain) for gain in found]}))
         return
-    for table in (tables.by_level(rows, found), tables.summary(rows, comparable(rows, found))):
+    for table in (tables.by_level(rows, found), tables.summary(rows, report.comparable)):
         terminal.table(table.title, table.columns, table.rows)
     print("\n".join(verdict(gain, found) for gain in headlines(found) or (None,)))
     print(f"Report: {page}")

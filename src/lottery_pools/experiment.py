@@ -23,6 +23,7 @@ from lottery_pools.judging import replayed
 from lottery_pools.plan import Part, Plan, Task
 from lottery_pools.pooling import methods
 from lottery_pools.reporting import terminal
+from lottery_pools.reporting.report import Report
 from lottery_pools.runs import engine, results
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
@@ -36,8 +37,8 @@ STAGES = ("tickets", "pool", "evaluate")
 """The commands that do the work, in their order."""
 
 
-def run(config: Config, out: Path, machine: Machine = HERE) -> Path:
-    """Everything: train the tickets of all seeds, pool them, measure them, write the report; returns its path."""
+def run(config: Config, out: Path, machine: Machine = HERE) -> tuple[Path, Report]:
+    """Everything: train the tickets of all seeds, pool them, measure them; the report and its path."""
     with opened(config, out, machine) as runs, _progress(_parts(runs, STAGES)):
         _train(runs, machine)
         _pool(runs, runs[0].config.pooling.methods, machine)

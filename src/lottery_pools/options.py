@@ -8,7 +8,6 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -59,7 +58,7 @@ class Report(Folder):
     others: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Further runs' folders: compare all of them on one page instead."""
     out: Path | None = None
-    """Where the page that compares several runs goes; none: comparison.html in the current folder."""
+    """Where the page goes; none: report.html in the run's folder, or of several comparison.html in the current one."""
 
 
 @dataclass(frozen=True)
@@ -163,17 +162,6 @@ def begin(arguments: list[str], function: Command) -> Start:
     if given.limit is None:
         return given
     return dataclasses.replace(given, config=settings.limited(given.config, given.limit))
-
-
-def of_folder(folder: Path) -> Config:
-    """The settings of a run's folder; where it is none, the nearest that is one is offered."""
-    if not (folder / "config.toml").exists():
-        runs = [str(path.parent) for path in sorted(folder.parent.glob("*/config.toml"))]
-        runs += [str(path.parent) for path in sorted(Path("runs").glob("*/config.toml"))]
-        near = get_close_matches(str(folder), runs, n=1, cutoff=0.4) or runs[:1]
-        hint = f"did you mean {near[0]}?" if near else f"start one with `lottery-pools run --out {folder}`"
-        raise UserError(f"{folder} is no run folder (it has no config.toml): {hint}")
-    return settings.of_folder(folder)
 
 
 def parse(kind: type[T], arguments: list[str], function: Command, default: Any = tyro.MISSING_NONPROP) -> T:

@@ -21,21 +21,27 @@ from lottery_pools.runs.results import PoolRow, Row
 from lottery_pools.tickets import files
 
 
-def make(folder: Path, reference: Path | None = None) -> Path:
-    """Write `report.md` and `report.html` into `folder` from the rows of its runs; returns the page's path.
+def make(folder: Path, reference: Path | None = None, out: Path | None = None) -> tuple[Path, Report]:
+    """Write the report of a folder's runs as `report.html` and `report.md` there, or `out`; returns path and report.
 
     With `reference`, another run's folder, there is a table of mean corruption errors (mCE) relative to its dense
-    network, which the table names.
+    network, which the table names: raises UserError where either was not measured under corruption.
     """
-    content = report_of(folder)
+    content, page_path = report_of(folder), out or folder / "report.html"
     if reference is not None:
         of, others, _ = read(reference)
+        for name, rows in ((folder, content.rows), (reference, others)):
+            if not any(row.severity for row in rows):
+                raise UserError(
+                    f"{name} has no rows under corruption, of which --reference is: measure them with "
+                    f"`lottery-pools evaluate {name} --corruptions common`"
+                )
         dense = [row for row in others if row.method == "ticket" and row.level == 0]
         table = tables.mce_by_level(content.rows, dense, f"the dense {of.model.name} of {of.name}")
         content = replace(content, extra=(table,))
-    write(folder / "report.md", page.markdown(content))
-    write(folder / "report.html", page.render(content))
-    return folder / "report.html"
+    write(page_path.with_suffix(".md"), page.markdown(content))
+    write(page_path, page.render(content))
+    return page_path, content
 
 
 def compare(folders: Sequence[Path], out: Path) -> tuple[Path, dict[str, Report]]:
@@ -60,8 +66,11 @@ def publish(folder: Path, to: Path) -> None:
     """Write what is worth sharing of a run into the folder `to`: tables, settings, rows, recipes and the diagnosis, but
     no weights.
 
-    `report` works there as in the run's own folder, and makes the same tables and page to the byte.
+    `report` works there as in the run's own folder, and makes the same tables and page to the byte. Raises UserError
+    where `to` holds a run: there the rows that were published would stand for all that it finds later.
     """
+    if (to / "config.toml").exists() and (to.resolve() == folder.resolve() or not (to / "results.jsonl.xz").exists()):
+        raise UserError(f"{to} holds a run: publish into a folder of its own")
     content = report_of(folder)
     write(to / "config.toml", settings.to_toml(content.config))
     write(to / "results.jsonl.xz", lzma.compress(results.to_lines(content.rows).encode()))
@@ -79,6 +88,8 @@ def report_of(folder: Path) -> Report:
     if (folder / "results.jsonl.xz").exists():
         found = folder / "diagnosis.json"
         diagnosis = read_json(found) if found.exists() else []
+        if not (isinstance(diagnosis, list) and all(isinstance(one, dict) and "pairs" in one for one in diagnosis)):
+            raise UserError(f"{found} is no diagnosis: restore or delete it")
     else:
         paths = [run_folder(config, folder, seed).path for seed in config.seeds]
         names = set.intersection(*({path.name for path in run.glob("diagnosis_*.json")} for run in paths))

@@ -7,6 +7,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from types import UnionType
@@ -69,14 +70,17 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     raise UserError(f"{where} is {value!r}: give {choices}")
 
 
+def _value(item: Any) -> str:
+    """As in TOML."""
+    many = isinstance(item, list | tuple)
+    return f"[{', '.join(map(_value, item))}]" if many else json.dumps(item, ensure_ascii=False)
+
+
 def to_toml(config: Any) -> str:
     """A dataclass as TOML, in the order of its fields."""
 
-    def value(item: Any) -> str:
-        return f"[{', '.join(map(value, item))}]" if isinstance(item, list) else json.dumps(item, ensure_ascii=False)
-
     def table(items: Mapping[str, Any], path: str) -> list[str]:
-        lines = [f"{key} = {value(item)}" for key, item in items.items() if not isinstance(item, Mapping)]
+        lines = [f"{key} = {_value(item)}" for key, item in items.items() if not isinstance(item, Mapping)]
         for key, item in items.items():
             if isinstance(item, Mapping):
                 lines += ["", f"[{path}{key}]", *table(item, f"{path}{key}.")]
@@ -97,9 +101,13 @@ def read_toml(path: Path) -> Config:
 
 
 def of_folder(folder: Path) -> Config:
-    """The settings of a run's folder."""
+    """The settings of a run's folder; where it is none, the nearest that is one is offered."""
     if not (folder / "config.toml").exists():
-        raise UserError(f"{folder} is no run folder (it has no config.toml): give the --out of an earlier run")
+        runs = [str(path.parent) for path in sorted(folder.parent.glob("*/config.toml"))]
+        runs += [str(path.parent) for path in sorted(Path("runs").glob("*/config.toml"))]
+        near = get_close_matches(str(folder), runs, n=1, cutoff=0.4) or runs[:1]
+        hint = f"did you mean {near[0]}?" if near else f"start one with `lottery-pools run --out {folder}`"
+        raise UserError(f"{folder} is no run folder (it has no config.toml): {hint}")
     return read_toml(folder / "config.toml")
 
 
@@ -198,5 +206,6 @@ def difference(one: Any, other: Any, path: str = "") -> str:
         if a != b:
             if dataclasses.is_dataclass(a):
                 return difference(a, b, f"{path}{setting.name}.")
-            return f"{path}{setting.name} = {a}, not {b}"
+            one, other = ("none" if value is None else _value(value) for value in (a, b))
+            return f"{path}{setting.name} = {one}, not {other}"
     return "none"
