@@ -26,7 +26,7 @@ from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest
 from lottery_pools.runs.results import Row
-from lottery_pools.tickets import files
+from lottery_pools.tickets import files, imp
 from lottery_pools.tickets.competitors import COMPETITORS
 
 ONE = Machine(device="cpu", workers=1, threads=1)
@@ -220,7 +220,28 @@ def test_the_best_admissible_ticket_is_chosen_on_validation_among_the_sparser() 
 
 
 def half(classes: int) -> nn.Module:
-    return nn.Sequential(nn.Conv1d(1, 4, 3), nn.Flatten(), nn.LazyLinear(classes // 2))
+    return nn.Sequential(nn.Conv1d(1, 4, 3), nn.Flatten(), nn.Linear(152, classes // 2))
+
+
+def lazy(classes: int) -> nn.Module:
+    return nn.Sequential(nn.Conv1d(1, 4, 3), nn.Flatten(), nn.LazyLinear(classes))
+
+
+def wrong(classes: int) -> nn.Module:
+    return nn.Sequential(nn.Conv1d(1, 4, 3), nn.Flatten(), nn.Linear(150, classes))
+
+
+def double(classes: int) -> nn.Module:
+    return nn.Sequential(nn.Conv1d(1, 4, 3), nn.Flatten(), nn.Linear(152, classes)).double()
+
+
+class Pair(nn.Conv1d):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+        return super().forward(x), None
+
+
+def pair(classes: int) -> nn.Module:
+    return Pair(1, classes, 40)
 
 
 @pytest.mark.parametrize(
@@ -229,8 +250,15 @@ def half(classes: int) -> nn.Module:
         ({"model": Model("mlp")}, "prunable"),
         (
             {"model": Model("tests.test_experiment:half", {})},
-            r"gives \(2, 5\) for two samples, 'mnist1d' has 10 classes",
+            r"gives \(2, 5\) for samples \(2, 1, 40\), 'mnist1d' has 10 classes",
         ),
+        ({"model": Model("tests.test_experiment:lazy")}, "lazy' has lazy layers: give them their sizes"),
+        (
+            {"model": Model("tests.test_experiment:wrong")},
+            r"wrong' cannot take torch.float32 samples \(2, 1, 40\): mat1",
+        ),
+        ({"model": Model("tests.test_experiment:double")}, "double' cannot take torch.float32 samples"),
+        ({"model": Model("tests.test_experiment:pair")}, "pair' gives a tuple for samples"),
         ({"model": Model("resnet99")}, "did you mean 'resnet"),
         ({"data": Data(name="nowhere/at/all", validation=10)}, "no such folder"),
         ({"data": Data(train=300, validation=200, epoch_share=0.001)}, "leaves 0 to choose epochs"),
@@ -243,6 +271,11 @@ def test_mistakes_show_before_anything_is_written(tmp_path: Path, changes: dict[
         experiment.run(tiny(**changes), tmp_path / "run", ONE)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_one_validation_sample_is_enough_to_check_a_network() -> None:
+    config = tiny(data=Data(name="mnist1d", train=300, validation=1, test=500))
+    imp.check(config, sources.load(config.data))
 
 
 def test_divergence_names_the_place_and_keeps_finished_levels(tmp_path: Path) -> None:

@@ -322,7 +322,8 @@ def test_a_network_with_another_number_of_classes(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UserError) as error:
         imp.check(CONFIG, DATA)
     assert str(error.value) == (
-        "model 'resnet20' gives (2, 5) for two samples, 'mnist1d' has 3 classes: make the model output (batch, 3)"
+        "model 'resnet20' gives (2, 5) for samples (2, 3, 8, 8), 'mnist1d' has 3 classes: "
+        "make the model output (batch, 3)"
     )
 
 

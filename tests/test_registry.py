@@ -257,3 +257,11 @@ def test_rule_that_matches_nothing_says_what_to_try(rule: str, message: str) -> 
 def test_network_without_parameters_has_nothing_to_prune() -> None:
     with pytest.raises(UserError, match="matches no tensor of this ReLU"):
         prunable(nn.ReLU(), "convolutions+linear")
+
+
+def test_a_module_that_is_no_python_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "brokennet.py").write_text("def build(:\n")
+    with pytest.raises(UserError, match=r"model 'brokennet:build' cannot be imported .*brokennet\.py, line 1"):
+        build("brokennet:build", {}, 10, (1, 40), 0)

@@ -479,7 +479,7 @@ def test_names_that_lead_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
     with pytest.raises(
-        UserError, match=r"hub does not give uoft-cs/cifar10 .*Couldn't reach .*give a folder of parquet"
+        UserError, match=r"hub does not give uoft-cs/cifar10 .*Couldn't reach .*give as data.name a folder"
     ):
         load(Data(name="cifar10"))
     monkeypatch.setitem(sys.modules, "datasets", None)

@@ -7,6 +7,7 @@ import glob
 import hashlib
 import io
 import json
+import logging
 import os
 import sys
 import tempfile
@@ -142,12 +143,17 @@ def _open(name: str, failure: str, **arguments: Any) -> Mapping[str, Any]:
         raise UserError(f"image data need {error.name}: pip install 'lottery-pools[data]'") from error
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
+    for logger in ("huggingface_hub", "datasets"):  # each of their attempts: our error says how they ended
+        logging.getLogger(logger).setLevel(logging.ERROR)
     try:
         tables: Mapping[str, Any] = datasets.load_dataset(name, **arguments)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__ or error
         reason = str(cause).partition("\n")[0].rstrip(".")
-        raise UserError(f"{failure} ({reason}): give a folder of parquet files or of images as data.name") from error
+        raise UserError(
+            f"{failure} ({reason}): give as data.name a folder with train*.parquet and test*.parquet, "
+            "or images in train/CLASS and test/CLASS"
+        ) from error
     return tables
 
 

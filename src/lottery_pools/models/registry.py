@@ -157,7 +157,7 @@ def _users_own(name: str, module: str, attribute: str) -> Factory:
         sys.path.insert(0, here)
     try:
         found = importlib.import_module(module)
-    except ImportError as error:
+    except (ImportError, SyntaxError) as error:
         raise UserError(
             f"model {name!r} cannot be imported from {here}: {error}; install it or change there"
         ) from error

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from lottery_pools.config import Config
 from lottery_pools.data.dataset import Dataset
@@ -178,6 +179,8 @@ def tickets_config(config: Config) -> tuple[Any, ...]:
 def check(config: Config, dataset: Dataset) -> None:
     """Raise UserError where the settings, data and model do not go together, before any work is done."""
     model = network(config, dataset, config.seeds[0])
+    if any(isinstance(p, UninitializedParameter) for p in model.parameters()):
+        raise UserError(f"model {config.model.name!r} has lazy layers: give them their sizes")
     names = registry.prunable(model, config.model.prunable)
     shared = [p for _, p in model.named_parameters(remove_duplicate=False)]
     for name in names:
@@ -190,12 +193,21 @@ def check(config: Config, dataset: Dataset) -> None:
     for level, density in enumerate(config.pruning.schedule()):
         _kept(density, prunable, level)
     model.eval()
-    with torch.inference_mode():
-        output = model(dataset.normalise(dataset.view(dataset.validation.batch(torch.arange(2)))))
-    if output.shape != (2, len(dataset.classes)):
+    samples = dataset.normalise(dataset.view(dataset.validation.batch(torch.arange(min(2, len(dataset.validation))))))
+    try:
+        with torch.inference_mode():
+            output = model(samples)
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
         raise UserError(
-            f"model {config.model.name!r} gives {tuple(output.shape)} for two samples, {config.data.name!r} has "
-            f"{len(dataset.classes)} classes: make the model output (batch, {len(dataset.classes)})"
+            f"model {config.model.name!r} cannot take {samples.dtype} samples {tuple(samples.shape)}: {reason}"
+        ) from error
+    expected = (len(samples), len(dataset.classes))
+    found = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+    if found != expected:
+        raise UserError(
+            f"model {config.model.name!r} gives {found} for samples {tuple(samples.shape)}, {config.data.name!r} has "
+            f"{expected[1]} classes: make the model output (batch, {expected[1]})"
         )
 
 
