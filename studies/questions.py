@@ -88,7 +88,7 @@ Answers = dict[str, tuple[str, str]]
 
 
 def answer(gain: Gain, levels: Sequence[Gain] = ()) -> str:
-    """Yes, partly, no or not shown, by the interval of `gain`, a mean over levels, and by those of `levels`."""
+    """Yes, partly, no or not shown, by the interval of `gain`, a mean over levels, and by those at single `levels`."""
     if gain.low > 0:
         return "yes" if gain.high >= WORTH else f"partly (by less than {WORTH} points)"
     if gain.high < WORTH:
@@ -119,19 +119,17 @@ def questions(rows: Sequence[Row]) -> Answers:
     said: Answers = {}
     for text, method, other, corruption in PAIRS:
         found = [gain for gain in by_pair.get((method, other), ()) if gain.corruption == corruption]
-        for gain in found:
-            if gain.level is None:
-                said[text] = _said(gain, answer(gain, [g for g in found if g.level is not None]))
+        if gain := _at(found, None):
+            said[text] = _said(gain, answer(gain, found))
     for method in DENSE[1]:
-        for gain in by_pair.get((method, "recalibrated"), ()):
-            if (gain.level, gain.corruption) == (0, "none"):
-                said[f"{DENSE[0]} {label(method)}"] = _said(gain, answer(gain))
+        found = [gain for gain in by_pair.get((method, "recalibrated"), ()) if gain.corruption == "none"]
+        if gain := _at(found, 0):
+            said[f"{DENSE[0]} {label(method)}"] = _said(gain, answer(gain))
     validation = [replace(row, split="test") for row in rows if row.split == "validation"]
     on_chosen = compared(validation, "recalibrated", whole & {*CHOSEN[1]})
     for method in CHOSEN[1]:
-        for gain in on_chosen.get(method, ()):
-            if gain.level is None:
-                said[f"{CHOSEN[0]} {label(method)}"] = _said(gain)
+        if gain := _at(on_chosen.get(method, ()), None):
+            said[f"{CHOSEN[0]} {label(method)}"] = _said(gain)
     for method in ENDS[1]:
         if found := [gain for gain in by_pair.get((method, "recalibrated"), ()) if gain.corruption == "none"]:
             said[f"{ENDS[0]} {label(method)}"] = _densities(gain for gain in found if gain.low > 0) or "none", ""
@@ -143,19 +141,19 @@ def at_equal_cost(rows: Sequence[Row]) -> Answers:
     images = {(row.method, row.level): row.train_images for row in rows}
     said: Answers = {}
     for other in dict.fromkeys(pair[2] for pair in EQUAL):
+        cost = {level: count for (name, level), count in images.items() if name == other}
         alike = {
             (method, level)
             for method in dict.fromkeys(pair[1] for pair in EQUAL)
-            for level in {row.level for row in rows if row.method == other}
-            if abs(images.get((method, level), 0) - images[other, level]) <= ALIKE * images[other, level]
+            for level, count in cost.items()
+            if abs(images.get((method, level), 0) - count) <= ALIKE * count
         }
         some = [row for row in rows if row.method in (other, "ticket") or (row.method, row.level) in alike]
         found = compared(some, other, {method for method, _ in alike})
         for text, method, against, corruption in EQUAL:
             here = [gain for gain in found.get(method, ()) if (against, gain.corruption) == (other, corruption)]
-            for gain in here:
-                if gain.level is None:
-                    said[text] = _said(gain, f"{answer(gain)} (at {_densities(here)})")
+            if gain := _at(here, None):
+                said[text] = _said(gain, f"{answer(gain)} (at {_densities(here)})")
     return said
 
 
@@ -189,6 +187,11 @@ def _table(title: str, studies: dict[str, Answers]) -> str:
 
 def _said(gain: Gain, word: str = "") -> tuple[str, str]:
     return f"{word}{': ' * bool(word)}{interval(gain)}, n = {gain.seeds}", f"{gain.n:,}"
+
+
+def _at(gains: Iterable[Gain], level: int | None) -> Gain | None:
+    """The gain at a level; none: the one over all."""
+    return next((gain for gain in gains if gain.level == level), None)
 
 
 def _densities(gains: Iterable[Gain]) -> str:

@@ -32,6 +32,14 @@ def to_dict(config: Any) -> dict[str, Any]:
     return result
 
 
+def relevant(config: Config) -> dict[str, Any]:
+    """The settings that play a part, as `to_dict`: what only the generator of MNIST-1D reads is left out elsewhere."""
+    values = to_dict(config)
+    if config.data.name != "mnist1d":
+        del values["data"]["difficulty"]
+    return values
+
+
 def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "config") -> T:
     """The dataclass `cls` from plain values; raises UserError naming the key that is unknown or of the wrong type."""
     hints = get_type_hints(cls)
@@ -77,7 +85,7 @@ def _value(item: Any) -> str:
 
 
 def to_toml(config: Any) -> str:
-    """A dataclass as TOML, in the order of its fields."""
+    """A dataclass, or what `to_dict` makes of one, as TOML, in the order of its fields."""
 
     def table(items: Mapping[str, Any], path: str) -> list[str]:
         lines = [f"{key} = {_value(item)}" for key, item in items.items() if not isinstance(item, Mapping)]
@@ -86,7 +94,7 @@ def to_toml(config: Any) -> str:
                 lines += ["", f"[{path}{key}]", *table(item, f"{path}{key}.")]
         return lines
 
-    return "\n".join(table(to_dict(config), "")) + "\n"
+    return "\n".join(table(config if isinstance(config, Mapping) else to_dict(config), "")) + "\n"
 
 
 def read_toml(path: Path) -> Config:

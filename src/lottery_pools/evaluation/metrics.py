@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lottery_pools.reporting.names import BASELINES
-from lottery_pools.runs.results import Accuracy, Bins, Gain, Row, complete, shared, unpack_hits
+from lottery_pools.runs.results import Accuracy, Bins, Gain, Row, clean, complete, corrupted, shared, unpack_hits
 
 Z = 1.959964
 """The 97.5 % quantile of the normal distribution."""
@@ -125,11 +125,7 @@ def accuracies(rows: Sequence[Row]) -> list[Accuracy]:
 
 def _parts(rows: Sequence[Row]) -> tuple[tuple[str, list[Row]], tuple[str, list[Row]]]:
     """The rows on clean and on corrupted test samples, each by what their gains say they are of."""
-    test = [row for row in rows if row.split == "test"]
-    return (
-        ("none", [row for row in test if row.corruption == "none"]),
-        ("all", [row for row in test if row.corruption != "none"]),
-    )
+    return ("none", clean(rows)), ("all", corrupted(rows))
 
 
 def _gains(rows: Sequence[Row], corruption: str, baselines: Sequence[str]) -> list[Gain]:

@@ -178,10 +178,11 @@ def _trim(problem: Problem, admissible: Sequence[Ticket]) -> _Trimmed:
         return bench.look(mixture(problem, equal_shares(soup), {})[0])
 
     own = [ticket for ticket in admissible if ticket.level == problem.target.level]
-    target_score, soup = look(own), list(own)
-    score, number, rising = target_score, 0, len(admissible) > 1 and bench.affords(1)
+    soup: Sequence[Ticket] = own
+    score = target_score = look(own)
+    number, rising = 0, len(admissible) > 1 and bench.affords(1)
     if rising:
-        score, number, soup = look(admissible), 1, list(admissible)
+        score, number, soup = look(admissible), 1, admissible
     while rising and len(soup) > 1:
         rising = False
         for dropped, fewer in ((soup[0], soup[1:]), (soup[-1], soup[:-1])):

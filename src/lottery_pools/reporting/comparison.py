@@ -8,11 +8,11 @@ from statistics import fmean
 from typing import Any
 
 from lottery_pools.reporting import tables as single
-from lottery_pools.reporting.names import BASELINES, drawn, label, percent, pooled
+from lottery_pools.reporting.names import drawn, label, percent, pooled, series
 from lottery_pools.reporting.report import Report
 from lottery_pools.reporting.style import INK, Figure, canvas, legend, look, style, svg
-from lottery_pools.reporting.tables import DASH, Table, clean, corrupted, interval
-from lottery_pools.runs.results import Gain
+from lottery_pools.reporting.tables import DASH, Table, interval
+from lottery_pools.runs.results import Gain, clean, corrupted
 
 Reports = Mapping[str, Report]
 """Experiments by what they are called here."""
@@ -95,9 +95,9 @@ def gains(reports: Reports) -> Figure | None:
                 found.setdefault(name, {})[gain.method] = gain
     names = list(reports)
     measured = {method for here in found.values() for method in here}
-    if not (methods := drawn(measured)):
+    if not drawn(measured):
         return None
-    chosen = [*(method for method in BASELINES if method in measured), *methods]
+    chosen = series(measured)
     shown = []
     with style("comparison"):
         drawing, axes = canvas("", height=1.1 + 0.16 * len(names) * (len(chosen) + 1))

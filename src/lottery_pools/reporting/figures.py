@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lottery_pools.reporting.names import BASELINES, drawn, featured, kind, label
+from lottery_pools.reporting.names import featured, kind, label, series
 from lottery_pools.reporting.style import INK, Figure, canvas, cells, densities, legend, look, style, svg
-from lottery_pools.reporting.tables import clean, corrupted, differences
-from lottery_pools.runs.results import Accuracy, Gain, Row
+from lottery_pools.reporting.tables import differences
+from lottery_pools.runs.results import Accuracy, Gain, Row, clean, corrupted
 
 _LINES = {"recalibrated": ":", "admissible": "-."}
 """References: thin, without markers and intervals."""
@@ -23,7 +23,7 @@ def accuracy(accuracies: Sequence[Accuracy], corruption: str = "none") -> Figure
     """
     found = [one for one in accuracies if one.corruption == corruption]
     measured = {one.method for one in found}
-    methods = [*(method for method in BASELINES if method in measured), *drawn(measured)]
+    methods = series(measured)
     samples = "accuracy" if corruption == "none" else "accuracy under corruption"
     name = "accuracy" if corruption == "none" else "accuracy-corrupted"
     shown: list[tuple[str, float, float, float, float, int]] = []
@@ -63,7 +63,7 @@ def gains(gains: Sequence[Gain]) -> Figure:
     `drawn`."""
     gains = [g for g in gains if g.density is not None and g.against == "recalibrated" and g.corruption == "none"]
     measured = {gain.method for gain in gains}
-    methods = [*(method for method in BASELINES if method in measured), *drawn(measured)]
+    methods = series(measured)
     shown = []
     with style("gains"):
         drawing, axes = canvas("Gain (points of test accuracy)")

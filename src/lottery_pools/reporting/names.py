@@ -100,6 +100,12 @@ def drawn(methods: Iterable[str]) -> list[str]:
     return sorted(chosen, key=place) or names[:4]
 
 
+def series(methods: Iterable[str]) -> list[str]:
+    """The baselines among the methods, then those `drawn`: the lines of a figure."""
+    methods = list(methods)
+    return [*(method for method in BASELINES if method in methods), *drawn(methods)]
+
+
 def percent(share: float) -> str:
     """A share, such as a density, as a percentage of three significant digits."""
     return f"{100 * share:.0f} %" if share >= 1 else f"{100 * share:#.3g} %"

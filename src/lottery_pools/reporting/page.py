@@ -9,14 +9,13 @@ from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 
-from lottery_pools.config import Config
 from lottery_pools.reporting import comparison, diagnosis, diagrams, figures, tables
 from lottery_pools.reporting.names import IN_TURN, featured, label, pooled
 from lottery_pools.reporting.report import Report
 from lottery_pools.reporting.style import Figure
-from lottery_pools.reporting.tables import Table, clean, corrupted
-from lottery_pools.runs.results import Gain, Row
-from lottery_pools.settings import to_toml
+from lottery_pools.reporting.tables import Table
+from lottery_pools.runs.results import Gain, Row, clean, corrupted
+from lottery_pools.settings import relevant, to_toml
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def render(report: Report) -> str:
         basis=_basis(gain) if gain else "",
         sections=_sections(report),
         tables=_tables(report),
-        settings=_settings(report.config),
+        settings=to_toml(relevant(report.config)),
         methods=methods,
         shift=_shift(shifted) if (shifted := corrupted(report.rows)) else "",
         diagnosed=bool(report.diagnosis),
@@ -251,14 +250,6 @@ def _count(n: int, noun: str) -> str:
 def _numbered(method: str) -> str:
     """What the numbers of a recipe are, where they are not the shares themselves."""
     return "; the number is α, the weight of what was there before that ticket came in" if method in IN_TURN else ""
-
-
-def _settings(config: Config) -> str:
-    """The settings that play a part, as TOML."""
-    parts = to_toml(config).split("\n\n")
-    return "\n\n".join(
-        part for part in parts if config.data.name == "mnist1d" or not part.startswith("[data.difficulty]")
-    )
 
 
 def _chosen(reports: Sequence[Report]) -> str:

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from lottery_pools.config import Config
 from lottery_pools.errors import UserError
 from lottery_pools.reporting.names import BASELINES, featured, kind, label, percent, place
-from lottery_pools.runs.results import Gain, PoolRow, Row, complete, shared
-from lottery_pools.settings import to_dict
+from lottery_pools.runs.results import Gain, PoolRow, Row, clean, complete, corrupted, shared
+from lottery_pools.settings import relevant
 
 DASH = "–"
 """Stands where nothing was measured."""
@@ -39,16 +39,6 @@ class Table:
         """Which columns hold numbers only: those are set flush right."""
         cells = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.columns)
         return tuple(bool(column) and all(c == DASH or _NUMBER.fullmatch(c) for c in column) for column in cells)
-
-
-def clean(rows: Sequence[Row]) -> list[Row]:
-    """The rows measured on the uncorrupted test samples."""
-    return [row for row in rows if row.split == "test" and row.corruption == "none"]
-
-
-def corrupted(rows: Sequence[Row]) -> list[Row]:
-    """The rows measured on corrupted or shifted test samples."""
-    return [row for row in rows if row.split == "test" and row.corruption != "none"]
 
 
 def differences(rows: Iterable[Row], key: Callable[[Row], _Key]) -> dict[tuple[str, _Key], float]:
@@ -279,8 +269,6 @@ def settings(config: Config) -> Table:
     def flat(values: Mapping[str, Any], path: str) -> list[tuple[str, str]]:
         lines: list[tuple[str, str]] = []
         for key, value in values.items():
-            if f"{path}{key}" == "data.difficulty" and config.data.name != "mnist1d":
-                continue
             if isinstance(value, Mapping):
                 lines += flat(value, f"{path}{key}.")
             else:
@@ -288,7 +276,7 @@ def settings(config: Config) -> Table:
                 lines.append((f"{path}{key}", text or DASH))
         return lines
 
-    return Table("Settings", ("Setting", "Value"), tuple(flat(to_dict(config), "")))
+    return Table("Settings", ("Setting", "Value"), tuple(flat(relevant(config), "")))
 
 
 def markdown(table: Table) -> str:

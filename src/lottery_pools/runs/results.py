@@ -121,6 +121,16 @@ class PoolRow:
     """By how much the selected score is estimated to be too good, in its unit; none: not estimated."""
 
 
+def clean(rows: Sequence[Row]) -> list[Row]:
+    """The rows measured on the uncorrupted test samples."""
+    return [row for row in rows if row.split == "test" and row.corruption == "none"]
+
+
+def corrupted(rows: Sequence[Row]) -> list[Row]:
+    """The rows measured on corrupted or shifted test samples."""
+    return [row for row in rows if row.split == "test" and row.corruption != "none"]
+
+
 def complete(rows: Sequence[Row]) -> list[Row]:
     """The rows of each method at each level where it has every (seed, corruption, severity) that any row has.
 
