@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import nn
 
-from lottery_pools.config import Data, Evaluation, Training
+from lottery_pools.config.schema import Data, Evaluation, Training
 from lottery_pools.data import shifts, sources
 from lottery_pools.evaluation.evaluate import evaluate
 from lottery_pools.models import registry

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from lottery_pools.config import Difficulty
+from lottery_pools.config.schema import Difficulty
 from lottery_pools.data import mnist1d
 
 

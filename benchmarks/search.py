@@ -21,10 +21,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lottery_pools import settings
+from lottery_pools.config import toml
 from lottery_pools.data.sources import stratified
 from lottery_pools.evaluation.metrics import paired_intervals
-from lottery_pools.judging import Judge, hits, logits
+from lottery_pools.experiment.selection import Judge, hits, logits
+from lottery_pools.experiment.tasks import Run
 from lottery_pools.pooling.methods import BEST, DEFAULT
 from lottery_pools.runs import engine
 from lottery_pools.runs.folder import RunFolder
@@ -32,7 +33,6 @@ from lottery_pools.runs.results import pack_hits, unpack
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import load_into
-from lottery_pools.work import Run
 
 PAPER, EXACT, TICKET = "interpolation", "interpolation, exact", "recalibrated"
 
@@ -173,7 +173,7 @@ def main() -> None:
     found = [Found(**json.loads(line)) for line in lines]
     names = [*options.searches, *([EXACT] if options.exact else [])]
     for folder in options.folders:
-        config = settings.of_folder(folder)
+        config = toml.of_folder(folder)
         for seed in options.seeds or config.seeds:
             path = folder if len(config.seeds) == 1 else folder / f"seed_{seed}"
             run = Run(replace(config, seeds=(seed,)), seed, RunFolder(path), "cpu")

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from lottery_pools.config import Data, Training
+from lottery_pools.config.schema import Data, Training
 from lottery_pools.data import sources
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.models import registry

@@ -14,8 +14,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from lottery_pools import experiment, settings
-from lottery_pools.judging import hits, logits
+from lottery_pools.config import toml
+from lottery_pools.experiment import stages
+from lottery_pools.experiment.selection import hits, logits
 from lottery_pools.runs.engine import Machine
 from lottery_pools.tickets.ticket import load_into
 
@@ -24,8 +25,8 @@ COLUMNS = ("study", "seed", "level", "density", "correct", "n", "data")
 
 def rows(folder: Path) -> Iterator[tuple[str, int, int, float, int, int, str]]:
     """One a ticket, as `COLUMNS` says."""
-    config = settings.of_folder(folder)
-    for run in experiment.checked(config, folder, Machine()):
+    config = toml.of_folder(folder)
+    for run in stages.checked(config, folder, Machine()):
         model, train = run.network(), run.dataset.train
         data = hashlib.sha256(train.images.numpy().tobytes()).hexdigest()[:16]
         for ticket in run.tickets(model):

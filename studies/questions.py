@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lottery_pools import reports
 from lottery_pools.evaluation.metrics import gains
+from lottery_pools.experiment import report as reports
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.reporting.names import label, percent
 from lottery_pools.reporting.tables import DASH, Table, interval, markdown

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from lottery_pools import reports
+from lottery_pools.experiment import report as reports
 from lottery_pools.reporting import terminal
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lottery_pools.config import Training
+from lottery_pools.config.schema import Training
 from lottery_pools.tickets.averaging import blend, share
 
 numbers = st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=6)

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from lottery_pools.config import Config
+from lottery_pools.config.schema import Config
 from lottery_pools.reporting import comparison
-from lottery_pools.reporting.report import Report
+from lottery_pools.reporting.content import Report
 from lottery_pools.reporting.tables import DASH
 from tests.test_tables import make_gain, make_rows, make_shifted
 

@@ -10,21 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from lottery_pools import cli, completion, options
+from lottery_pools.cli import commands, completion, options
+from lottery_pools.config.toml import presets
 from lottery_pools.data import corruptions
 from lottery_pools.data.shifts import SIGNAL_SHIFTS
 from lottery_pools.models import registry
 from lottery_pools.pooling.methods import METHODS
-from lottery_pools.settings import presets
-from lottery_pools.tickets.competitors import COMPETITORS
+from lottery_pools.tickets.trained_baselines import COMPETITORS
 
 KNOWN = completion.known(options.OPTIONS)
 
 
-@pytest.mark.parametrize("command", cli.COMMANDS)
+@pytest.mark.parametrize("command", commands.COMMANDS)
 def test_the_options_are_those_of_the_parser(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        cli.dispatch([command, "--help"])
+        commands.dispatch([command, "--help"])
     shown = re.findall(r"(?:^[│ ]+|, )(--[a-z][a-z.-]*)", capsys.readouterr().out, re.MULTILINE)
     options = {option for option in shown if not option.startswith("--model.arguments.")}
     assert set(KNOWN[command]) - {""} == options
@@ -40,11 +40,11 @@ def test_names_are_those_of_the_tables() -> None:
     assert run["--training.optimizer"] == ("sgd", "adamw")
     assert KNOWN["completion"][""] == tuple(completion.SHELLS)
     with pytest.raises(LookupError, match="no table NOTHING"):
-        completion.table("config.py", "NOTHING")
+        completion.table("config/schema.py", "NOTHING")
 
 
 LINES = {
-    "": list(cli.COMMANDS),
+    "": list(commands.COMMANDS),
     "ins": ["inspect"],
     "run --pre": ["--preset"],
     "run --preset cifar100-s": ["cifar100-smoke"],
@@ -108,7 +108,7 @@ def test_zsh_runs_the_script_for_bash() -> None:
 
 @pytest.mark.parametrize("shell", completion.SHELLS)
 def test_the_command_prints_the_script_without_torch(shell: str) -> None:
-    code = f"cli.dispatch(['completion', '{shell}']); sys.exit('torch' in sys.modules)"
-    code = f"import sys; from lottery_pools import cli; {code}"
+    code = f"commands.dispatch(['completion', '{shell}']); sys.exit('torch' in sys.modules)"
+    code = f"import sys; from lottery_pools.cli import commands; {code}"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == completion.SHELLS[shell](KNOWN)

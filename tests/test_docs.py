@@ -17,7 +17,7 @@ import pytest
 
 import lottery_pools
 from docs.figures import draw
-from lottery_pools import cli
+from lottery_pools.cli import commands
 from lottery_pools.runs import engine
 
 ROOT = Path(__file__).parents[1]
@@ -53,7 +53,7 @@ def try_command(command: str, shown: list[str], capsys: pytest.CaptureFixture[st
     """Run a command of ours; the lines shown, but for `…`, are lines that it prints, in that order."""
     words = shlex.split(command)
     assert words[0] == "lottery-pools", f"mark {command!r} as not run"
-    cli.dispatch(words[1:])
+    commands.dispatch(words[1:])
     printed = capsys.readouterr().out
     rest = iter(map(outline, printed.splitlines()))
     for line in map(outline, shown):

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from lottery_pools.config import Training
+from lottery_pools.config.schema import Training
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.evaluation.evaluate import evaluate
 from lottery_pools.runs.seeds import generator

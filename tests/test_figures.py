@@ -14,10 +14,9 @@ import pytest
 from lottery_pools.evaluation.metrics import accuracies
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.reporting import figures
-from lottery_pools.reporting.names import BASELINES
 from lottery_pools.reporting.style import Figure, look
-from lottery_pools.runs.results import Row
-from lottery_pools.tickets.competitors import COMPETITORS
+from lottery_pools.runs.results import BASELINES, Row
+from lottery_pools.tickets.trained_baselines import COMPETITORS
 from tests.test_tables import MANY, make_gain, make_rows, make_shifted
 
 BINS = ((0, 0, 0.0), (40, 10, 0.375), (60, 48, 0.9))

@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lottery_pools.config import Config, Model, Pruning, Training
+from lottery_pools.config.schema import Config, Model, Pruning, Training
+from lottery_pools.config.toml import identity
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.errors import UserError
 from lottery_pools.models import registry
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.seeds import derive, generator
-from lottery_pools.settings import identity
 from lottery_pools.tickets import files, imp, masks, training
 from lottery_pools.tickets.ticket import Ticket, snapshot
 from lottery_pools.tickets.training import Epoch, Trained

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
+from lottery_pools.pooling.arithmetic import MaskRule, Scope
 from lottery_pools.pooling.deltas import DROPS
 from lottery_pools.pooling.methods import METHODS, pool, replay
 from lottery_pools.pooling.search import Pooled, Trial
-from lottery_pools.pooling.weights import MaskRule, Scope
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket, snapshot

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from lottery_pools.config import Difficulty
+from lottery_pools.config.schema import Difficulty
 from lottery_pools.data import mnist1d
 from lottery_pools.data.mnist1d import Draws, generate
 from lottery_pools.errors import UserError

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from lottery_pools import work
 from lottery_pools.pooling import methods
 from lottery_pools.pooling.search import mix_in_turn
 from lottery_pools.reporting import names
-from lottery_pools.tickets.competitors import COMPETITORS
+from lottery_pools.runs.results import BASELINES, CONTROLS, ENSEMBLE
+from lottery_pools.tickets.trained_baselines import COMPETITORS
 
 
 def test_recipes_are_read_as_their_methods_write_them() -> None:
     in_turn = [name for name, entry in methods.METHODS.items() if entry.build in (mix_in_turn, methods.build_slerp)]
-    assert {*in_turn, *names.CONTROLS} == set(names.IN_TURN)
+    assert {*in_turn, *CONTROLS} == set(names.IN_TURN)
 
 
 def test_methods_are_shown_in_the_order_of_their_tables() -> None:
-    ours = [*names.BASELINES, *methods.METHODS, *COMPETITORS, *names.CONTROLS, work.ENSEMBLE]
+    ours = [*BASELINES, *methods.METHODS, *COMPETITORS, *CONTROLS, ENSEMBLE]
     assert sorted([*reversed(ours), "mine"], key=names.place) == [*ours[:-3], "mine", *ours[-3:]]
-    assert names.pooled(reversed(ours)) == ours[len(names.BASELINES) :]
+    assert names.pooled(reversed(ours)) == ours[len(BASELINES) :]
     assert tuple(COMPETITORS) == names.TRAINED
-    assert (*names.CONTROLS, work.ENSEMBLE) == names.APART
+    assert (*CONTROLS, ENSEMBLE) == names.APART
 
 
 def test_of_many_methods_the_papers_are_featured_and_controls_never() -> None:
@@ -31,7 +31,7 @@ def test_of_many_methods_the_papers_are_featured_and_controls_never() -> None:
 
 
 def test_what_is_drawn_against_density_is_the_papers_ours_and_what_was_trained() -> None:
-    many = (*names.BASELINES, *methods.METHODS, *COMPETITORS, *names.CONTROLS)
+    many = (*BASELINES, *methods.METHODS, *COMPETITORS, *CONTROLS)
     assert names.drawn(many) == ["interpolation", "trimmed-soup", "best", *COMPETITORS]
     assert names.drawn(("longer", "uniform-soup", "average", "best")) == ["average", "best", "longer"]
     assert names.drawn(("ema", "swa", "slerp", "interpolation", "average")) == [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lottery_pools import cli
+from lottery_pools.cli import commands
 from lottery_pools.errors import UserError
 
 
@@ -67,7 +67,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
         arguments = [*arguments, "--out", str(tmp_path / "run")]
     monkeypatch.setattr(sys, "argv", ["lottery-pools", *arguments])
     with pytest.raises(SystemExit) as stop:
-        cli.main()
+        commands.main()
     found = capsys.readouterr()
     assert stop.value.code == 2
     assert found.out == ""
@@ -79,25 +79,25 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 
 def test_a_preset_without_its_option_is_understood() -> None:
     with pytest.raises(UserError, match="did you mean `lottery-pools run --preset demo`"):
-        cli.dispatch(["run", "demo"])
+        commands.dispatch(["run", "demo"])
 
 
 def test_the_nearest_run_folder_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="start one with `lottery-pools run --out first`"):
-        cli.dispatch(["pool", "first"])
+        commands.dispatch(["pool", "first"])
     for name in ("demo", "other"):
         (tmp_path / "runs" / name).mkdir(parents=True)
         (tmp_path / "runs" / name / "config.toml").touch()
     for wrong in ("runs/dmeo", "demo"):
         with pytest.raises(UserError, match=r"no config.toml\): did you mean runs/demo\?"):
-            cli.dispatch(["pool", wrong])
+            commands.dispatch(["pool", wrong])
 
 
 def test_another_network_does_not_get_the_arguments_of_the_presets_own(capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--model.prunable", "convolutions+linear", "--out", "nowhere", "--dry-run", "--json"]
-    cli.dispatch(["tickets", "--preset", "demo", "--model.name", "mlp", "--seeds", "0", "--limit", "50", *out])
+    commands.dispatch(["tickets", "--preset", "demo", "--model.name", "mlp", "--seeds", "0", "--limit", "50", *out])
     assert json.loads(capsys.readouterr().out)
     given = ["--model.name", "mlp", "--model.arguments", "blocks", "3"]
     with pytest.raises(UserError, match="blocks"):
-        cli.dispatch(["tickets", "--preset", "demo", *given, "--seeds", "0", "--limit", "50", *out])
+        commands.dispatch(["tickets", "--preset", "demo", *given, "--seeds", "0", "--limit", "50", *out])

@@ -12,10 +12,10 @@ from urllib.parse import unquote
 
 import pytest
 
-from lottery_pools.config import Config, Data, Model, Training
+from lottery_pools.config.schema import Config, Data, Model, Training
 from lottery_pools.evaluation.metrics import accuracies
 from lottery_pools.reporting import page
-from lottery_pools.reporting.report import Report
+from lottery_pools.reporting.content import Report
 from lottery_pools.reporting.tables import Table
 from lottery_pools.runs.results import Gain, PoolRow
 from tests.test_diagnosis import FOUND

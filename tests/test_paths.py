@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation.paths import PathPoint, barrier, linear_path, overlap, pairs
-from lottery_pools.pooling import batchnorm
-from lottery_pools.pooling import weights as arithmetic
+from lottery_pools.pooling import arithmetic, batchnorm
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket, snapshot

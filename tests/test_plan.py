@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from lottery_pools import experiment, plan, speed, work
-from lottery_pools.config import Evaluation, Pooling
+from lottery_pools.config.schema import Evaluation, Pooling
 from lottery_pools.errors import UserError
-from lottery_pools.plan import Plan, Step
+from lottery_pools.experiment import plan, stages, tasks, timing
+from lottery_pools.experiment.plan import Plan, Step
+from lottery_pools.experiment.timing import Cost
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import RunFolder
-from lottery_pools.speed import Cost
 from lottery_pools.tickets import files
-from tests.test_experiment import ONE, tiny
+from tests.test_stages import ONE, tiny
 
 # Of a fixed effort: `trimmed-soup` and `best` stop by what they see, which no plan knows.
 FIXED = ("average", "interpolation", "slerp", "greedy-soup", "learned-soup", "ties")
@@ -26,13 +26,13 @@ CONFIG = tiny(pooling=Pooling(methods=FIXED, coefficients=(0.3, 0.6), recalibrat
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "SAMPLE_SECONDS", 0.01)
+    monkeypatch.setattr(timing, "SAMPLE_SECONDS", 0.01)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("plan") / "run"
-    experiment.run(CONFIG, folder, ONE)
+    stages.run(CONFIG, folder, ONE)
     return folder
 
 
@@ -50,7 +50,7 @@ def size(folder: Path, pattern: str) -> int:
 
 
 def test_the_plan_is_what_the_run_then_does(finished: Path, tmp_path: Path) -> None:
-    found = experiment.preview(CONFIG, tmp_path / "run", ONE)
+    found = stages.preview(CONFIG, tmp_path / "run", ONE)
     assert not (tmp_path / "run").exists()
     part = steps(found)
     assert list(part) == ["training", "pooling", "evaluation"]
@@ -62,7 +62,7 @@ def test_the_plan_is_what_the_run_then_does(finished: Path, tmp_path: Path) -> N
     assert pooling.recalibrated + pooling.forwarded + 3 * pooling.trained == events(finished, "pooling")
     assert part["evaluation"].cost.forwarded == events(finished, "evaluation")
     rows = [row for run in runs for row in results.read(run.results) if row.method != "admissible"]
-    assert part["evaluation"].items == sum(len(work.CLEAN) for _ in {(r.seed, r.method, r.level) for r in rows}) - 8
+    assert part["evaluation"].items == sum(len(tasks.CLEAN) for _ in {(r.seed, r.method, r.level) for r in rows}) - 8
     assert [part[stage].items for stage in ("training", "pooling")] == [6, 2 * 3 * len(FIXED)]
     assert part["training"].cost.written == pytest.approx(size(finished, "tickets/*.safetensors"), rel=0.15)
     assert part["pooling"].cost.written == pytest.approx(size(finished, "pools/*/*.safetensors"), rel=0.3)
@@ -73,19 +73,19 @@ def test_the_plan_is_what_the_run_then_does(finished: Path, tmp_path: Path) -> N
 
 
 def test_what_is_there_is_left_out(finished: Path) -> None:
-    found = experiment.preview(CONFIG, finished, ONE)
+    found = stages.preview(CONFIG, finished, ONE)
     assert all(step.done == step.items and step.seconds == 0 and step.cost == Cost() for step in found.steps)
     run = RunFolder(finished / "seed_1")
     taken = {path: path.read_bytes() for path in (run.ticket(2), run.pool("ties", 0), run.results)}
     try:
         for path in taken:
             path.unlink()
-        part = steps(experiment.preview(CONFIG, finished, ONE))
+        part = steps(stages.preview(CONFIG, finished, ONE))
         assert [part[stage].items - part[stage].done for stage in ("training", "pooling")] == [1, 1]
         assert part["training"].cost.trained == 300  # one epoch after the rewind point
         assert part["evaluation"].done == part["evaluation"].items / 2
         with pytest.raises(UserError, match="seed_1 has 2 of 3 tickets"):
-            experiment.preview(CONFIG, finished, ONE, ("pool",))
+            stages.preview(CONFIG, finished, ONE, ("pool",))
     finally:
         for path, content in taken.items():
             path.write_bytes(content)
@@ -93,26 +93,26 @@ def test_what_is_there_is_left_out(finished: Path) -> None:
 
 def test_settings_and_folders_are_refused_as_by_the_run(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds a run with pruning\.rate"):
-        experiment.preview(replace(CONFIG, pruning=replace(CONFIG.pruning, rate=0.4)), finished, ONE)
+        stages.preview(replace(CONFIG, pruning=replace(CONFIG.pruning, rate=0.4)), finished, ONE)
     with pytest.raises(UserError, match="unknown competitor"):
-        experiment.preview(replace(CONFIG, evaluation=Evaluation(competitors=("smss",))), tmp_path / "new", ONE)
+        stages.preview(replace(CONFIG, evaluation=Evaluation(competitors=("smss",))), tmp_path / "new", ONE)
     assert not (tmp_path / "new").exists()
 
 
 def test_shifts_competitors_and_controls_are_counted(finished: Path, tmp_path: Path) -> None:
     wanted = Evaluation(corruptions=("shear", "scale"), severities=(1, 3), corrupted=100, competitors=("sms",))
     config = replace(CONFIG, pooling=replace(CONFIG.pooling, methods=("other-seed",)), evaluation=wanted)
-    part = steps(experiment.preview(config, tmp_path / "new", ONE))
+    part = steps(stages.preview(config, tmp_path / "new", ONE))
     assert part["training"].items == 2 * (3 + 3)
     assert part["pooling"].cost.forwarded == 2 * 3 * (2 * 2 + 1) * 200  # 2 candidates × 2 coefficients, and the target
     assert (part["corruption"].items, part["corruption"].done) == (4, 4)  # signals are generated on the spot
     networks = 2 * 3 + 1 + 3 + 3  # tickets, recalibrated, the ensemble, pools, competitor
     assert part["evaluation"].items == 2 * networks * 6
     assert part["evaluation"].cost.forwarded == 2 * (networks - 1 + 3) * (200 + 500 + 4 * 100)
-    other = experiment.preview(CONFIG, finished, ONE, ("pool",), finished / "seed_0", True)
+    other = stages.preview(CONFIG, finished, ONE, ("pool",), finished / "seed_0", True)
     assert steps(other)["pooling"].items == 2 * 3
     with pytest.raises(UserError, match="has no ticket of level 0"):
-        experiment.preview(CONFIG, finished, ONE, ("pool",), tmp_path)
+        stages.preview(CONFIG, finished, ONE, ("pool",), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lottery_pools import experiment, reports, settings
-from lottery_pools.config import Config, Data, Evaluation, Pruning, Training
+from lottery_pools.config import toml, variants
+from lottery_pools.config.schema import Config, Data, Evaluation, Pruning, Training
 from lottery_pools.data import shifts, sources
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation import cost
+from lottery_pools.experiment import report as reports
+from lottery_pools.experiment import stages
 from lottery_pools.models import registry
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs.engine import Machine
@@ -40,7 +42,7 @@ def input_shape(name: str) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("name", CIFAR + IMAGENET)
 def test_the_papers_settings(name: str) -> None:
-    found = settings.preset(name)
+    found = toml.preset(name)
     data, model = name.split("-")
     imagenet = data == "imagenet"
     assert found.name == name
@@ -86,7 +88,7 @@ def test_the_papers_settings(name: str) -> None:
     ],
 )
 def test_full_networks_have_the_paper_densities(name: str, prunable: int) -> None:
-    found = settings.preset(name)
+    found = toml.preset(name)
     with torch.device("meta"):  # shapes only
         model = registry.build(
             found.model.name, found.model.arguments, CLASSES[name.split("-")[0]], input_shape(name), 0
@@ -120,7 +122,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 def small(name: str, folder: Path) -> Config:
     """A preset as `--limit 40` makes it, on `folder`, with narrow networks and small images."""
-    found = settings.limited(settings.preset(name), 40)
+    found = variants.limited(toml.preset(name), 40)
     # Folders are in order of class, of which the last samples are no fair draw, as CIFAR's are.
     data = dataclasses.replace(found.data, name=str(folder), carve="stratified", size=64 if name in IMAGENET else 16)
     width = 0.1 if found.model.name == "vgg16" else 4
@@ -168,8 +170,8 @@ def test_a_set_larger_than_memory_trains_to_the_same_bits(noise: Path, tmp_path:
 
 
 def test_a_limit_cuts_samples_and_epochs_and_nothing_else() -> None:
-    full = settings.preset("imagenet-resnet34")
-    short = settings.limited(full, 40)
+    full = toml.preset("imagenet-resnet34")
+    short = variants.limited(full, 40)
     assert short.name == "imagenet-resnet34-limit-40"
     assert (short.data.train, short.data.validation, short.data.test) == (40, 40, 40)
     assert short.evaluation == dataclasses.replace(full.evaluation, corrupted=40)
@@ -199,7 +201,7 @@ def test_any_limit_of_any_settings_holds(
         pruning=Pruning(rewind=rewind, rewind_unit=unit),
         evaluation=Evaluation(corrupted=corrupted),
     )
-    short = settings.limited(full, n)
+    short = variants.limited(full, n)
     assert short.training.epochs == min(2, epochs)
     assert short.training.milestones[0] == pytest.approx(short.training.epochs / 2)
     assert short.data.train == min(n, train or n)
@@ -212,7 +214,7 @@ def test_any_limit_of_any_settings_holds(
 
 def test_a_limit_that_is_too_small() -> None:
     with pytest.raises(UserError, match="limit is 1: give 2 or more images"):
-        settings.limited(Config(), 1)
+        variants.limited(Config(), 1)
 
 
 @pytest.mark.parametrize("wrong", [{"size": None}, {"crop": 4}, {"name": "mnist1d"}])
@@ -244,7 +246,7 @@ def gpu_hours(flops: int, trained: int = 0, forwarded: int = 0, tflops: float = 
 
 @pytest.mark.parametrize("name", CIFAR + IMAGENET)
 def test_the_documented_costs_are_those_of_the_formulas(name: str) -> None:
-    found, data = settings.preset(name), name.split("-")[0]
+    found, data = toml.preset(name), name.split("-")[0]
     with torch.device("meta"):
         model = registry.MODELS[found.model.name](CLASSES[data], input_shape(name))
     flops, train = cost.flops(model, input_shape(name)), TRAIN[data]
@@ -282,7 +284,7 @@ def test_the_whole_story_at_a_limit(name: str, noise: Path, tmp_path: Path) -> N
     last = len(settings.pruning.schedule()) - 1
     pooling = dataclasses.replace(settings.pooling, methods=tuple(METHODS), targets=(last,))
     settings = dataclasses.replace(settings, pooling=pooling)
-    experiment.run(settings, tmp_path / "run", Machine(device="cpu", workers=1, threads=1))
+    stages.run(settings, tmp_path / "run", Machine(device="cpu", workers=1, threads=1))
     _, rows, _ = reports.read(tmp_path / "run")
     corrupted = {(row.corruption, row.severity) for row in rows if row.severity}
     assert len(corrupted) == 75

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
 from lottery_pools.pooling import batchnorm
+from lottery_pools.pooling.arithmetic import Scope
 from lottery_pools.pooling.methods import pool, replay
 from lottery_pools.pooling.search import Bench, Pooled, Problem, Trial, checked, greedy, neighbours, optimism
-from lottery_pools.pooling.weights import Scope
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket, load_into, snapshot

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lottery_pools.config import Data, Evaluation
+from lottery_pools.config.schema import Data, Evaluation
 from lottery_pools.data import corruptions, shifts, sources
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.errors import UserError

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lottery_pools.config import Data
+from lottery_pools.config.schema import Data
 from lottery_pools.data import images
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.data.sources import load, stratified

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lottery_pools import reports, settings
+from lottery_pools.config import toml
+from lottery_pools.experiment import report as reports
 from lottery_pools.runs.results import Gain
 from studies import questions, small
 
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.toml")), ids=lambda path: path.stem)
 def test_settings_of_studies_are_as_the_issue_wants(path: Path) -> None:
-    found = settings.read_toml(path)
+    found = toml.read_toml(path)
     assert len(found.seeds) >= 3
     schedule = found.pruning.schedule()
     assert len(schedule) >= 9

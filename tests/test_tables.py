@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lottery_pools.config import Config, Data
+from lottery_pools.config.schema import Config, Data
 from lottery_pools.errors import UserError
 from lottery_pools.reporting import names, tables
 from lottery_pools.reporting.tables import DASH, Table

@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lottery_pools import reports
 from lottery_pools.evaluation.metrics import gains
+from lottery_pools.experiment import report as reports
 
 RESULTS = Path(__file__).parents[1] / "results"
 

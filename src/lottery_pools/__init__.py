@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lottery_pools.config import VERSION
 from lottery_pools.errors import UserError
+from lottery_pools.version import VERSION
 
 __version__ = VERSION
 

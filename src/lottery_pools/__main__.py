@@ -1,6 +1,6 @@
 """`python -m lottery_pools`."""
 
-from lottery_pools.cli import main
+from lottery_pools.cli.commands import main
 
 if __name__ == "__main__":
     main()

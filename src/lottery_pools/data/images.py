@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lottery_pools import config
+from lottery_pools.config import schema
 from lottery_pools.data.dataset import LARGE, Source, Split
 from lottery_pools.errors import UserError, unknown
 from lottery_pools.runs.folder import cache_root, digest
@@ -34,7 +34,7 @@ _TEST = ("test", "validation", "val")  # the split that reports: the first of th
 _CACHE_VERSION = 2
 
 
-def load(data: config.Data) -> Source:
+def load(data: schema.Data) -> Source:
     """An image set: from the cache where it holds these very files decoded this way, otherwise decoded and cached.
 
     Images stay in the cache, memory-mapped and not to be written to. With `data.resized_crop` their side is 8/7 of
@@ -157,7 +157,7 @@ def _open(name: str, failure: str, **arguments: Any) -> Mapping[str, Any]:
     return tables
 
 
-def _decode(tables: Mapping[str, Any], data: config.Data, folder: Path) -> None:
+def _decode(tables: Mapping[str, Any], data: schema.Data, folder: Path) -> None:
     """Write pixels, labels and class names of a data set's training and test tables into `folder`, for `_read`."""
     tables = {split: tables[split] for split in ("train", *_TEST) if split in tables}
     features = _pick(tables, data.name)[0].features
@@ -203,7 +203,7 @@ def _decode(tables: Mapping[str, Any], data: config.Data, folder: Path) -> None:
             os.fsync(written.fileno())
 
 
-def _columns(features: Mapping[str, Any], data: config.Data) -> tuple[str, str]:
+def _columns(features: Mapping[str, Any], data: schema.Data) -> tuple[str, str]:
     """The names of the image and the label column: as given, otherwise the only ones of their type."""
     from datasets import ClassLabel, Image
 
@@ -234,7 +234,7 @@ def _labels(table: Any, column: str) -> Tensor:
     return torch.tensor([-1 if label is None else label for label in table[column][:]], dtype=torch.int64)
 
 
-def _store(path: Path, table: Any, column: str, data: config.Data, split: str, channels: int) -> bool:
+def _store(path: Path, table: Any, column: str, data: schema.Data, split: str, channels: int) -> bool:
     """Write the images of a table as an .npy file, (n, channels, h, w) uint8, and return True.
 
     Returns False, leaving the file unfinished, at a colour image where one channel is asked for. No more than a batch
@@ -256,7 +256,7 @@ def _store(path: Path, table: Any, column: str, data: config.Data, split: str, c
     return True
 
 
-def _pixels(table: Any, column: str, data: config.Data, split: str) -> Iterator[list[NDArray[np.uint8]]]:
+def _pixels(table: Any, column: str, data: schema.Data, split: str) -> Iterator[list[NDArray[np.uint8]]]:
     """The images of a table, some at a time, each (c, h, w) with c = 1 where it is greyscale, otherwise 3."""
     from datasets import Image
 
@@ -271,7 +271,7 @@ def _pixels(table: Any, column: str, data: config.Data, split: str) -> Iterator[
             yield images
 
 
-def _unequal(data: config.Data, sizes: set[tuple[int, ...]]) -> UserError:
+def _unequal(data: schema.Data, sizes: set[tuple[int, ...]]) -> UserError:
     some = " and ".join(f"{h}×{w}" for h, w in sorted(sizes)[:2])
     return UserError(f"{data.name} has images of {some} pixels: bring them to one size with data.size")
 

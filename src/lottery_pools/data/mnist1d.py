@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lottery_pools.config import Difficulty
+from lottery_pools.config.schema import Difficulty
 from lottery_pools.errors import UserError
 from lottery_pools.runs.seeds import generator
 

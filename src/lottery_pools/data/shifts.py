@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
-from lottery_pools.config import Data, Difficulty, Evaluation
+from lottery_pools.config.schema import Data, Difficulty, Evaluation
 from lottery_pools.data import corruptions, mnist1d
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.data.sources import stratified

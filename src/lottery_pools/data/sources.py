@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lottery_pools import config
+from lottery_pools.config import schema
 from lottery_pools.data import images, mnist1d
 from lottery_pools.data.dataset import LARGE, Dataset, Source, Split
 from lottery_pools.errors import UserError
@@ -14,7 +14,7 @@ from lottery_pools.runs.seeds import generator
 _AT_ONCE = 3 << 20  # values summed at once: more only costs memory and the time to get it
 
 
-def load(data: config.Data, large: int = LARGE) -> Dataset:
+def load(data: schema.Data, large: int = LARGE) -> Dataset:
     """The data that the settings describe, on the CPU; raises UserError for what is missing, ambiguous or too small.
 
     `mnist1d` is generated. `cifar10`, `cifar100` and hub ids come through Hugging Face `datasets`, as do folders of
@@ -40,7 +40,7 @@ def stratified(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
     return shuffled[rank < quota[labels[shuffled]]].sort().values
 
 
-def _divide(data: config.Data, source: Source, large: int) -> Dataset:
+def _divide(data: schema.Data, source: Source, large: int) -> Dataset:
     """Training, validation and test samples from what a source brings."""
     available, needed = len(source.train), data.validation + (data.train or 1)
     if needed > available:
@@ -102,7 +102,7 @@ def _moments(split: Split, large: int) -> tuple[Tensor, Tensor]:
     return mean.float(), torch.where(std > 1e-6, std, 1.0).float()
 
 
-def _generated(data: config.Data) -> Source:
+def _generated(data: schema.Data) -> Source:
     train = mnist1d.generate((data.train or 4000) + data.validation, data.seed, data.difficulty, "train")
     test = mnist1d.generate(data.test or 10_000, data.seed, data.difficulty, "test")
     return Source(Split(*train), Split(*test), tuple(map(str, range(mnist1d.CLASSES))))

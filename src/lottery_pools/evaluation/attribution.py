@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from lottery_pools.pooling.arithmetic import MaskRule, Scope, Tensors
 from lottery_pools.pooling.methods import DEFAULT, rebuilt
 from lottery_pools.pooling.search import Network, Problem, Recalibrate, Settings, Trial, mix, mix_in_turn
-from lottery_pools.pooling.weights import MaskRule, Scope, Tensors
 from lottery_pools.tickets.ticket import Ticket
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lottery_pools.config import Training
+from lottery_pools.config.schema import Training
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.evaluation.metrics import calibration_error, reliability
 from lottery_pools.runs.results import Bins

@@ -9,8 +9,18 @@ from statistics import fmean, stdev
 import numpy as np
 from numpy.typing import NDArray
 
-from lottery_pools.reporting.names import BASELINES
-from lottery_pools.runs.results import Accuracy, Bins, Gain, Row, clean, complete, corrupted, shared, unpack_hits
+from lottery_pools.runs.results import (
+    BASELINES,
+    Accuracy,
+    Bins,
+    Gain,
+    Row,
+    clean,
+    complete,
+    corrupted,
+    shared,
+    unpack_hits,
+)
 
 Z = 1.959964
 """The 97.5 % quantile of the normal distribution."""
@@ -78,7 +88,7 @@ def paired_intervals(
     return mean[:, 0, 0], low, high
 
 
-def gains(rows: Sequence[Row], baselines: Sequence[str] = tuple(BASELINES)) -> list[Gain]:
+def gains(rows: Sequence[Row], baselines: Sequence[str] = BASELINES) -> list[Gain]:
     """Every method against every baseline, level by level and over all levels, on clean and on corrupted test samples.
 
     Baselines are held against those before them: so the best admissible ticket against the recalibrated one.
@@ -98,7 +108,7 @@ def comparable(rows: Sequence[Row], found: Sequence[Gain]) -> list[Gain]:
     result = []
     for corruption, some in _parts(rows):
         common = shared(some)
-        fitting = found if len(common) == len(some) else _gains(common, corruption, tuple(BASELINES))
+        fitting = found if len(common) == len(some) else _gains(common, corruption, BASELINES)
         result += [gain for gain in fitting if gain.level is None and gain.corruption == corruption]
     return result
 

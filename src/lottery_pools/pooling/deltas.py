@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from lottery_pools.errors import UserError
-from lottery_pools.pooling import weights as arithmetic
+from lottery_pools.pooling import arithmetic
+from lottery_pools.pooling.arithmetic import Tensors, wide
 from lottery_pools.pooling.search import Network, Pooled, Problem, Settings, Steps
 from lottery_pools.pooling.soups import choose, equal_shares
-from lottery_pools.pooling.weights import Tensors, wide
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets.ticket import Ticket
 

@@ -9,10 +9,10 @@ from typing import Any, get_args
 
 from torch import Tensor, nn
 
-from lottery_pools.config import PAPER_COEFFICIENTS
+from lottery_pools.config.schema import PAPER_COEFFICIENTS
 from lottery_pools.errors import UserError, unknown
-from lottery_pools.pooling import deltas, soups
-from lottery_pools.pooling import weights as arithmetic
+from lottery_pools.pooling import arithmetic, deltas, soups
+from lottery_pools.pooling.arithmetic import MaskRule, Scope
 from lottery_pools.pooling.search import (
     Bench,
     Loss,
@@ -30,7 +30,6 @@ from lottery_pools.pooling.search import (
     mix_in_turn,
     neighbours,
 )
-from lottery_pools.pooling.weights import MaskRule, Scope
 from lottery_pools.tickets.ticket import Ticket, apart, check_fit, load_into, shapes
 
 LOTTERY_POOLS = "https://arxiv.org/abs/2208.10842"

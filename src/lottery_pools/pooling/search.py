@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lottery_pools.config import PAPER_COEFFICIENTS
+from lottery_pools.config.schema import PAPER_COEFFICIENTS
 from lottery_pools.errors import UserError
-from lottery_pools.pooling import weights as arithmetic
-from lottery_pools.pooling.weights import MaskRule, Scope, Tensors
+from lottery_pools.pooling import arithmetic
+from lottery_pools.pooling.arithmetic import MaskRule, Scope, Tensors
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket, apart, check_fit, load_into, shapes, shared, snapshot

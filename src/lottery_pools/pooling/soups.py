@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
-from lottery_pools.pooling import weights as arithmetic
+from lottery_pools.pooling import arithmetic
+from lottery_pools.pooling.arithmetic import Tensors
 from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.pooling.search import Loss, Network, Pooled, Problem, Recipe, Settings, Steps, Trial, optimism
-from lottery_pools.pooling.weights import Tensors
 from lottery_pools.tickets.ticket import Ticket, load_into, shapes
 
 LEARNING_STEPS = 60

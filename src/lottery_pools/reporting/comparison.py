@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import Any
 
 from lottery_pools.reporting import tables as single
+from lottery_pools.reporting.content import Report
 from lottery_pools.reporting.names import drawn, label, percent, pooled, series
-from lottery_pools.reporting.report import Report
 from lottery_pools.reporting.style import INK, Figure, canvas, legend, look, style, svg
 from lottery_pools.reporting.tables import DASH, Table, interval
 from lottery_pools.runs.results import Gain, clean, corrupted

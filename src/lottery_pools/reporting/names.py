@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-BASELINES = {"ticket": "Ticket", "recalibrated": "Recalibrated", "admissible": "Best admissible"}
-"""What pooled networks are held against, in the order of the columns."""
+from lottery_pools.runs.results import BASELINES, CONTROLS, ENSEMBLE
 
-CONTROLS = ("other-seed", "other-run")
-"""Pools with the tickets of another run: of the experiment's next seed, or of a run that is named."""
-
-APART = (*CONTROLS, "ensemble")
+APART = (*CONTROLS, ENSEMBLE)
 """What is no single pooled network of this run: measured like the methods, but never what a report features."""
 
 TRAINED = ("sms", "swamp", "swa-training", "ema-training", "longer")
@@ -24,7 +20,10 @@ _DRAWN = ("interpolation", "trimmed-soup", "best", *TRAINED)
 _COLLAPSING = ("uniform-soup", "ties", "dare")
 """What loses ten points and more at some density, so that an axis with it shows nothing else."""
 
-_LABELS = BASELINES | {
+_LABELS = {
+    "ticket": "Ticket",
+    "recalibrated": "Recalibrated",
+    "admissible": "Best admissible",
     "average": "Average",
     "interpolation": "Interpolation",
     "swa": "SWA (neighbours)",

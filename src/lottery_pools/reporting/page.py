@@ -9,13 +9,13 @@ from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 
+from lottery_pools.config.toml import relevant, to_toml
 from lottery_pools.reporting import comparison, diagnosis, diagrams, figures, tables
+from lottery_pools.reporting.content import Report
 from lottery_pools.reporting.names import IN_TURN, featured, label, pooled
-from lottery_pools.reporting.report import Report
 from lottery_pools.reporting.style import Figure
 from lottery_pools.reporting.tables import Table
 from lottery_pools.runs.results import Gain, Row, clean, corrupted
-from lottery_pools.settings import relevant, to_toml
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, TypeVar
 
-from lottery_pools.config import Config
+from lottery_pools.config.schema import Config
+from lottery_pools.config.toml import relevant
 from lottery_pools.errors import UserError
-from lottery_pools.reporting.names import BASELINES, featured, kind, label, percent, place
-from lottery_pools.runs.results import Gain, PoolRow, Row, clean, complete, corrupted, shared
-from lottery_pools.settings import relevant
+from lottery_pools.reporting.names import featured, kind, label, percent, place
+from lottery_pools.runs.results import BASELINES, Gain, PoolRow, Row, clean, complete, corrupted, shared
 
 DASH = "–"
 """Stands where nothing was measured."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lottery_pools.config import Config
+from lottery_pools.config.schema import Config
 from lottery_pools.errors import UserError
 
 

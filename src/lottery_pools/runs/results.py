@@ -18,6 +18,13 @@ from numpy.typing import NDArray
 
 from lottery_pools.errors import UserError
 
+BASELINES = ("ticket", "recalibrated", "admissible")
+"""What pooled networks are held against, as the rows name it: the ticket, itself recalibrated, the best admissible."""
+CONTROLS = ("other-seed", "other-run")
+"""Pools with the tickets of another run: of the experiment's next seed, or of a run that is named."""
+ENSEMBLE = "ensemble"
+"""The naive ensemble of all tickets."""
+
 Bins = tuple[tuple[int, int, float], ...]
 """(samples, correct, mean confidence) of each of 15 equal bins of confidence; (0, 0, 0) of an empty one."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from lottery_pools.config import Training
+from lottery_pools.config.schema import Training
 
 
 def blend(mean: dict[str, Tensor], weights: Mapping[str, Tensor], share: float) -> None:

@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
-from lottery_pools.config import VERSION
 from lottery_pools.errors import UserError
 from lottery_pools.runs.folder import write
 from lottery_pools.tickets.ticket import Ticket, check_fit
+from lottery_pools.version import VERSION
 
 FORMAT = 1
 WEIGHT, MASK = "weight/", "mask/"

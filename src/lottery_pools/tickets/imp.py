@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from lottery_pools.config import Config
+from lottery_pools.config.schema import Config
+from lottery_pools.config.toml import identity
+from lottery_pools.config.variants import scaled
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.errors import UserError
 from lottery_pools.models import registry
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.seeds import derive, generator
-from lottery_pools.settings import identity, scaled
 from lottery_pools.tickets import files, masks
 from lottery_pools.tickets.averaging import blend
 from lottery_pools.tickets.ticket import Ticket, load_into, snapshot

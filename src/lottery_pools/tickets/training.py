@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
 
-from lottery_pools.config import Training
+from lottery_pools.config.schema import Training
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.errors import UserError
 from lottery_pools.runs.seeds import derive, generator

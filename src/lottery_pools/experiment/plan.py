@@ -12,21 +12,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from lottery_pools import work
-from lottery_pools.diagnosing import EXPLAINED, diagnose
 from lottery_pools.evaluation import cost
-from lottery_pools.judging import recalibration_images
+from lottery_pools.experiment import tasks as work
+from lottery_pools.experiment.diagnose import EXPLAINED, diagnose
+from lottery_pools.experiment.selection import recalibration_images
+from lottery_pools.experiment.tasks import Cell, Run
+from lottery_pools.experiment.timing import Cost, Speed, measured
 from lottery_pools.models import registry
 from lottery_pools.pooling import methods
 from lottery_pools.pooling.batchnorm import tracked
-from lottery_pools.reporting.names import CONTROLS
 from lottery_pools.runs import results
 from lottery_pools.runs.engine import Machine
-from lottery_pools.speed import Cost, Speed, measured
+from lottery_pools.runs.results import CONTROLS, ENSEMBLE
 from lottery_pools.tickets import imp
-from lottery_pools.tickets.competitors import COMPETITORS
 from lottery_pools.tickets.ticket import Ticket
-from lottery_pools.work import Cell, Run
+from lottery_pools.tickets.trained_baselines import COMPETITORS
 
 CORRUPTING = 10.0
 """Images that a small network forwards while one is corrupted, about."""
@@ -150,10 +150,10 @@ def measuring(runs: Sequence[Run], pools: Collection[tuple[Run, str, int]] = ())
         done = {row.key for row in results.read(run.folder.results)}
         planned = [(method, level) for of, method, level in pools if of == run]
         for method, level in dict.fromkeys((*work.networks(run), *planned)):
-            levels = run.levels if method == work.ENSEMBLE else (level,)
+            levels = run.levels if method == ENSEMBLE else (level,)
             times = len(levels)
             missing = tuple(cell for cell in run.cells if any((method, each, *cell) not in done for each in levels))
-            fresh = method in ("recalibrated", work.ENSEMBLE, *COMPETITORS)
+            fresh = method in ("recalibrated", ENSEMBLE, *COMPETITORS)
             images = times * sum(_size(run, cell) for cell in missing)
             rows = times * sum(ROW_BYTES + _size(run, cell) // 6 for cell in missing)
             spent = Cost(recalibrated=times * fresh * bool(missing) * recalibrated, forwarded=images, written=rows)

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lottery_pools import settings
-from lottery_pools.config import Config
+from lottery_pools.config import toml
+from lottery_pools.config.schema import Config
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation.metrics import accuracies, comparable, gains
 from lottery_pools.reporting import page, tables
-from lottery_pools.reporting.report import Report
+from lottery_pools.reporting.content import Report
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import run_folder, write
 from lottery_pools.runs.results import PoolRow, Row
@@ -72,7 +72,7 @@ def publish(folder: Path, to: Path) -> None:
     if (to / "config.toml").exists() and (to.resolve() == folder.resolve() or not (to / "results.jsonl.xz").exists()):
         raise UserError(f"{to} holds a run: publish into a folder of its own")
     content = report_of(folder)
-    write(to / "config.toml", settings.to_toml(content.config))
+    write(to / "config.toml", toml.to_toml(content.config))
     write(to / "results.jsonl.xz", lzma.compress(results.to_lines(content.rows).encode()))
     write(to / "pools.jsonl", results.to_lines(content.pools))
     if content.diagnosis:
@@ -110,7 +110,7 @@ def report_of(folder: Path) -> Report:
 
 def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
     """The settings of an experiment's folder, the rows of its runs, and how its pools came about."""
-    config = settings.of_folder(folder)
+    config = toml.of_folder(folder)
     if (folder / "results.jsonl.xz").exists():
         return config, results.read(folder / "results.jsonl.xz"), results.read_pools(folder / "pools.jsonl")
     runs = [run_folder(config, folder, seed) for seed in config.seeds]

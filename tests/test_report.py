@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from lottery_pools import experiment, reports
-from lottery_pools.config import Evaluation
+from lottery_pools.config.schema import Evaluation
 from lottery_pools.errors import UserError
+from lottery_pools.experiment import report as reports
+from lottery_pools.experiment import stages
 from lottery_pools.reporting import page
-from tests.test_experiment import ONE, tiny
+from tests.test_stages import ONE, tiny
 
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one seed."""
     folder = tmp_path_factory.mktemp("runs") / "one"
-    experiment.run(tiny(), folder, ONE)
+    stages.run(tiny(), folder, ONE)
     return folder
 
 
@@ -27,7 +28,7 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two seeds, under shifts."""
     folder = tmp_path_factory.mktemp("runs") / "several"
     evaluation = Evaluation(corruptions=("all",), severities=(1, 5), corrupted=100)
-    experiment.run(tiny(seeds=(0, 1), evaluation=evaluation), folder, ONE)
+    stages.run(tiny(seeds=(0, 1), evaluation=evaluation), folder, ONE)
     return folder
 
 
@@ -40,7 +41,7 @@ def test_mce_is_told_only_beside_its_reference(several: Path) -> None:
 
 def test_a_published_run_makes_the_same_report_without_its_weights(several: Path, tmp_path: Path) -> None:
     for points in (2, 3):
-        found = experiment.diagnose(reports.read(several)[0], several, ONE, points)
+        found = stages.diagnose(reports.read(several)[0], several, ONE, points)
     assert reports.report_of(several).diagnosis == found, "of two diagnoses the finer one"
     reports.make(several)
     reports.publish(several, tmp_path / "shared")
@@ -73,7 +74,7 @@ def test_a_damaged_diagnosis_is_named(one: Path, tmp_path: Path) -> None:
 
 def test_a_diagnosis_that_not_every_seed_has_is_not_told(several: Path, tmp_path: Path) -> None:
     shutil.copytree(several, tmp_path / "run")
-    experiment.diagnose(reports.read(several)[0], tmp_path / "run", ONE, points=2)
+    stages.diagnose(reports.read(several)[0], tmp_path / "run", ONE, points=2)
     reports.publish(tmp_path / "run", tmp_path / "shared")
     for path in (tmp_path / "run/seed_1").glob("diagnosis_*.json"):
         path.unlink()

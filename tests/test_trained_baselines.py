@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from lottery_pools.config import Config, Pruning, Training
+from lottery_pools.config.schema import Config, Pruning, Training
 from lottery_pools.tickets import imp
-from lottery_pools.tickets.competitors import COMPETITORS
+from lottery_pools.tickets.trained_baselines import COMPETITORS
 
 CONFIG = Config(training=Training(epochs=40, batch=50), pruning=Pruning(levels=8, rewind=4))
 SAMPLES = 1000

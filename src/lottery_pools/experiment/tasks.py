@@ -12,24 +12,22 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from lottery_pools.config import Config, Data
+from lottery_pools.config.schema import Config, Data
 from lottery_pools.data import shifts, sources
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation import cost
 from lottery_pools.evaluation.evaluate import Measured, evaluate, measured
-from lottery_pools.judging import Judge, hits, logits, recalibrate
+from lottery_pools.experiment.selection import Judge, hits, logits, recalibrate
 from lottery_pools.pooling import methods
-from lottery_pools.reporting.names import CONTROLS
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import RunFolder, digest
-from lottery_pools.runs.results import Row
+from lottery_pools.runs.results import CONTROLS, ENSEMBLE, Row
 from lottery_pools.tickets import files, imp
-from lottery_pools.tickets.competitors import COMPETITORS
 from lottery_pools.tickets.ticket import Ticket, load_into
+from lottery_pools.tickets.trained_baselines import COMPETITORS
 from lottery_pools.tickets.training import Epoch
 
-ENSEMBLE = "ensemble"
 OTHER_SEED, OTHER_RUN = CONTROLS
 """Controls: `interpolation` with the candidates of the experiment's next seed, or of a run that is named."""
 Cell = tuple[str, str, int]

@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from lottery_pools import work
 from lottery_pools.data import corruptions
 from lottery_pools.data.dataset import Dataset
-from lottery_pools.judging import recalibration_images
+from lottery_pools.experiment import tasks
+from lottery_pools.experiment.selection import recalibration_images
+from lottery_pools.experiment.tasks import Run
 from lottery_pools.models import registry
-from lottery_pools.pooling import weights
+from lottery_pools.pooling import arithmetic
 from lottery_pools.runs import engine
 from lottery_pools.tickets.ticket import Ticket, snapshot
 from lottery_pools.tickets.training import predict, train
-from lottery_pools.work import Run
 
 SAMPLE_SECONDS = 1.0
 """For how long each kind of step is tried where its speed is measured."""
@@ -88,7 +88,7 @@ def of_process(run: Run, corrupted: tuple[str, ...]) -> tuple[Speed, float]:
     def mix(times: int) -> int:
         target = Ticket({n: w * mask[n] if n in mask else w for n, w in weights_now.items()}, mask, 0)
         for _ in range(times):
-            weights.prune_back(weights.lerp(target.weights, weights_now, 0.5), target, run.config.pruning.scope)
+            arithmetic.prune_back(arithmetic.lerp(target.weights, weights_now, 0.5), target, run.config.pruning.scope)
         return times
 
     found = Speed(_each(learn), _each(recalibrate), _each(score), _each(mix), _corrupting(dataset, corrupted))
@@ -124,7 +124,7 @@ def _corrupting(dataset: Dataset, names: tuple[str, ...]) -> float:
 
 def measured(run: Run, workers: int, threads: int, cluster: str | None) -> Speed:
     """The mean speed of so many workers side by side, and what it takes to start them."""
-    names = tuple(dict.fromkeys(cell[1] for cell in run.cells if not work.ready(run, cell)))
+    names = tuple(dict.fromkeys(cell[1] for cell in run.cells if not tasks.ready(run, cell)))
     began = time.perf_counter()
     found = list(engine.each(of_process, [(run, names)] * workers, workers, threads, cluster))
     start = max(0.0, time.perf_counter() - began - max(seconds for _, seconds in found))

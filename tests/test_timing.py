@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from lottery_pools import experiment, speed
+from lottery_pools.experiment import stages, timing
+from lottery_pools.experiment.timing import Cost, Speed, measured
 from lottery_pools.runs import engine
-from lottery_pools.speed import Cost, Speed, measured
-from tests.test_experiment import ONE, tiny
+from tests.test_stages import ONE, tiny
 
 
 def test_speeds_are_per_unit_and_costs_add_up() -> None:
@@ -22,7 +22,7 @@ def test_speeds_are_per_unit_and_costs_add_up() -> None:
         calls.append(n)
         return 10 * n if n < 64 else 640
 
-    assert 0 < speed._each(sleepless) < 1e-3
+    assert 0 < timing._each(sleepless) < 1e-3
     assert calls[:4] == [1, 1, 2, 4]
     assert calls[-1] <= 128  # what gets no longer is not tried for ever
     assert Cost(1, 2, 3) + Cost(4, written=5) == Cost(5, 2, 3, 0, 0, 5)
@@ -37,6 +37,6 @@ def test_workers_that_slow_one_another_down_are_averaged(tmp_path: Path, monkeyp
         yield from ((Speed(1, 2, 3, 4, 5), 0.0), (Speed(3, 2, 1, 0, 0), 1e9))
 
     monkeypatch.setattr(engine, "each", each)
-    run = experiment.checked(tiny(), tmp_path / "run", ONE)[0]
+    run = stages.checked(tiny(), tmp_path / "run", ONE)[0]
     assert measured(run, 2, 1, None) == Speed(2, 2, 2, 2, 2.5, start=0)
-    assert seen == [speed.of_process, 2, 2, 1]
+    assert seen == [timing.of_process, 2, 2, 1]

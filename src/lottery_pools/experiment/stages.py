@@ -14,23 +14,25 @@ from typing import Any
 
 import torch
 
-from lottery_pools import plan, reports, settings, work
-from lottery_pools.config import Config
+from lottery_pools.config import toml
+from lottery_pools.config.schema import Config
 from lottery_pools.data import shifts
 from lottery_pools.errors import UserError, unknown
 from lottery_pools.evaluation import cost
-from lottery_pools.judging import replayed
-from lottery_pools.plan import Part, Plan, Task
+from lottery_pools.experiment import plan, tasks
+from lottery_pools.experiment import report as reports
+from lottery_pools.experiment.plan import Part, Plan, Task
+from lottery_pools.experiment.selection import replayed
+from lottery_pools.experiment.tasks import Run
 from lottery_pools.pooling import methods
 from lottery_pools.reporting import terminal
-from lottery_pools.reporting.report import Report
+from lottery_pools.reporting.content import Report
 from lottery_pools.runs import engine, results
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
 from lottery_pools.runs.results import Row
 from lottery_pools.tickets import files, imp
-from lottery_pools.tickets.competitors import COMPETITORS
-from lottery_pools.work import Run
+from lottery_pools.tickets.trained_baselines import COMPETITORS
 
 HERE = Machine()
 STAGES = ("tickets", "pool", "evaluate")
@@ -74,7 +76,7 @@ def pool(
 def evaluate(config: Config, out: Path, machine: Machine = HERE) -> None:
     """Measure every ticket, its recalibrated self, its pools and the ensemble, clean and corrupted; adds the rows."""
     with opened(config, out, machine) as runs:
-        _need_tickets([*runs, *(rival for run in runs for rival in work.rivals(run))], out)
+        _need_tickets([*runs, *(rival for run in runs for rival in tasks.rivals(run))], out)
         with _progress(_parts(runs, STAGES[2:])):
             _evaluate(runs, machine)
 
@@ -92,7 +94,7 @@ def preview(
     Raises UserError as they would.
     """
     runs = checked(config, out, machine)
-    rivals = [rival for run in runs for rival in work.rivals(run)]
+    rivals = [rival for run in runs for rival in tasks.rivals(run)]
     for run in (*runs, *rivals):
         _joined(run.config, run.folder.path)
     methods = (runs[0].config if STAGES[0] in stages else config).pooling.methods
@@ -119,14 +121,14 @@ def _offered(
             raise UserError(f"{candidates_from} has no ticket of level {level}: give the folder of one seed's run")
     offered = {str(level): digest(other.ticket(level)) for level in runs[0].levels}
     for run, level in product(runs, runs[0].levels):
-        path = run.folder.pool(work.OTHER_RUN, level)
+        path = run.folder.pool(tasks.OTHER_RUN, level)
         origin = files.read_metadata(path)["origin"] if path.exists() else {"parents": {}}
         if any(found != offered[parent] for parent, found in origin["parents"].items() if parent != str(level)):
             raise UserError(
                 f"{path} was pooled with the tickets of {os.path.normpath(run.folder.path / origin['candidates'])}, "
                 f"not of {candidates_from}: a folder holds one such control, take a copy of it from before that"
             )
-    return [replace(run, other=other, allow_other_run=allow_other_run) for run in runs], (work.OTHER_RUN,)
+    return [replace(run, other=other, allow_other_run=allow_other_run) for run in runs], (tasks.OTHER_RUN,)
 
 
 def _need_tickets(runs: Sequence[Run], out: Path) -> None:
@@ -156,7 +158,7 @@ def _parts(runs: list[Run], stages: Sequence[str], methods: Sequence[str] | None
 
 def _train(runs: list[Run], machine: Machine) -> None:
     for run in runs:
-        for rival in work.rivals(run):
+        for rival in tasks.rivals(run):
             _settle(rival.config, rival.folder.path)
     _do(plan.training(runs), machine)
 
@@ -181,7 +183,7 @@ def _evaluate(runs: list[Run], machine: Machine) -> None:
     _do(plan.corrupting(runs[0]), machine, corrupted)
     _do(plan.measuring(runs), machine, keep)
     for run in runs:
-        results.append(run.folder.results, work.admissible(results.read(run.folder.results)))
+        results.append(run.folder.results, tasks.admissible(results.read(run.folder.results)))
 
 
 def diagnose(config: Config, out: Path, machine: Machine = HERE, points: int = 5) -> list[dict[str, Any]]:
@@ -192,7 +194,7 @@ def diagnose(config: Config, out: Path, machine: Machine = HERE, points: int = 5
     with opened(config, out, machine) as runs:
         for run in runs:
             keys = {row.key for row in results.read(run.folder.results)}
-            wanted = product(("ticket", "recalibrated", "admissible"), run.levels, work.CLEAN)
+            wanted = product(("ticket", "recalibrated", "admissible"), run.levels, tasks.CLEAN)
             if any((method, level, *cell) not in keys for method, level, cell in wanted):
                 raise UserError(
                     f"{run.folder.path} has no results of all tickets yet: run `lottery-pools evaluate {out}` first"
@@ -234,10 +236,10 @@ def replay(pooled: Path, out: Path | None = None) -> bool:
         raise UserError(
             f"{pooled} was pooled on {origin['device']}, which this machine lacks: replay it there"
         ) from error
-    config = settings.read_toml(folder.config)
+    config = toml.read_toml(folder.config)
     candidates = RunFolder((folder.path / origin["candidates"]).resolve())
     run = Run(config, config.seeds[0], folder, origin["device"], candidates)
-    method = work.OTHER_SEED if candidates != folder else origin["method"]
+    method = tasks.OTHER_SEED if candidates != folder else origin["method"]
     offered = run.pool_of(method, origin["target"])
     for level, path in offered.items():
         if not path.exists() or digest(path) != origin["parents"].get(str(level)):
@@ -251,7 +253,7 @@ def replay(pooled: Path, out: Path | None = None) -> bool:
         origin["recipe"],
         run.recalibrate,
         base=files.load(folder.rewind, model).weights,
-        allow_other_run=method == work.OTHER_SEED,
+        allow_other_run=method == tasks.OTHER_SEED,
         **replayed(origin),
     )
     with tempfile.TemporaryDirectory() as scratch:
@@ -281,14 +283,14 @@ def checked(config: Config, out: Path, machine: Machine) -> list[Run]:
     Raises UserError for mistakes in settings, data and model, and where the folder holds a run with other settings.
     """
     for method in config.pooling.methods:
-        if method not in (*methods.METHODS, work.OTHER_SEED):
-            raise unknown("method", method, (*methods.METHODS, work.OTHER_SEED))
+        if method not in (*methods.METHODS, tasks.OTHER_SEED):
+            raise unknown("method", method, (*methods.METHODS, tasks.OTHER_SEED))
     device = str(machine.torch_device())
     for name in config.evaluation.competitors:
         if name not in COMPETITORS:
             raise unknown("competitor", name, COMPETITORS)
     shifts.names(config.data, config.evaluation.corruptions)
-    config, dataset = _joined(config, out), work.dataset(config.data, device)
+    config, dataset = _joined(config, out), tasks.dataset(config.data, device)
     imp.check(config, dataset)
     cost.flops(imp.network(config, dataset, config.seeds[0]), dataset.input_shape)
     folders = [run_folder(config, out, seed) for seed in config.seeds]
@@ -305,11 +307,11 @@ def _settle(config: Config, folder: Path) -> None:
     """Write the settings into a new folder, and what they add into an old one, which keeps its targets and budget."""
     path, new = folder / "config.toml", _joined(config, folder)
     if path.exists():
-        old = settings.read_toml(path)
+        old = toml.read_toml(path)
         new = replace(new, pooling=replace(new.pooling, targets=old.pooling.targets, budget=old.pooling.budget))
         if new == old:
             return
-    write(path, settings.to_toml(new))
+    write(path, toml.to_toml(new))
 
 
 def _joined(config: Config, folder: Path) -> Config:
@@ -320,7 +322,7 @@ def _joined(config: Config, folder: Path) -> Config:
     """
     if not (folder / "config.toml").exists():
         return config
-    old = settings.read_toml(folder / "config.toml")
+    old = toml.read_toml(folder / "config.toml")
     pooling, evaluation, before = config.pooling, config.evaluation, old.evaluation
     free = [
         "competitors",
@@ -335,7 +337,7 @@ def _joined(config: Config, folder: Path) -> Config:
     )
     if same != old:
         raise UserError(
-            f"{folder} holds a run with {settings.difference(old, same)}: "
+            f"{folder} holds a run with {toml.difference(old, same)}: "
             "choose another --out, or give the settings it was started with"
         )
     severities = sorted({*evaluation.severities, *(before.severities if before.corruptions else ())})

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from lottery_pools import settings
+from lottery_pools.config import toml
 
 Options = Mapping[str, Mapping[str, tuple[str, ...]]]
 """Command → option → the values it may take; none are known of a number, a path or a flag."""
@@ -79,7 +79,7 @@ def known(kinds: Mapping[str, type]) -> Options:
     methods = (*table("pooling/methods.py", "METHODS"), "other-seed")
     signals, images = table("data/shifts.py", "SIGNAL_SHIFTS"), table("data/corruptions/__init__.py", "_COMMON")
     corruptions = ("common", "all", *images, *table("data/corruptions/__init__.py", "_EXTRA"), *signals)
-    presets = tuple(settings.presets())
+    presets = tuple(toml.presets())
     named = {
         "--preset": presets,
         "--data.name": ("mnist1d", "cifar10", "cifar100"),
@@ -88,7 +88,7 @@ def known(kinds: Mapping[str, type]) -> Options:
         "--methods": methods,
         "--evaluation.corruptions": corruptions,
         "--corruptions": corruptions,
-        "--evaluation.competitors": table("tickets/competitors.py", "COMPETITORS"),
+        "--evaluation.competitors": table("tickets/trained_baselines.py", "COMPETITORS"),
         "--device": ("auto", "cpu", "cuda", "mps"),
     }
 
@@ -105,7 +105,7 @@ def known(kinds: Mapping[str, type]) -> Options:
 
 def table(file: str, name: str) -> tuple[str, ...]:
     """The keys of a table in a file of this package, read from its source: to import it would load torch."""
-    source = (Path(__file__).parent / file).read_text(encoding="utf-8")
+    source = (Path(__file__).parent.parent / file).read_text(encoding="utf-8")
     for node in ast.parse(source).body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
             assert isinstance(node.value, ast.Dict)

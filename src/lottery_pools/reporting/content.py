@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lottery_pools.config import Config
+from lottery_pools.config.schema import Config
 from lottery_pools.reporting.diagnosis import Found
 from lottery_pools.reporting.tables import Table
 from lottery_pools.runs.results import Accuracy, Gain, PoolRow, Row

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import tyro
 
-from lottery_pools import completion, settings
-from lottery_pools.config import Config
+from lottery_pools.cli import completion
+from lottery_pools.config import toml, variants
+from lottery_pools.config.schema import Config
 from lottery_pools.errors import UserError, unknown
 from lottery_pools.runs.engine import Machine
 
@@ -153,7 +154,7 @@ def begin(arguments: list[str], function: Command) -> Start:
         )
     words = [word for argument in arguments for word in argument.split("=", 1)]
     name = words[words.index("--preset") + 1] if "--preset" in words[:-1] else Start.preset
-    config = settings.preset(name)
+    config = toml.preset(name)
     model = words[words.index("--model.name") + 1] if "--model.name" in words[:-1] else config.model.name
     if model != config.model.name:  # the preset's arguments are those of its own network
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, name=model, arguments={}))
@@ -161,7 +162,7 @@ def begin(arguments: list[str], function: Command) -> Start:
     given = parse(Start, arguments, function, default)
     if given.limit is None:
         return given
-    return dataclasses.replace(given, config=settings.limited(given.config, given.limit))
+    return dataclasses.replace(given, config=variants.limited(given.config, given.limit))
 
 
 def parse(kind: type[T], arguments: list[str], function: Command, default: Any = tyro.MISSING_NONPROP) -> T:

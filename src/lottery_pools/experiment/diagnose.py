@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from lottery_pools.evaluation import attribution, ensemble, paths
 from lottery_pools.evaluation.evaluate import evaluate
-from lottery_pools.judging import logits, replayed
+from lottery_pools.experiment.selection import logits, replayed
+from lottery_pools.experiment.tasks import Run, samples
 from lottery_pools.pooling.search import Trial
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import digest
 from lottery_pools.runs.results import Row
 from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import Ticket
-from lottery_pools.work import Run, samples
 
 EXPLAINED = ("average", "interpolation", "trimmed-soup", "best")
 """The methods whose gains are attributed."""

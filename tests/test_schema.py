@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from lottery_pools.config import Config, Data, Evaluation, Model, Pooling, Pruning, Training
+from lottery_pools.config.schema import Config, Data, Evaluation, Model, Pooling, Pruning, Training
 from lottery_pools.errors import UserError
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lottery_pools.config import Config
+from lottery_pools.config.schema import Config
 from lottery_pools.tickets import imp
 
 Derive = Callable[[Config, int, int], Config]

@@ -12,11 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lottery_pools import completion as shells
-from lottery_pools import settings
-from lottery_pools.config import VERSION
-from lottery_pools.errors import UserError, unknown
-from lottery_pools.options import (
+from lottery_pools.cli import completion as shells
+from lottery_pools.cli.options import (
     OPTIONS,
     Completion,
     Diagnose,
@@ -29,10 +26,13 @@ from lottery_pools.options import (
     begin,
     parse,
 )
+from lottery_pools.config import toml
+from lottery_pools.errors import UserError, unknown
+from lottery_pools.version import VERSION
 
 if TYPE_CHECKING:
-    from lottery_pools.plan import Plan
-    from lottery_pools.reporting.report import Report as Content
+    from lottery_pools.experiment.plan import Plan
+    from lottery_pools.reporting.content import Report as Content
 
 USAGE = """\
 usage: lottery-pools COMMAND [OPTIONS]
@@ -83,25 +83,25 @@ def dispatch(arguments: Sequence[str]) -> None:
 def run(arguments: list[str]) -> None:
     """train, pool, evaluate and report: the whole story"""
     start = begin(arguments, run)
-    from lottery_pools import experiment
+    from lottery_pools.experiment import stages
 
     out = start.out or Path("runs") / start.config.name
     if start.dry_run:
-        _preview(experiment.preview(start.config, out, start.machine), start.json)
+        _preview(stages.preview(start.config, out, start.machine), start.json)
         return
-    _show(out, *experiment.run(start.config, out, start.machine), start.json)
+    _show(out, *stages.run(start.config, out, start.machine), start.json)
 
 
 def tickets(arguments: list[str]) -> None:
     """train the tickets of a run, level by level"""
     start = begin(arguments, tickets)
-    from lottery_pools import experiment
+    from lottery_pools.experiment import stages
 
     out = start.out or Path("runs") / start.config.name
     if start.dry_run:
-        _preview(experiment.preview(start.config, out, start.machine, ("tickets",)), start.json)
+        _preview(stages.preview(start.config, out, start.machine, ("tickets",)), start.json)
         return
-    experiment.tickets(start.config, out, start.machine)
+    stages.tickets(start.config, out, start.machine)
     paths = sorted(map(str, out.rglob("tickets/level_*.safetensors")))
     print(json.dumps({"tickets": paths}) if start.json else "\n".join(paths))
 
@@ -111,21 +111,21 @@ def pool(arguments: list[str]) -> None:
     options = parse(Pool, arguments, pool)
     if options.candidates_from is not None and options.methods:
         raise UserError("pool --candidates-from pools by interpolation alone: leave --methods away")
-    config = settings.of_folder(options.folder)
+    config = toml.of_folder(options.folder)
     wanted = dataclasses.replace(
         config.pooling,
         methods=options.methods or config.pooling.methods,
         targets=options.targets or config.pooling.targets,
         budget=config.pooling.budget if options.budget is None else options.budget,
     )
-    from lottery_pools import experiment
+    from lottery_pools.experiment import stages
 
     settled = dataclasses.replace(config, pooling=wanted)
     if options.dry_run:
         others = options.candidates_from, options.allow_other_run
-        _preview(experiment.preview(settled, options.folder, options.machine, ("pool",), *others), options.json)
+        _preview(stages.preview(settled, options.folder, options.machine, ("pool",), *others), options.json)
         return
-    experiment.pool(settled, options.folder, options.machine, options.candidates_from, options.allow_other_run)
+    stages.pool(settled, options.folder, options.machine, options.candidates_from, options.allow_other_run)
     paths = sorted(map(str, options.folder.rglob("pools/*/level_*.safetensors")))
     print(json.dumps({"pools": paths}) if options.json else "\n".join(paths))
 
@@ -133,7 +133,7 @@ def pool(arguments: list[str]) -> None:
 def evaluate(arguments: list[str]) -> None:
     """measure a run's tickets and pools on validation and test"""
     options = parse(Evaluate, arguments, evaluate)
-    config = settings.of_folder(options.folder)
+    config = toml.of_folder(options.folder)
     wanted = dataclasses.replace(
         config.evaluation,
         corruptions=tuple(dict.fromkeys((*config.evaluation.corruptions, *options.corruptions))),
@@ -144,13 +144,13 @@ def evaluate(arguments: list[str]) -> None:
     for name in ("severities", "corrupted", "corrupted_from"):
         if getattr(options, name) and not wanted.corruptions:
             raise UserError(f"evaluate --{name.replace('_', '-')} is of corruptions, none are named: add --corruptions")
-    from lottery_pools import experiment
+    from lottery_pools.experiment import stages
 
     settled = dataclasses.replace(config, evaluation=wanted)
     if options.dry_run:
-        _preview(experiment.preview(settled, options.folder, options.machine, ("evaluate",)), options.json)
+        _preview(stages.preview(settled, options.folder, options.machine, ("evaluate",)), options.json)
         return
-    experiment.evaluate(settled, options.folder, options.machine)
+    stages.evaluate(settled, options.folder, options.machine)
     paths = sorted(map(str, options.folder.rglob("results.jsonl")))
     print(json.dumps({"results": paths}) if options.json else "\n".join(paths))
 
@@ -158,11 +158,11 @@ def evaluate(arguments: list[str]) -> None:
 def diagnose(arguments: list[str]) -> None:
     """say why the gains came about: paths, barriers, overlap, attribution"""
     options = parse(Diagnose, arguments, diagnose)
-    config = settings.of_folder(options.folder)
-    from lottery_pools import experiment
+    config = toml.of_folder(options.folder)
+    from lottery_pools.experiment import stages
     from lottery_pools.reporting import diagnosis, terminal
 
-    found = experiment.diagnose(config, options.folder, options.machine, options.points)
+    found = stages.diagnose(config, options.folder, options.machine, options.points)
     if options.json:
         print(json.dumps(found))
         return
@@ -180,7 +180,7 @@ def diagnose(arguments: list[str]) -> None:
 def report(arguments: list[str]) -> None:
     """write a run's report from its result rows"""
     options = parse(Report, arguments, report)
-    from lottery_pools import reports
+    from lottery_pools.experiment import report as reports
 
     if options.others:
         _compare(options)
@@ -192,7 +192,7 @@ def report(arguments: list[str]) -> None:
 
 def _compare(options: Report) -> None:
     """Several runs on one page, their tables in the terminal."""
-    from lottery_pools import reports
+    from lottery_pools.experiment import report as reports
     from lottery_pools.reporting import comparison, terminal
 
     for name in ("reference", "publish"):
@@ -211,10 +211,10 @@ def _compare(options: Report) -> None:
 def replay(arguments: list[str]) -> None:
     """rebuild a pooled ticket from its recipe and compare the bytes"""
     options = parse(Replay, arguments, replay)
-    from lottery_pools import experiment
+    from lottery_pools.experiment import stages
 
     _refuse_others(options.file)
-    same = experiment.replay(options.file, options.out)
+    same = stages.replay(options.file, options.out)
     if not same:
         raise UserError(
             f"{options.file} replayed to other bytes: it was made on another machine or version, or damaged"
@@ -268,10 +268,10 @@ def presets(arguments: list[str]) -> None:
         names = list(registry.names())
         print(json.dumps(names) if options.json else "\n".join(names))
     elif options.name is not None:
-        config = settings.preset(options.name)
-        print(json.dumps(settings.to_dict(config)) if options.json else settings.to_toml(config), end="")
+        config = toml.preset(options.name)
+        print(json.dumps(toml.to_dict(config)) if options.json else toml.to_toml(config), end="")
     else:
-        about = {name: path.read_text(encoding="utf-8").split("\n", 1)[0] for name, path in settings.presets().items()}
+        about = {name: path.read_text(encoding="utf-8").split("\n", 1)[0] for name, path in toml.presets().items()}
         lines = [f"{name:<22} {text.removeprefix('# ')}" for name, text in about.items()]
         print(json.dumps(list(about)) if options.json else "\n".join(lines))
 

@@ -17,17 +17,19 @@ import pytest
 import torch
 from torch import nn
 
-from lottery_pools import experiment, reports, settings, work
-from lottery_pools.config import Config, Data, Evaluation, Model, Pooling, Pruning, Training
+from lottery_pools.config import toml
+from lottery_pools.config.schema import Config, Data, Evaluation, Model, Pooling, Pruning, Training
 from lottery_pools.data import sources
 from lottery_pools.data.shifts import SIGNAL_SHIFTS
 from lottery_pools.errors import UserError
+from lottery_pools.experiment import report as reports
+from lottery_pools.experiment import stages, tasks
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest
-from lottery_pools.runs.results import Row
+from lottery_pools.runs.results import ENSEMBLE, Row
 from lottery_pools.tickets import files, imp
-from lottery_pools.tickets.competitors import COMPETITORS
+from lottery_pools.tickets.trained_baselines import COMPETITORS
 
 ONE = Machine(device="cpu", workers=1, threads=1)
 
@@ -53,7 +55,7 @@ def hashes(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    experiment.run(tiny(), folder, ONE)
+    stages.run(tiny(), folder, ONE)
     return folder
 
 
@@ -106,51 +108,51 @@ def test_the_selected_score_is_what_evaluation_finds(finished: Path) -> None:
 def test_a_finished_run_returns_at_once_and_changes_nothing(finished: Path) -> None:
     before = hashes(finished)
     stamps = {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")}
-    experiment.run(tiny(), finished, ONE)
+    stages.run(tiny(), finished, ONE)
     assert hashes(finished) == before
     assert stamps == {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")}
 
 
 def test_workers_do_not_change_the_bytes(finished: Path, tmp_path: Path) -> None:
-    experiment.run(tiny(), tmp_path / "two", Machine(device="cpu", workers=2, threads=1))
+    stages.run(tiny(), tmp_path / "two", Machine(device="cpu", workers=2, threads=1))
     assert hashes(tmp_path / "two") == hashes(finished)
 
 
 def test_replay_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     pooled = RunFolder(finished).pool("interpolation", 1)
-    assert experiment.replay(pooled)
-    assert experiment.replay(pooled, tmp_path / "again.safetensors")
+    assert stages.replay(pooled)
+    assert stages.replay(pooled, tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == pooled.read_bytes()
     with pytest.raises(UserError, match="has no recipe"):
-        experiment.replay(RunFolder(finished).ticket(1))
+        stages.replay(RunFolder(finished).ticket(1))
 
 
 def test_replay_says_what_it_lacks(finished: Path, tmp_path: Path) -> None:
     pooled = RunFolder(finished).pool("interpolation", 1)
     shutil.copy(pooled, tmp_path / "alone.safetensors")
     with pytest.raises(UserError, match=r"alone\.safetensors lies beside no run .* lp\.replay"):
-        experiment.replay(tmp_path / "alone.safetensors")
+        stages.replay(tmp_path / "alone.safetensors")
     shutil.copytree(finished, tmp_path / "run")
     ticket, path = files.load(pooled), RunFolder(tmp_path / "run").pool("interpolation", 1)
     files.save(dataclasses.replace(ticket, origin={**ticket.origin, "device": "cuda:99"}), path)
     with pytest.raises(UserError, match="was pooled on cuda:99, which this machine lacks"):
-        experiment.replay(path)
+        stages.replay(path)
     kept = {key: value for key, value in ticket.origin.items() if key in ("method", "recipe", "target")}
     files.save(dataclasses.replace(ticket, origin=kept), path)  # as lp.save writes what lp.pool made
     with pytest.raises(UserError, match="lies beside no run that has its parents"):
-        experiment.replay(path)
+        stages.replay(path)
 
 
 def test_replay_refuses_other_parents(tmp_path: Path) -> None:
-    experiment.run(tiny(), tmp_path / "run", ONE)
+    stages.run(tiny(), tmp_path / "run", ONE)
     folder = RunFolder(tmp_path / "run")
     folder.ticket(2).write_bytes(folder.ticket(1).read_bytes())
     with pytest.raises(UserError, match=r"level_02\.safetensors is not the ticket"):
-        experiment.replay(folder.pool("average", 0))
+        stages.replay(folder.pool("average", 0))
 
 
 def test_seeds_are_runs_of_their_own(finished: Path, tmp_path: Path) -> None:
-    experiment.run(tiny(seeds=(0, 1)), tmp_path / "both", ONE)
+    stages.run(tiny(seeds=(0, 1)), tmp_path / "both", ONE)
     assert digest(RunFolder(tmp_path / "both/seed_0").ticket(2)) == digest(RunFolder(finished).ticket(2))
     assert digest(RunFolder(tmp_path / "both/seed_1").ticket(0)) != digest(RunFolder(finished).ticket(0))
     _, rows, _ = reports.read(tmp_path / "both")
@@ -159,9 +161,9 @@ def test_seeds_are_runs_of_their_own(finished: Path, tmp_path: Path) -> None:
 
 def test_a_method_can_be_added_later(tmp_path: Path) -> None:
     pooling = tiny().pooling
-    experiment.run(tiny(pooling=dataclasses.replace(pooling, methods=("average",))), tmp_path / "run", ONE)
+    stages.run(tiny(pooling=dataclasses.replace(pooling, methods=("average",))), tmp_path / "run", ONE)
     kept = digest(RunFolder(tmp_path / "run").pool("average", 1))
-    experiment.run(tiny(), tmp_path / "run", ONE)
+    stages.run(tiny(), tmp_path / "run", ONE)
     assert digest(RunFolder(tmp_path / "run").pool("average", 1)) == kept
     assert {row.method for row in reports.read(tmp_path / "run")[1]} >= {"average", "interpolation"}
 
@@ -173,21 +175,21 @@ def test_what_a_folder_was_given_before_is_done_too(tmp_path: Path) -> None:
         evaluation = Evaluation(corruptions=(corruption,), severities=(severity,), corrupted=50)
         return tiny(pooling=dataclasses.replace(tiny().pooling, methods=(method,)), evaluation=evaluation)
 
-    experiment.run(given("average", "shear", 1), tmp_path / "run", ONE)
-    experiment.run(given("swa", "scale", 2), tmp_path / "run", ONE)
+    stages.run(given("average", "shear", 1), tmp_path / "run", ONE)
+    stages.run(given("swa", "scale", 2), tmp_path / "run", ONE)
     config, rows, _ = reports.read(tmp_path / "run")
     assert (config.pooling.methods, config.evaluation.severities) == (("average", "swa"), (1, 2))
     shifts = {(name, severity) for name in ("shear", "scale") for severity in (1, 2)}
     for method in ("ticket", "ensemble", "admissible", "average", "swa"):
         assert {(r.corruption, r.severity) for r in rows if r.method == method and r.severity} == shifts
-    experiment.pool(given("slerp", "shear", 1), tmp_path / "run", ONE)  # here methods hold for the call
-    assert experiment.checked(tiny(pooling=config.pooling, evaluation=config.evaluation), tmp_path / "run", ONE)
+    stages.pool(given("slerp", "shear", 1), tmp_path / "run", ONE)  # here methods hold for the call
+    assert stages.checked(tiny(pooling=config.pooling, evaluation=config.evaluation), tmp_path / "run", ONE)
     assert not RunFolder(tmp_path / "run").pool("interpolation", 1).exists()
 
 
 def test_severities_that_were_never_used_are_not_measured(tmp_path: Path) -> None:
-    experiment.run(tiny(), tmp_path / "run", ONE)
-    experiment.run(tiny(evaluation=Evaluation(corruptions=("shear",), severities=(2,))), tmp_path / "run", ONE)
+    stages.run(tiny(), tmp_path / "run", ONE)
+    stages.run(tiny(evaluation=Evaluation(corruptions=("shear",), severities=(2,))), tmp_path / "run", ONE)
     config, rows, _ = reports.read(tmp_path / "run")
     assert {row.severity for row in rows} == {0, 2}
     assert config.evaluation.severities == (2,)
@@ -196,7 +198,7 @@ def test_severities_that_were_never_used_are_not_measured(tmp_path: Path) -> Non
 def test_other_settings_are_refused_by_name(finished: Path) -> None:
     before = hashes(finished)
     with pytest.raises(UserError, match=r"holds a run with training\.epochs = 2, not 3"):
-        experiment.run(tiny(training=dataclasses.replace(tiny().training, epochs=3)), finished, ONE)
+        stages.run(tiny(training=dataclasses.replace(tiny().training, epochs=3)), finished, ONE)
     assert hashes(finished) == before
 
 
@@ -213,10 +215,10 @@ def test_the_best_admissible_ticket_is_chosen_on_validation_among_the_sparser() 
         for level, pair in scores.items()
         for split, s in zip(("validation", "test"), pair, strict=True)
     ]
-    found = work.admissible(rows)
+    found = tasks.admissible(rows)
     assert {r.level: r.source for r in found} == {0: 1, 1: 1, 2: 2, 3: 3}
     assert [r.accuracy for r in found if r.split == "test"] == [0.1, 0.1, 0.2, 0.8]
-    assert work.admissible(rows + found) == []
+    assert tasks.admissible(rows + found) == []
 
 
 def half(classes: int) -> nn.Module:
@@ -249,16 +251,16 @@ def pair(classes: int) -> nn.Module:
     [
         ({"model": Model("mlp")}, "prunable"),
         (
-            {"model": Model("tests.test_experiment:half", {})},
+            {"model": Model("tests.test_stages:half", {})},
             r"gives \(2, 5\) for samples \(2, 1, 40\), 'mnist1d' has 10 classes",
         ),
-        ({"model": Model("tests.test_experiment:lazy")}, "lazy' has lazy layers: give them their sizes"),
+        ({"model": Model("tests.test_stages:lazy")}, "lazy' has lazy layers: give them their sizes"),
         (
-            {"model": Model("tests.test_experiment:wrong")},
+            {"model": Model("tests.test_stages:wrong")},
             r"wrong' cannot take torch.float32 samples \(2, 1, 40\): mat1",
         ),
-        ({"model": Model("tests.test_experiment:double")}, "double' cannot take torch.float32 samples"),
-        ({"model": Model("tests.test_experiment:pair")}, "pair' gives a tuple for samples"),
+        ({"model": Model("tests.test_stages:double")}, "double' cannot take torch.float32 samples"),
+        ({"model": Model("tests.test_stages:pair")}, "pair' gives a tuple for samples"),
         ({"model": Model("resnet99")}, "did you mean 'resnet"),
         ({"data": Data(name="nowhere/at/all", validation=10)}, "no such folder"),
         ({"data": Data(train=300, validation=200, epoch_share=0.001)}, "leaves 0 to choose epochs"),
@@ -268,7 +270,7 @@ def pair(classes: int) -> nn.Module:
 )
 def test_mistakes_show_before_anything_is_written(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        experiment.run(tiny(**changes), tmp_path / "run", ONE)
+        stages.run(tiny(**changes), tmp_path / "run", ONE)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
@@ -281,13 +283,13 @@ def test_one_validation_sample_is_enough_to_check_a_network() -> None:
 def test_divergence_names_the_place_and_keeps_finished_levels(tmp_path: Path) -> None:
     wild = tiny(training=Training(epochs=2, batch=50, lr=1e18, schedule="constant"))
     with pytest.raises(UserError, match=r"loss is (nan|inf) at level 0, epoch \d, step \d+: lower training\.lr"):
-        experiment.run(wild, tmp_path / "run", ONE)
-    experiment.tickets(tiny(), tmp_path / "good", ONE)
+        stages.run(wild, tmp_path / "run", ONE)
+    stages.tickets(tiny(), tmp_path / "good", ONE)
     kept = hashes(tmp_path / "good")
     RunFolder(tmp_path / "good").ticket(2).unlink()
-    RunFolder(tmp_path / "good").config.write_text(settings.to_toml(wild))
+    RunFolder(tmp_path / "good").config.write_text(toml.to_toml(wild))
     with pytest.raises(UserError, match="at level 2, epoch 1"):
-        experiment.tickets(wild, tmp_path / "good", ONE)
+        stages.tickets(wild, tmp_path / "good", ONE)
     assert (
         hashes(tmp_path / "good").items()
         >= {k: v for k, v in kept.items() if "level_00" in k or "level_01" in k}.items()
@@ -316,7 +318,7 @@ def test_killed_anywhere_and_continued_gives_the_same_bytes(
     preset: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     if preset == "mnist1d":
-        (tmp_path / "mine.toml").write_text(settings.to_toml(tiny()))
+        (tmp_path / "mine.toml").write_text(toml.to_toml(tiny()))
         options = ["--preset", str(tmp_path / "mine.toml")]
     else:
         options = ["--preset", preset, "--data.name", str(request.getfixturevalue("real_data") / "cifar100")]
@@ -339,25 +341,25 @@ def test_rows_that_a_kill_tore_are_made_again_to_the_same_bytes(finished: Path, 
     first = next(n for n, line in enumerate(lines) if b'"ensemble"' in line)
     for kept in (first + 1, first + 3, first + 5):  # of six: two cells of three levels
         path.write_bytes(b"".join(lines[:kept]) + lines[kept][:50])
-        experiment.evaluate(tiny(), tmp_path / "run", ONE)
+        stages.evaluate(tiny(), tmp_path / "run", ONE)
         assert path.read_bytes() == whole
 
 
 def test_an_ensemble_far_apart_has_a_finite_loss_and_counts_its_recalibration(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (run,) = experiment.checked(tiny(), finished, ONE)
-    (row, *_) = work.measure(run, work.ENSEMBLE, 0, work.CLEAN[:1])
+    (run,) = stages.checked(tiny(), finished, ONE)
+    (row, *_) = tasks.measure(run, ENSEMBLE, 0, tasks.CLEAN[:1])
     assert row.search_images == 3 * 100
     labels = run.dataset.validation.labels
     wrong = 200.0 * nn.functional.one_hot((labels + 1) % 10, 10)
-    monkeypatch.setattr(work, "logits", lambda *_: wrong)
-    (row, *_) = work.measure(run, work.ENSEMBLE, 0, work.CLEAN[:1])
+    monkeypatch.setattr(tasks, "logits", lambda *_: wrong)
+    (row, *_) = tasks.measure(run, ENSEMBLE, 0, tasks.CLEAN[:1])
     assert row.loss == pytest.approx(200)
 
 
 def test_an_interrupt_exits_130_and_says_so(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text(settings.to_toml(tiny(training=Training(epochs=500, batch=50))))
+    (tmp_path / "mine.toml").write_text(toml.to_toml(tiny(training=Training(epochs=500, batch=50))))
     command = [sys.executable, "-m", "lottery_pools", "run", "--preset", str(tmp_path / "mine.toml")]
     with subprocess.Popen(
         [*command, "--out", str(tmp_path / "run")],
@@ -389,9 +391,9 @@ def test_the_cpu_is_refused_nothing_and_a_missing_gpu_is_named() -> None:
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All methods and all shifts, two seeds."""
     folder = tmp_path_factory.mktemp("runs") / "all"
-    pooling = dataclasses.replace(tiny().pooling, methods=(*METHODS, work.OTHER_SEED))
+    pooling = dataclasses.replace(tiny().pooling, methods=(*METHODS, tasks.OTHER_SEED))
     evaluation = Evaluation(corruptions=("all",), severities=(1, 5), corrupted=100)
-    experiment.run(tiny(seeds=(0, 1), pooling=pooling, evaluation=evaluation), folder, ONE)
+    stages.run(tiny(seeds=(0, 1), pooling=pooling, evaluation=evaluation), folder, ONE)
     return folder
 
 
@@ -414,12 +416,12 @@ def test_every_method_and_every_shift_makes_its_rows(everything: Path) -> None:
         assert {r.flops for r in rows if r.method == "ensemble" and r.seed == seed} == {sum(own.values())}
 
 
-@pytest.mark.parametrize("method", [*METHODS, work.OTHER_SEED])
+@pytest.mark.parametrize("method", [*METHODS, tasks.OTHER_SEED])
 def test_every_pool_is_exact_in_density_and_replays_to_the_byte(everything: Path, method: str) -> None:
     folder = RunFolder(everything / "seed_1")
     pooled, target = files.load(folder.pool(method, 1)), files.load(folder.ticket(1))
     assert (pooled.kept, pooled.prunable) == (target.kept, target.prunable)
-    assert experiment.replay(folder.pool(method, 1))
+    assert stages.replay(folder.pool(method, 1))
 
 
 def test_the_report_of_everything_names_every_method(everything: Path) -> None:
@@ -431,7 +433,7 @@ def test_the_report_of_everything_names_every_method(everything: Path) -> None:
 
 def test_the_diagnosis_is_kept_and_its_parts_add_up(everything: Path) -> None:
     config, rows, _ = reports.read(everything)
-    found = experiment.diagnose(config, everything, ONE, points=3)
+    found = stages.diagnose(config, everything, ONE, points=3)
     assert [one["seed"] for one in found] == [0, 1]
     for one in found:
         assert {(pair["first"], pair["second"]) for pair in one["pairs"]} == {(0, 1), (0, 2), (1, 2)}
@@ -450,7 +452,7 @@ def test_the_diagnosis_is_kept_and_its_parts_add_up(everything: Path) -> None:
         by_class = [3 * per_class[int(name)] * gain for name, gain in changes["swa", False].items()]
         assert sum(by_class) == pytest.approx(total, abs=0.01)
     before = hashes(everything)
-    assert experiment.diagnose(config, everything, ONE, points=3) == found
+    assert stages.diagnose(config, everything, ONE, points=3) == found
     assert hashes(everything) == before
 
 
@@ -458,13 +460,13 @@ def test_a_diagnosis_is_made_anew_where_there_are_more_rows(finished: Path, tmp_
     shutil.copytree(finished, tmp_path / "run")
 
     def explained() -> set[str]:
-        (found,) = experiment.diagnose(tiny(), tmp_path / "run", ONE, points=2)
+        (found,) = stages.diagnose(tiny(), tmp_path / "run", ONE, points=2)
         return {part["method"] for part in found["attribution"]}
 
     assert explained() == set(DEFAULTS)
     best = tiny(pooling=dataclasses.replace(tiny().pooling, methods=("best",)))
-    experiment.pool(best, tmp_path / "run", ONE)
-    experiment.evaluate(best, tmp_path / "run", ONE)
+    stages.pool(best, tmp_path / "run", ONE)
+    stages.evaluate(best, tmp_path / "run", ONE)
     assert explained() == {*DEFAULTS, "best"}
     rows = RunFolder(tmp_path / "run").results
     rows.write_text("".join(line for line in rows.read_text().splitlines(True) if '"admissible"' not in line))
@@ -473,25 +475,25 @@ def test_a_diagnosis_is_made_anew_where_there_are_more_rows(finished: Path, tmp_
 
 
 def test_corruptions_can_be_added_but_not_changed_in_number(tmp_path: Path) -> None:
-    experiment.run(tiny(), tmp_path / "run", ONE)
+    stages.run(tiny(), tmp_path / "run", ONE)
     shear = Evaluation(corruptions=("shear",), severities=(2,), corrupted=50)
-    experiment.evaluate(tiny(evaluation=shear), tmp_path / "run", ONE)
+    stages.evaluate(tiny(evaluation=shear), tmp_path / "run", ONE)
     more = dataclasses.replace(shear, corruptions=("scale",))
-    experiment.evaluate(tiny(evaluation=more), tmp_path / "run", ONE)
+    stages.evaluate(tiny(evaluation=more), tmp_path / "run", ONE)
     found = {row.corruption for row in reports.read(tmp_path / "run")[1]}
     assert found == {"none", "shear", "scale"}
     with pytest.raises(UserError, match=r"evaluation\.corrupted = 50, not 60"):
-        experiment.evaluate(tiny(evaluation=dataclasses.replace(shear, corrupted=60)), tmp_path / "run", ONE)
+        stages.evaluate(tiny(evaluation=dataclasses.replace(shear, corrupted=60)), tmp_path / "run", ONE)
 
 
 def test_the_control_needs_a_second_seed(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="other-seed needs a second seed"):
-        experiment.pool(tiny(pooling=Pooling(methods=("other-seed",))), tmp_path / "run", ONE)
+        stages.pool(tiny(pooling=Pooling(methods=("other-seed",))), tmp_path / "run", ONE)
 
 
 def test_training_longer_is_tried_for_the_targets_only(tmp_path: Path) -> None:
     config = tiny(evaluation=Evaluation(competitors=("longer",)), pooling=Pooling(methods=("average",), targets=(1,)))
-    experiment.run(config, tmp_path / "run", ONE)
+    stages.run(config, tmp_path / "run", ONE)
     _, rows, _ = reports.read(tmp_path / "run")
     assert {row.level for row in rows if row.method == "longer"} == {1}
     assert [path.name for path in (tmp_path / "run/competitors/longer").iterdir()] == ["level_01"]
@@ -500,15 +502,15 @@ def test_training_longer_is_tried_for_the_targets_only(tmp_path: Path) -> None:
 def test_the_dense_network_alone_is_trained_but_not_pooled(tmp_path: Path) -> None:
     config = tiny(pruning=Pruning(levels=0, rewind=0))
     with pytest.raises(UserError, match="at least two tickets"):
-        experiment.run(config, tmp_path / "run", ONE)
+        stages.run(config, tmp_path / "run", ONE)
     assert not (tmp_path / "run/tickets").exists()
-    experiment.tickets(config, tmp_path / "run", ONE)
+    stages.tickets(config, tmp_path / "run", ONE)
     assert [path.name for path in (tmp_path / "run/tickets").glob("level_*")] == ["level_00.safetensors"]
 
 
 def test_competitors_are_trained_beside_the_tickets_and_measured_alike(tmp_path: Path) -> None:
     rivals = Evaluation(competitors=tuple(COMPETITORS))
-    experiment.run(tiny(evaluation=rivals), tmp_path / "run", ONE)
+    stages.run(tiny(evaluation=rivals), tmp_path / "run", ONE)
     _, rows, _ = reports.read(tmp_path / "run")
     assert {(row.method, row.level) for row in rows if row.method in COMPETITORS} == {
         (name, level) for name in COMPETITORS for level in range(3)
@@ -520,36 +522,36 @@ def test_competitors_are_trained_beside_the_tickets_and_measured_alike(tmp_path:
         row.density for row in rows if row.level < 2
     }
     before = hashes(tmp_path / "run")
-    experiment.run(tiny(evaluation=rivals), tmp_path / "run", ONE)
+    stages.run(tiny(evaluation=rivals), tmp_path / "run", ONE)
     assert hashes(tmp_path / "run") == before
     with pytest.raises(UserError, match="unknown competitor 'smss': did you mean 'sms'"):
-        experiment.run(tiny(evaluation=Evaluation(competitors=("smss",))), tmp_path / "run", ONE)
+        stages.run(tiny(evaluation=Evaluation(competitors=("smss",))), tmp_path / "run", ONE)
 
 
 def test_another_runs_tickets_are_refused_by_name_and_allowed_as_a_control(finished: Path, tmp_path: Path) -> None:
     wider = dataclasses.replace(tiny().model, arguments={"width": 12, "depth": 2})
     for name, changes in (("seed", {"seeds": (5,)}), ("model", {"model": wider})):
-        experiment.tickets(tiny(**changes), tmp_path / name, ONE)
+        stages.tickets(tiny(**changes), tmp_path / name, ONE)
     own = tmp_path / "own"
     shutil.copytree(finished, own)
     with pytest.raises(UserError, match=r"of different runs: seed is 0 and 5; .*--allow-other-run"):
-        experiment.pool(tiny(), own, ONE, tmp_path / "seed")
+        stages.pool(tiny(), own, ONE, tmp_path / "seed")
     with pytest.raises(UserError, match=r"\(12, 1, 5\) in .* and \(8, 1, 5\) in the model"):
-        experiment.pool(tiny(), own, ONE, tmp_path / "model", allow_other_run=True)
+        stages.pool(tiny(), own, ONE, tmp_path / "model", allow_other_run=True)
     with pytest.raises(UserError, match="has no ticket of level 0"):
-        experiment.pool(tiny(), own, ONE, tmp_path, allow_other_run=True)
-    experiment.pool(tiny(), own, ONE, tmp_path / "seed", allow_other_run=True)
-    experiment.evaluate(tiny(), own, ONE)
+        stages.pool(tiny(), own, ONE, tmp_path, allow_other_run=True)
+    stages.pool(tiny(), own, ONE, tmp_path / "seed", allow_other_run=True)
+    stages.evaluate(tiny(), own, ONE)
     assert "other-run" in {row.method for row in reports.read(own)[1]}
-    assert experiment.replay(RunFolder(own).pool("other-run", 1))
-    experiment.pool(tiny(), own, ONE, tmp_path / "seed", allow_other_run=True)
+    assert stages.replay(RunFolder(own).pool("other-run", 1))
+    stages.pool(tiny(), own, ONE, tmp_path / "seed", allow_other_run=True)
     shutil.copytree(tmp_path / "seed", tmp_path / "third")
-    experiment.pool(tiny(), own, ONE, tmp_path / "third", allow_other_run=True)  # the same tickets, elsewhere
+    stages.pool(tiny(), own, ONE, tmp_path / "third", allow_other_run=True)  # the same tickets, elsewhere
     RunFolder(tmp_path / "third").ticket(1).write_bytes(RunFolder(finished).ticket(1).read_bytes())
     with pytest.raises(UserError, match=r"other-run/.* was pooled with the tickets of .*/seed, not of .*/third"):
-        experiment.pool(tiny(), own, ONE, tmp_path / "third", allow_other_run=True)
+        stages.pool(tiny(), own, ONE, tmp_path / "third", allow_other_run=True)
     with pytest.raises(UserError, match="--allow-other-run is for another run's tickets"):
-        experiment.pool(tiny(), own, ONE, allow_other_run=True)
+        stages.pool(tiny(), own, ONE, allow_other_run=True)
 
 
 def test_clean_test_rows_have_bins_that_agree_with_their_counts(everything: Path) -> None:

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from lottery_pools import diagnosing, experiment
+from lottery_pools.experiment import diagnose, stages
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.tickets import files
-from tests.test_experiment import ONE, tiny
+from tests.test_stages import ONE, tiny
 
 
 def test_gains_of_all_that_are_explained_are_split(tmp_path: Path) -> None:
-    pooling = dataclasses.replace(tiny().pooling, methods=(*diagnosing.EXPLAINED, "swa"))
-    experiment.run(tiny(pooling=pooling), tmp_path / "run", ONE)
-    (found,) = experiment.diagnose(tiny(pooling=pooling), tmp_path / "run", ONE, points=2)
+    pooling = dataclasses.replace(tiny().pooling, methods=(*diagnose.EXPLAINED, "swa"))
+    stages.run(tiny(pooling=pooling), tmp_path / "run", ONE)
+    (found,) = stages.diagnose(tiny(pooling=pooling), tmp_path / "run", ONE, points=2)
     split = {(part["method"], part["level"]): part for part in found["attribution"]}
-    assert set(split) == {(method, level) for method in diagnosing.EXPLAINED for level in range(3)}
+    assert set(split) == {(method, level) for method in diagnose.EXPLAINED for level in range(3)}
     for (method, level), part in split.items():
         parts = sum(part[name] for name in ("batchnorm", "takeover", "averaging", "repruning"))
         assert parts == pytest.approx(part["pooled"] - part["ticket"])

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from lottery_pools.errors import UserError
 
-VERSION = "0.1.0"
 PAPER_COEFFICIENTS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 

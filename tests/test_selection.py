@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from lottery_pools.config import Config, Data, Model, Pooling
+from lottery_pools.config.schema import Config, Data, Model, Pooling
 from lottery_pools.data import sources
 from lottery_pools.errors import UserError
-from lottery_pools.judging import Judge, logits, recalibrate
+from lottery_pools.experiment.selection import Judge, logits, recalibrate
 from lottery_pools.models import registry
 from lottery_pools.pooling.likelihood import log_likelihood
 from lottery_pools.tickets import masks

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lottery_pools.pooling import weights as arithmetic
+from lottery_pools.pooling import arithmetic
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket
 
