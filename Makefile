@@ -29,7 +29,7 @@ bench: $(INSTALLED)
 # Three tickets of a study trained again (some minutes), and their rows beside the committed ones
 study-small: $(INSTALLED)
 	$(BIN)/lottery-pools run --preset studies/cifar10-resnet.toml --data.name $(LOTTERY_POOLS_DATA)/cifar10 \
-	    --seeds 0 --pruning.levels 2 --pooling.methods average interpolation trimmed-soup --evaluation.competitors \
+	    --seeds 0 --pruning.levels 2 --pooling.methods average interpolation trimmed-soup --evaluation.trained-baselines \
 	    --evaluation.corruptions --threads 1 --out runs/study-small
 	$(BIN)/python -m studies.small runs/study-small docs/results/cifar10-resnet
 

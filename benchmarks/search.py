@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from lottery_pools.config import toml
 from lottery_pools.data.sources import stratified
 from lottery_pools.evaluation.metrics import paired_intervals
-from lottery_pools.experiment.selection import Judge, hits, logits
+from lottery_pools.experiment.selection import Selection, hits, logits
 from lottery_pools.experiment.tasks import Run
 from lottery_pools.pooling.methods import BEST, DEFAULT
 from lottery_pools.runs import engine
@@ -88,8 +88,8 @@ def searches(
             if name == TICKET:
                 load_into(model, tickets[target].weights)
             else:
-                judge = Judge(own, few, run.seed, name.partition(",")[0], target)
-                pooled, images = judge.pool(model, tickets, base=base)
+                selection = Selection(own, few, run.seed, name.partition(",")[0], target)
+                pooled, images = selection.pool(model, tickets, base=base)
                 load_into(model, pooled.ticket.weights)
             seconds = time.perf_counter() - start
             run.recalibrate(model)  # all alike

@@ -41,7 +41,7 @@ A method that was not tried at all levels of a study has no answer there.
 """
 
 COST = f"""\
-Only levels at which a competitor was trained on as many images as all tickets of the pool, within
+Only levels at which a trained baseline was trained on as many images as all tickets of the pool, within
 {100 * ALIKE:.0f} %; they are named. (Sparse Model Soups and SWAMP train a ticket a level like the pool, two of each:
 those of dense levels cost a fraction, so nothing can be said of them.)
 """
@@ -67,8 +67,8 @@ PAIRS = (
     ("Is an ensemble of all tickets, nine passes, better still?", "ensemble", "trimmed-soup", "none"),
 )
 EQUAL = tuple(
-    (f"Does {words} beat {rival}{under}?", method, against, corruption)
-    for against, rival in (
+    (f"Does {words} beat {trained_baseline}{under}?", method, against, corruption)
+    for against, trained_baseline in (
         ("longer", "training one network for longer"),
         ("sms", "Sparse Model Soups"),
         ("swamp", "SWAMP"),

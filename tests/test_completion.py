@@ -16,7 +16,7 @@ from lottery_pools.data import corruptions
 from lottery_pools.data.shifts import SIGNAL_SHIFTS
 from lottery_pools.models import registry
 from lottery_pools.pooling.methods import METHODS
-from lottery_pools.tickets.trained_baselines import COMPETITORS
+from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 KNOWN = completion.known(options.OPTIONS)
 
@@ -35,7 +35,7 @@ def test_names_are_those_of_the_tables() -> None:
     assert run["--preset"] == tuple(presets())
     assert run["--pooling.methods"] == KNOWN["pool"]["--methods"] == (*METHODS, "other-seed")
     assert run["--model.name"] == registry.names()
-    assert run["--evaluation.competitors"] == tuple(COMPETITORS)
+    assert run["--evaluation.trained-baselines"] == tuple(TRAINED_BASELINES)
     assert set(run["--evaluation.corruptions"]) == {"common", "all", *corruptions.names(extra=True), *SIGNAL_SHIFTS}
     assert run["--training.optimizer"] == ("sgd", "adamw")
     assert KNOWN["completion"][""] == tuple(completion.SHELLS)

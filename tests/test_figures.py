@@ -16,7 +16,7 @@ from lottery_pools.pooling.methods import METHODS
 from lottery_pools.reporting import figures
 from lottery_pools.reporting.style import Figure, look
 from lottery_pools.runs.results import BASELINES, Row
-from lottery_pools.tickets.trained_baselines import COMPETITORS
+from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 from tests.test_tables import MANY, make_gain, make_rows, make_shifted
 
 BINS = ((0, 0, 0.0), (40, 10, 0.375), (60, 48, 0.9))
@@ -111,7 +111,7 @@ def test_a_figure_shows_the_baselines_the_papers_method_ours_and_what_was_traine
 
 
 def test_a_method_looks_the_same_whatever_else_is_drawn() -> None:
-    looks = [look(method) for method in (*BASELINES, *METHODS, *COMPETITORS)]
+    looks = [look(method) for method in (*BASELINES, *METHODS, *TRAINED_BASELINES)]
     assert len(set(looks)) == len(looks)
     assert look("mine") == look("mine")
     for methods in (("ticket", "best"), ("ticket", "interpolation", "best", "longer")):

@@ -77,7 +77,12 @@ def test_what_others_left_stays(tmp_path: Path) -> None:
     for name in ("other/.precious.7.tmp", "tickets/.mine.tmp", ".mine.tmp"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    own = ("seed_3/tickets/.a.1.tmp", "seed_3/.a.1.tmp", "pools/swa/.a.1.tmp", "competitors/longer/level_01/.a.1.tmp")
+    own = (
+        "seed_3/tickets/.a.1.tmp",
+        "seed_3/.a.1.tmp",
+        "pools/swa/.a.1.tmp",
+        "trained_baselines/longer/level_01/.a.1.tmp",
+    )
     for name in own:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -86,7 +91,7 @@ def test_what_others_left_stays(tmp_path: Path) -> None:
     assert left == {"other/.precious.7.tmp", "tickets/.mine.tmp", ".mine.tmp"}
 
 
-@pytest.mark.parametrize("below", ["seed_0", "competitors/longer/level_01"])
+@pytest.mark.parametrize("below", ["seed_0", "trained_baselines/longer/level_01"])
 def test_a_run_and_those_it_lies_in_are_not_worked_on_at_once(tmp_path: Path, below: str) -> None:
     for folder in (tmp_path, tmp_path / below, tmp_path / "seed_1"):
         with lock(folder):

@@ -6,7 +6,7 @@ from lottery_pools.pooling import methods
 from lottery_pools.pooling.search import mix_in_turn
 from lottery_pools.reporting import names
 from lottery_pools.runs.results import BASELINES, CONTROLS, ENSEMBLE
-from lottery_pools.tickets.trained_baselines import COMPETITORS
+from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 
 def test_recipes_are_read_as_their_methods_write_them() -> None:
@@ -15,10 +15,10 @@ def test_recipes_are_read_as_their_methods_write_them() -> None:
 
 
 def test_methods_are_shown_in_the_order_of_their_tables() -> None:
-    ours = [*BASELINES, *methods.METHODS, *COMPETITORS, *CONTROLS, ENSEMBLE]
+    ours = [*BASELINES, *methods.METHODS, *TRAINED_BASELINES, *CONTROLS, ENSEMBLE]
     assert sorted([*reversed(ours), "mine"], key=names.place) == [*ours[:-3], "mine", *ours[-3:]]
     assert names.pooled(reversed(ours)) == ours[len(BASELINES) :]
-    assert tuple(COMPETITORS) == names.TRAINED
+    assert tuple(TRAINED_BASELINES) == names.TRAINED_BASELINES
     assert (*CONTROLS, ENSEMBLE) == names.APART
 
 
@@ -31,8 +31,8 @@ def test_of_many_methods_the_papers_are_featured_and_controls_never() -> None:
 
 
 def test_what_is_drawn_against_density_is_the_papers_ours_and_what_was_trained() -> None:
-    many = (*BASELINES, *methods.METHODS, *COMPETITORS, *CONTROLS)
-    assert names.drawn(many) == ["interpolation", "trimmed-soup", "best", *COMPETITORS]
+    many = (*BASELINES, *methods.METHODS, *TRAINED_BASELINES, *CONTROLS)
+    assert names.drawn(many) == ["interpolation", "trimmed-soup", "best", *TRAINED_BASELINES]
     assert names.drawn(("longer", "uniform-soup", "average", "best")) == ["average", "best", "longer"]
     assert names.drawn(("ema", "swa", "slerp", "interpolation", "average")) == [
         *("average", "interpolation", "swa", "ema")

@@ -94,19 +94,19 @@ def test_what_is_there_is_left_out(finished: Path) -> None:
 def test_settings_and_folders_are_refused_as_by_the_run(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds a run with pruning\.rate"):
         stages.preview(replace(CONFIG, pruning=replace(CONFIG.pruning, rate=0.4)), finished, ONE)
-    with pytest.raises(UserError, match="unknown competitor"):
-        stages.preview(replace(CONFIG, evaluation=Evaluation(competitors=("smss",))), tmp_path / "new", ONE)
+    with pytest.raises(UserError, match="unknown trained baseline"):
+        stages.preview(replace(CONFIG, evaluation=Evaluation(trained_baselines=("smss",))), tmp_path / "new", ONE)
     assert not (tmp_path / "new").exists()
 
 
-def test_shifts_competitors_and_controls_are_counted(finished: Path, tmp_path: Path) -> None:
-    wanted = Evaluation(corruptions=("shear", "scale"), severities=(1, 3), corrupted=100, competitors=("sms",))
+def test_shifts_trained_baselines_and_controls_are_counted(finished: Path, tmp_path: Path) -> None:
+    wanted = Evaluation(corruptions=("shear", "scale"), severities=(1, 3), corrupted=100, trained_baselines=("sms",))
     config = replace(CONFIG, pooling=replace(CONFIG.pooling, methods=("other-seed",)), evaluation=wanted)
     part = steps(stages.preview(config, tmp_path / "new", ONE))
     assert part["training"].items == 2 * (3 + 3)
     assert part["pooling"].cost.forwarded == 2 * 3 * (2 * 2 + 1) * 200  # 2 candidates × 2 coefficients, and the target
     assert (part["corruption"].items, part["corruption"].done) == (4, 4)  # signals are generated on the spot
-    networks = 2 * 3 + 1 + 3 + 3  # tickets, recalibrated, the ensemble, pools, competitor
+    networks = 2 * 3 + 1 + 3 + 3  # tickets, recalibrated, the ensemble, pools, trained baseline
     assert part["evaluation"].items == 2 * networks * 6
     assert part["evaluation"].cost.forwarded == 2 * (networks - 1 + 3) * (200 + 500 + 4 * 100)
     other = stages.preview(CONFIG, finished, ONE, ("pool",), finished / "seed_0", True)

@@ -290,6 +290,6 @@ def test_the_whole_story_at_a_limit(name: str, noise: Path, tmp_path: Path) -> N
     assert len(corrupted) == 75
     for method in METHODS:
         measured = {(row.level, row.corruption, row.severity) for row in rows if row.method == method}
-        assert measured == {(last, *cell) for cell in {*corrupted, ("none", 0)}}
+        assert measured == {(last, *condition) for condition in {*corrupted, ("none", 0)}}
     assert {row.level for row in rows if row.method == "ticket"} == set(range(last + 1))
     assert (tmp_path / "run" / "report.html").exists()

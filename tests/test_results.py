@@ -152,5 +152,5 @@ def test_complete_and_shared_rows() -> None:
         if (method, level, seed) != ("swa", 1, 1)
     ]
     assert [row for row in rows if row not in results.complete(rows)] == [rows[-1]]
-    assert results.shared(rows) == [row for row in rows if row.level == 0]
-    assert results.shared([]) == results.complete([]) == []
+    assert results.common_rows(rows) == [row for row in rows if row.level == 0]
+    assert results.common_rows([]) == results.complete([]) == []

@@ -38,7 +38,7 @@ from lottery_pools.errors import UserError
         (lambda: Config(seeds=(1, 1)), "seeds has 1 twice"),
         (lambda: Evaluation(severities=(3, 1, 3)), "evaluation.severities has 3 twice"),
         (lambda: Evaluation(corruptions=("fog", "fog")), "evaluation.corruptions has fog twice"),
-        (lambda: Evaluation(competitors=("sms", "sms")), "evaluation.competitors has sms twice"),
+        (lambda: Evaluation(trained_baselines=("sms", "sms")), "evaluation.trained_baselines has sms twice"),
         (lambda: Pooling(methods=("swa", "swa")), "pooling.methods has swa twice"),
         (lambda: Pooling(targets=(1, 1)), "pooling.targets has 1 twice"),
         (lambda: Pooling(coefficients=(0.5, 0.5)), "pooling.coefficients has 0.5 twice"),

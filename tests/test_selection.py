@@ -11,7 +11,7 @@ import torch
 from lottery_pools.config.schema import Config, Data, Model, Pooling
 from lottery_pools.data import sources
 from lottery_pools.errors import UserError
-from lottery_pools.experiment.selection import Judge, logits, recalibrate
+from lottery_pools.experiment.selection import Selection, logits, recalibrate
 from lottery_pools.models import registry
 from lottery_pools.pooling.likelihood import log_likelihood
 from lottery_pools.tickets import masks
@@ -25,8 +25,8 @@ CONFIG = Config(
 DATA = sources.load(CONFIG.data)
 
 
-def judge(method: str, **pooling: Any) -> Judge:
-    return Judge(replace(CONFIG, pooling=replace(CONFIG.pooling, **pooling)), DATA, 0, method, 1)
+def selection_of(method: str, **pooling: Any) -> Selection:
+    return Selection(replace(CONFIG, pooling=replace(CONFIG.pooling, **pooling)), DATA, 0, method, 1)
 
 
 def network() -> torch.nn.Module:
@@ -34,10 +34,10 @@ def network() -> torch.nn.Module:
 
 
 def test_each_method_has_its_samples_and_its_score() -> None:
-    default, best, paper = judge("trimmed-soup"), judge("best"), judge("interpolation")
+    default, best, paper = selection_of("trimmed-soup"), selection_of("best"), selection_of("interpolation")
     assert [(one.images, len(one.split)) for one in (default, best, paper)] == [(10, 40), (50, 40), (50, 60)]
-    assert judge("trimmed-soup", selection=None).images == 50
-    assert len(judge("trimmed-soup", selection=500).split) == 60
+    assert selection_of("trimmed-soup", selection=None).images == 50
+    assert len(selection_of("trimmed-soup", selection=500).split) == 60
     model = network()
     recalibrate(model, CONFIG, DATA, 0, 50)
     assert paper.score(model).dtype == torch.bool
@@ -46,7 +46,7 @@ def test_each_method_has_its_samples_and_its_score() -> None:
 
 
 def test_best_learns_on_samples_that_do_not_score() -> None:
-    best = judge("best")
+    best = selection_of("best")
     for _ in range(3):
         best.loss(network())
     assert best.forwarded == 3 * 3 * 20
@@ -57,7 +57,7 @@ def test_best_learns_on_samples_that_do_not_score() -> None:
 
 
 def test_what_is_forwarded_is_counted() -> None:
-    default, model = judge("trimmed-soup"), network()
+    default, model = selection_of("trimmed-soup"), network()
     default.recalibrate(model)
     default.score(model)
     assert default.forwarded == 10 + 40
@@ -66,15 +66,17 @@ def test_what_is_forwarded_is_counted() -> None:
 
 
 def test_a_budget_becomes_looks() -> None:
-    assert judge("trimmed-soup").looks(True) is None
-    assert judge("trimmed-soup", budget=50 + 3 * 50 + 49).looks(True) == 3  # the last recalibration is kept back
-    assert judge("interpolation", budget=3 * 110).looks(True) == 3
-    assert judge("best", budget=3 * 60 * 20 + 50 + 2 * 90 + 89).looks(True) == 2  # and what learning forwards
-    assert judge("trimmed-soup", budget=3 * 40 + 39).looks(False) == 3  # without BatchNorm nothing is recalibrated
+    assert selection_of("trimmed-soup").looks(True) is None
+    assert selection_of("trimmed-soup", budget=50 + 3 * 50 + 49).looks(True) == 3  # the last recalibration is kept back
+    assert selection_of("interpolation", budget=3 * 110).looks(True) == 3
+    assert selection_of("best", budget=3 * 60 * 20 + 50 + 2 * 90 + 89).looks(True) == 2  # and what learning forwards
+    assert (
+        selection_of("trimmed-soup", budget=3 * 40 + 39).looks(False) == 3
+    )  # without BatchNorm nothing is recalibrated
     with pytest.raises(UserError, match=r"pooling.budget is 99 images, trimmed-soup needs 100 for its first look"):
-        judge("trimmed-soup", budget=99).looks(True)
+        selection_of("trimmed-soup", budget=99).looks(True)
     with pytest.raises(UserError, match=r"pooling.budget is 39 images, trimmed-soup needs 40 for its first look"):
-        judge("trimmed-soup", budget=39).looks(False)
+        selection_of("trimmed-soup", budget=39).looks(False)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ def test_a_search_keeps_within_its_budget(selection: int | None) -> None:
         Ticket(registry.build("conv1d", {"width": 4}, 10, DATA.input_shape, seed).state_dict(), whole(model), seed)
         for seed in range(4)
     ]
-    _, images = judge("trimmed-soup", selection=selection, budget=budget).pool(model, tickets)
+    _, images = selection_of("trimmed-soup", selection=selection, budget=budget).pool(model, tickets)
     assert budget / 2 < images <= budget
 
 

@@ -29,7 +29,7 @@ from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest
 from lottery_pools.runs.results import ENSEMBLE, Row
 from lottery_pools.tickets import files, imp
-from lottery_pools.tickets.trained_baselines import COMPETITORS
+from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 ONE = Machine(device="cpu", workers=1, threads=1)
 
@@ -339,7 +339,7 @@ def test_rows_that_a_kill_tore_are_made_again_to_the_same_bytes(finished: Path, 
     whole = path.read_bytes()
     lines = whole.splitlines(keepends=True)
     first = next(n for n, line in enumerate(lines) if b'"ensemble"' in line)
-    for kept in (first + 1, first + 3, first + 5):  # of six: two cells of three levels
+    for kept in (first + 1, first + 3, first + 5):  # of six: two conditions of three levels
         path.write_bytes(b"".join(lines[:kept]) + lines[kept][:50])
         stages.evaluate(tiny(), tmp_path / "run", ONE)
         assert path.read_bytes() == whole
@@ -402,9 +402,15 @@ def test_every_method_and_every_shift_makes_its_rows(everything: Path) -> None:
     keys = {(row.seed, *row.key) for row in rows}
     assert len(keys) == len(rows)
     methods = ("ticket", "recalibrated", "admissible", "ensemble", *METHODS, "other-seed")
-    cells = [("validation", "none", 0), ("test", "none", 0)]
-    cells += [("test", name, severity) for name in SIGNAL_SHIFTS for severity in (1, 5)]
-    assert keys == {(seed, m, level, *cell) for seed in (0, 1) for m in methods for level in range(3) for cell in cells}
+    conditions = [("validation", "none", 0), ("test", "none", 0)]
+    conditions += [("test", name, severity) for name in SIGNAL_SHIFTS for severity in (1, 5)]
+    assert keys == {
+        (seed, m, level, *condition)
+        for seed in (0, 1)
+        for m in methods
+        for level in range(3)
+        for condition in conditions
+    }
     assert {pool.method for pool in pools} == {*METHODS, "other-seed"}
     for row in rows:
         assert row.n == (100 if row.severity else 500 if row.split == "test" else 200)
@@ -492,11 +498,13 @@ def test_the_control_needs_a_second_seed(tmp_path: Path) -> None:
 
 
 def test_training_longer_is_tried_for_the_targets_only(tmp_path: Path) -> None:
-    config = tiny(evaluation=Evaluation(competitors=("longer",)), pooling=Pooling(methods=("average",), targets=(1,)))
+    config = tiny(
+        evaluation=Evaluation(trained_baselines=("longer",)), pooling=Pooling(methods=("average",), targets=(1,))
+    )
     stages.run(config, tmp_path / "run", ONE)
     _, rows, _ = reports.read(tmp_path / "run")
     assert {row.level for row in rows if row.method == "longer"} == {1}
-    assert [path.name for path in (tmp_path / "run/competitors/longer").iterdir()] == ["level_01"]
+    assert [path.name for path in (tmp_path / "run/trained_baselines/longer").iterdir()] == ["level_01"]
 
 
 def test_the_dense_network_alone_is_trained_but_not_pooled(tmp_path: Path) -> None:
@@ -508,12 +516,12 @@ def test_the_dense_network_alone_is_trained_but_not_pooled(tmp_path: Path) -> No
     assert [path.name for path in (tmp_path / "run/tickets").glob("level_*")] == ["level_00.safetensors"]
 
 
-def test_competitors_are_trained_beside_the_tickets_and_measured_alike(tmp_path: Path) -> None:
-    rivals = Evaluation(competitors=tuple(COMPETITORS))
-    stages.run(tiny(evaluation=rivals), tmp_path / "run", ONE)
+def test_trained_baselines_are_trained_beside_the_tickets_and_measured_alike(tmp_path: Path) -> None:
+    trained_baselines = Evaluation(trained_baselines=tuple(TRAINED_BASELINES))
+    stages.run(tiny(evaluation=trained_baselines), tmp_path / "run", ONE)
     _, rows, _ = reports.read(tmp_path / "run")
-    assert {(row.method, row.level) for row in rows if row.method in COMPETITORS} == {
-        (name, level) for name in COMPETITORS for level in range(3)
+    assert {(row.method, row.level) for row in rows if row.method in TRAINED_BASELINES} == {
+        (name, level) for name in TRAINED_BASELINES for level in range(3)
     }
     images = {(row.method, row.level): row.train_images for row in rows}
     assert images["longer", 0] > images["ticket", 0]
@@ -522,10 +530,10 @@ def test_competitors_are_trained_beside_the_tickets_and_measured_alike(tmp_path:
         row.density for row in rows if row.level < 2
     }
     before = hashes(tmp_path / "run")
-    stages.run(tiny(evaluation=rivals), tmp_path / "run", ONE)
+    stages.run(tiny(evaluation=trained_baselines), tmp_path / "run", ONE)
     assert hashes(tmp_path / "run") == before
-    with pytest.raises(UserError, match="unknown competitor 'smss': did you mean 'sms'"):
-        stages.run(tiny(evaluation=Evaluation(competitors=("smss",))), tmp_path / "run", ONE)
+    with pytest.raises(UserError, match="unknown trained baseline 'smss': did you mean 'sms'"):
+        stages.run(tiny(evaluation=Evaluation(trained_baselines=("smss",))), tmp_path / "run", ONE)
 
 
 def test_another_runs_tickets_are_refused_by_name_and_allowed_as_a_control(finished: Path, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_what_was_not_tried_at_all_levels_has_no_answer() -> None:
     assert questions.questions([row for row in few if row.level == 0 or row.method in ("recalibrated", "ticket")]) == {}
 
 
-def test_competitors_are_compared_where_they_cost_as_much() -> None:
+def test_trained_baselines_are_compared_where_they_cost_as_much() -> None:
     _, rows, _ = reports.read(ROOT / "docs/results/demo-all")
     clean = [row for row in rows if not row.severity and row.method in ("ticket", "interpolation", "longer", "sms")]
     found = questions.at_equal_cost(clean)

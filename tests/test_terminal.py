@@ -84,10 +84,10 @@ def test_lines_fit_the_screen_and_the_last_to_change_are_shown(tmp_path: Path) -
     assert [line.split()[0] for line in file.getvalue().splitlines()] == ["run-8", "run-9", "run-10", "run-11", "and"]
     assert "and 16 waiting or done" in file.getvalue()
     latest[folders[11]] = {"stage": "ticket", "level": 3, "time": 99.0}
-    rival = tmp_path / "run-0/competitors/sms"
-    latest[rival] = {**EVENT, "time": 50.0}
+    trained_baseline = tmp_path / "run-0/trained_baselines/sms"
+    latest[trained_baseline] = {**EVENT, "time": 50.0}
     console, file = screen()
-    console.print(terminal._lines([*folders, rival], latest, 3))
+    console.print(terminal._lines([*folders, trained_baseline], latest, 3))
     assert [line.split()[0] for line in file.getvalue().splitlines()] == ["run-10", "run-0/sms", "and"]
 
 

@@ -1,4 +1,4 @@
-"""Competitors: each costs what it says, and is trained by the settings it says."""
+"""Trained baselines: each costs what it says, and is trained by the settings it says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from lottery_pools.config.schema import Config, Pruning, Training
 from lottery_pools.tickets import imp
-from lottery_pools.tickets.trained_baselines import COMPETITORS
+from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 CONFIG = Config(training=Training(epochs=40, batch=50), pruning=Pruning(levels=8, rewind=4))
 SAMPLES = 1000
@@ -17,7 +17,7 @@ SAMPLES = 1000
 @pytest.mark.parametrize("name", ["sms", "swamp", "longer"])
 @pytest.mark.parametrize("level", [1, 8])
 def test_the_last_ticket_costs_what_all_tickets_do(name: str, level: int) -> None:
-    entry = COMPETITORS[name]
+    entry = TRAINED_BASELINES[name]
     at = level if entry.per_level else 8
     budget = imp.train_images(CONFIG, SAMPLES, 8)
     cost = imp.train_images(entry.settings(CONFIG, SAMPLES, at), SAMPLES, at)
@@ -26,20 +26,20 @@ def test_the_last_ticket_costs_what_all_tickets_do(name: str, level: int) -> Non
 
 @pytest.mark.parametrize("name", ["swa-training", "ema-training"])
 def test_averaging_within_training_costs_nothing(name: str) -> None:
-    derived = COMPETITORS[name].settings(CONFIG, SAMPLES, 8)
+    derived = TRAINED_BASELINES[name].settings(CONFIG, SAMPLES, 8)
     assert imp.train_images(derived, SAMPLES, 8) == imp.train_images(CONFIG, SAMPLES, 8)
     assert derived.training.keep == name.partition("-")[0]
     assert dataclasses.replace(derived, training=CONFIG.training) == CONFIG
 
 
 def test_soups_train_copies_and_swamp_averages_within_them() -> None:
-    sms, swamp = (COMPETITORS[name].settings(CONFIG, SAMPLES, 8) for name in ("sms", "swamp"))
+    sms, swamp = (TRAINED_BASELINES[name].settings(CONFIG, SAMPLES, 8) for name in ("sms", "swamp"))
     assert sms.pruning.copies == swamp.pruning.copies == 2
     assert (sms.training.keep, swamp.training.keep) == ("best", "swa")
     assert sms.training.epochs < CONFIG.training.epochs
 
 
 def test_longer_ends_at_its_level() -> None:
-    longer = COMPETITORS["longer"].settings(CONFIG, SAMPLES, 3)
+    longer = TRAINED_BASELINES["longer"].settings(CONFIG, SAMPLES, 3)
     assert longer.pruning.levels == 3
     assert longer.training.epochs > CONFIG.training.epochs

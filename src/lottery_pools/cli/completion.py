@@ -88,7 +88,7 @@ def known(kinds: Mapping[str, type]) -> Options:
         "--methods": methods,
         "--evaluation.corruptions": corruptions,
         "--corruptions": corruptions,
-        "--evaluation.competitors": table("tickets/trained_baselines.py", "COMPETITORS"),
+        "--evaluation.trained-baselines": table("tickets/trained_baselines.py", "TRAINED_BASELINES"),
         "--device": ("auto", "cpu", "cuda", "mps"),
     }
 

@@ -289,7 +289,7 @@ class Pooling:
 class Evaluation:
     """What is measured of every network."""
 
-    competitors: tuple[str, ...] = ()
+    trained_baselines: tuple[str, ...] = ()
     """What is trained beside the tickets, at equal cost: `sms`, `swamp`, `swa-training`, `ema-training`, and `longer`,
     a run for each target of pooling."""
     corruptions: tuple[str, ...] = ()
@@ -306,7 +306,7 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         _require(self.batch >= 1, f"evaluation.batch is {self.batch}: give 1 or more")
-        for name in ("competitors", "corruptions", "severities"):
+        for name in ("trained_baselines", "corruptions", "severities"):
             _require_unique(f"evaluation.{name}", getattr(self, name))
         for severity in self.severities:
             _require(1 <= severity <= 5, f"evaluation.severities has {severity}: give numbers from 1 to 5")

@@ -16,9 +16,9 @@ from lottery_pools.runs.results import (
     Gain,
     Row,
     clean,
+    common_rows,
     complete,
     corrupted,
-    shared,
     unpack_hits,
 )
 
@@ -103,11 +103,11 @@ def comparable(rows: Sequence[Row], found: Sequence[Gain]) -> list[Gain]:
     """The gains over all levels, among all `found` of `rows`, that compare with each other and with other means.
 
     Where methods were not all measured at the same levels, on the same seeds and on the same corruptions, gains are
-    computed anew from what is `shared`.
+    computed anew from what is `common_rows`.
     """
     result = []
     for corruption, some in _parts(rows):
-        common = shared(some)
+        common = common_rows(some)
         fitting = found if len(common) == len(some) else _gains(common, corruption, BASELINES)
         result += [gain for gain in fitting if gain.level is None and gain.corruption == corruption]
     return result

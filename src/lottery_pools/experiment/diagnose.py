@@ -94,20 +94,23 @@ def _attribution(
 
 def _classes(run: Run, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """For each method, clean and corrupted, what every class gains on the ticket: share of its samples, all levels."""
-    names, labels = run.dataset.classes, {cell: samples(run, cell).labels.cpu().numpy() for cell in run.cells}
+    names, labels = (
+        run.dataset.classes,
+        {condition: samples(run, condition).labels.cpu().numpy() for condition in run.conditions},
+    )
     by_key = {row.key: row for row in rows}
     found = []
     for method in dict.fromkeys(row.method for row in rows if row.method != "ticket"):
         for corrupted in (False, True):
             right, seen = np.zeros(len(names)), np.zeros(len(names))
             for row in rows:
-                cell = (row.split, row.corruption, row.severity)
-                ticket = by_key.get(("ticket", row.level, *cell))
+                condition = (row.split, row.corruption, row.severity)
+                ticket = by_key.get(("ticket", row.level, *condition))
                 if row.method != method or row.split != "test" or bool(row.severity) != corrupted or ticket is None:
                     continue
                 change = results.unpack_hits(row).astype(float) - results.unpack_hits(ticket)
-                right += np.bincount(labels[cell], change, len(names))
-                seen += np.bincount(labels[cell], minlength=len(names))
+                right += np.bincount(labels[condition], change, len(names))
+                seen += np.bincount(labels[condition], minlength=len(names))
             if seen.any():
                 gains = (right / np.maximum(seen, 1)).round(6).tolist()
                 found.append({"method": method, "corrupted": corrupted, "gains": dict(zip(names, gains, strict=True))})

@@ -16,7 +16,7 @@ from lottery_pools.evaluation import cost
 from lottery_pools.experiment import tasks as work
 from lottery_pools.experiment.diagnose import EXPLAINED, diagnose
 from lottery_pools.experiment.selection import recalibration_images
-from lottery_pools.experiment.tasks import Cell, Run
+from lottery_pools.experiment.tasks import Condition, Run
 from lottery_pools.experiment.timing import Cost, Speed, measured
 from lottery_pools.models import registry
 from lottery_pools.pooling import methods
@@ -26,7 +26,7 @@ from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.results import CONTROLS, ENSEMBLE
 from lottery_pools.tickets import imp
 from lottery_pools.tickets.ticket import Ticket
-from lottery_pools.tickets.trained_baselines import COMPETITORS
+from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 CORRUPTING = 10.0
 """Images that a small network forwards while one is corrupted, about."""
@@ -101,13 +101,13 @@ class Plan:
 
 
 def training(runs: Sequence[Run]) -> Part:
-    """The tickets of every run, and those of its competitors."""
-    rivals = [rival for run in runs for rival in work.rivals(run)]
-    tasks = [_training(run) for run in (*runs, *rivals)]
-    names = ", ".join(dict.fromkeys(rival.config.name for rival in rivals))
+    """The tickets of every run, and those of its trained baselines."""
+    trained_baselines = [trained_baseline for run in runs for trained_baseline in work.trained_baselines(run)]
+    tasks = [_training(run) for run in (*runs, *trained_baselines)]
+    names = ", ".join(dict.fromkeys(trained_baseline.config.name for trained_baseline in trained_baselines))
     densities = runs[0].config.pruning.schedule()
     detail = f"{_seeds(runs)} × {len(densities)} levels, density {_percent(densities[0])} to {_percent(densities[-1])}"
-    return Part("training", work.train, tasks, detail + (f"; competitors: {names}" if names else ""))
+    return Part("training", work.train, tasks, detail + (f"; trained_baselines: {names}" if names else ""))
 
 
 def pooling(runs: Sequence[Run], wanted: Sequence[str]) -> Part:
@@ -132,13 +132,13 @@ def pooling(runs: Sequence[Run], wanted: Sequence[str]) -> Part:
 def corrupting(run: Run) -> Part:
     """The corrupted test samples that are made once and cached, the same for every seed."""
     tasks = []
-    for cell in run.cells:
-        needed = int(cell not in work.CLEAN)
-        ready = needed and work.ready(run, cell)
-        n = _size(run, cell) if needed and not ready else 0
+    for condition in run.conditions:
+        needed = int(condition not in work.CLEAN)
+        ready = needed and work.ready(run, condition)
+        n = _size(run, condition) if needed and not ready else 0
         size = n * math.prod(run.dataset.input_shape)
-        tasks.append(Task((run, cell), needed, int(ready), Cost(corrupted=n, written=size), CORRUPTING * n))
-    detail = f"{len({name for _, name, severity in run.cells if severity})} corruptions, each severity once"
+        tasks.append(Task((run, condition), needed, int(ready), Cost(corrupted=n, written=size), CORRUPTING * n))
+    detail = f"{len({name for _, name, severity in run.conditions if severity})} corruptions, each severity once"
     return Part("corruption", work.corrupt, tasks, detail)
 
 
@@ -152,15 +152,19 @@ def measuring(runs: Sequence[Run], pools: Collection[tuple[Run, str, int]] = ())
         for method, level in dict.fromkeys((*work.networks(run), *planned)):
             levels = run.levels if method == ENSEMBLE else (level,)
             times = len(levels)
-            missing = tuple(cell for cell in run.cells if any((method, each, *cell) not in done for each in levels))
-            fresh = method in ("recalibrated", ENSEMBLE, *COMPETITORS)
-            images = times * sum(_size(run, cell) for cell in missing)
-            rows = times * sum(ROW_BYTES + _size(run, cell) // 6 for cell in missing)
+            missing = tuple(
+                condition
+                for condition in run.conditions
+                if any((method, each, *condition) not in done for each in levels)
+            )
+            fresh = method in ("recalibrated", ENSEMBLE, *TRAINED_BASELINES)
+            images = times * sum(_size(run, condition) for condition in missing)
+            rows = times * sum(ROW_BYTES + _size(run, condition) // 6 for condition in missing)
             spent = Cost(recalibrated=times * fresh * bool(missing) * recalibrated, forwarded=images, written=rows)
-            cells = len(run.cells)
-            tasks.append(Task((run, method, level, missing), cells, cells - len(missing), spent, images))
+            conditions = len(run.conditions)
+            tasks.append(Task((run, method, level, missing), conditions, conditions - len(missing), spent, images))
     networks = len(tasks) // max(1, len(runs))
-    detail = f"{_seeds(runs)} × {networks} networks × {len(runs[0].cells)} sets of samples"
+    detail = f"{_seeds(runs)} × {networks} networks × {len(runs[0].conditions)} sets of samples"
     return Part("evaluation", work.measure, tasks, detail)
 
 
@@ -234,19 +238,19 @@ def _training(run: Run) -> Task:
 
 def _price(run: Run, method: str, target: int, size: int, normalised: bool) -> Cost:
     """What one pooled ticket, a file of `size` bytes, costs; only networks with BatchNorm are recalibrated."""
-    pooling, judge = run.config.pooling, run.judge(method, target)
+    pooling, selection = run.config.pooling, run.selection(method, target)
     looks, losses = effort(
         "interpolation" if method in CONTROLS else method,
         len(run.levels),
         target,
         pooling.coefficients,
         pooling.candidates,
-        judge.looks(normalised),
+        selection.looks(normalised),
     )
     return Cost(
-        trained=losses * judge.batch,
-        recalibrated=normalised * (looks * judge.images + judge.finishing),
-        forwarded=looks * len(judge.split),
+        trained=losses * selection.batch,
+        recalibrated=normalised * (looks * selection.images + selection.finishing),
+        forwarded=looks * len(selection.split),
         mixed=looks + losses * len(run.levels),  # to differentiate by a ticket's share costs about as much
         written=size,
     )
@@ -295,9 +299,9 @@ def _makespan(seconds: Iterable[float], workers: int) -> float:
     return max(free)
 
 
-def _size(run: Run, cell: Cell) -> int:
-    """Samples of a cell."""
-    split, _, severity = cell
+def _size(run: Run, condition: Condition) -> int:
+    """Samples of a condition."""
+    split, _, severity = condition
     if not severity:
         return len(run.dataset.validation if split == "validation" else run.dataset.test)
     return min(run.config.evaluation.corrupted or len(run.dataset.test), len(run.dataset.test))

@@ -30,7 +30,7 @@ LEARNING_BATCH = 256
 
 
 @dataclass
-class Judge:
+class Selection:
     """The score, recalibration and loss by which one method strengthens one target, counting what it forwards.
 
     The default method looks at `pooling.selection` validation samples, `best` learns on a third of them and scores on

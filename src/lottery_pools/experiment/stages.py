@@ -32,7 +32,7 @@ from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
 from lottery_pools.runs.results import Row
 from lottery_pools.tickets import files, imp
-from lottery_pools.tickets.trained_baselines import COMPETITORS
+from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 HERE = Machine()
 STAGES = ("tickets", "pool", "evaluate")
@@ -49,7 +49,7 @@ def run(config: Config, out: Path, machine: Machine = HERE) -> tuple[Path, Repor
 
 
 def tickets(config: Config, out: Path, machine: Machine = HERE) -> None:
-    """Train the tickets of every seed, and its competitors', continuing where an earlier call stopped."""
+    """Train the tickets of every seed, and its trained baselines', continuing where an earlier call stopped."""
     with opened(config, out, machine) as runs, _progress(_parts(runs, STAGES[:1])):
         _train(runs, machine)
 
@@ -76,7 +76,7 @@ def pool(
 def evaluate(config: Config, out: Path, machine: Machine = HERE) -> None:
     """Measure every ticket, its recalibrated self, its pools and the ensemble, clean and corrupted; adds the rows."""
     with opened(config, out, machine) as runs:
-        _need_tickets([*runs, *(rival for run in runs for rival in tasks.rivals(run))], out)
+        _need_tickets([*runs, *(each for run in runs for each in tasks.trained_baselines(run))], out)
         with _progress(_parts(runs, STAGES[2:])):
             _evaluate(runs, machine)
 
@@ -94,13 +94,13 @@ def preview(
     Raises UserError as they would.
     """
     runs = checked(config, out, machine)
-    rivals = [rival for run in runs for rival in tasks.rivals(run)]
-    for run in (*runs, *rivals):
+    trained_baselines = [trained_baseline for run in runs for trained_baseline in tasks.trained_baselines(run)]
+    for run in (*runs, *trained_baselines):
         _joined(run.config, run.folder.path)
     methods = (runs[0].config if STAGES[0] in stages else config).pooling.methods
     runs, wanted = _offered(runs, methods, candidates_from, allow_other_run)
     if STAGES[0] not in stages:
-        _need_tickets([*runs, *rivals] if "evaluate" in stages else runs, out)
+        _need_tickets([*runs, *trained_baselines] if "evaluate" in stages else runs, out)
     return plan.estimate(_parts(runs, stages, wanted), runs[0], machine, str(out), out.exists())
 
 
@@ -158,8 +158,8 @@ def _parts(runs: list[Run], stages: Sequence[str], methods: Sequence[str] | None
 
 def _train(runs: list[Run], machine: Machine) -> None:
     for run in runs:
-        for rival in tasks.rivals(run):
-            _settle(rival.config, rival.folder.path)
+        for trained_baseline in tasks.trained_baselines(run):
+            _write_config(trained_baseline.config, trained_baseline.folder.path)
     _do(plan.training(runs), machine)
 
 
@@ -195,7 +195,7 @@ def diagnose(config: Config, out: Path, machine: Machine = HERE, points: int = 5
         for run in runs:
             keys = {row.key for row in results.read(run.folder.results)}
             wanted = product(("ticket", "recalibrated", "admissible"), run.levels, tasks.CLEAN)
-            if any((method, level, *cell) not in keys for method, level, cell in wanted):
+            if any((method, level, *condition) not in keys for method, level, condition in wanted):
                 raise UserError(
                     f"{run.folder.path} has no results of all tickets yet: run `lottery-pools evaluate {out}` first"
                 )
@@ -270,10 +270,10 @@ def opened(config: Config, out: Path, machine: Machine) -> Iterator[list[Run]]:
     """
     runs = checked(config, out, machine)
     with lock(out):
-        _settle(config, out)
+        _write_config(config, out)
         for run in runs:
             if run.folder.path != out:
-                _settle(run.config, run.folder.path)
+                _write_config(run.config, run.folder.path)
         yield runs
 
 
@@ -286,9 +286,9 @@ def checked(config: Config, out: Path, machine: Machine) -> list[Run]:
         if method not in (*methods.METHODS, tasks.OTHER_SEED):
             raise unknown("method", method, (*methods.METHODS, tasks.OTHER_SEED))
     device = str(machine.torch_device())
-    for name in config.evaluation.competitors:
-        if name not in COMPETITORS:
-            raise unknown("competitor", name, COMPETITORS)
+    for name in config.evaluation.trained_baselines:
+        if name not in TRAINED_BASELINES:
+            raise unknown("trained baseline", name, TRAINED_BASELINES)
     shifts.names(config.data, config.evaluation.corruptions)
     config, dataset = _joined(config, out), tasks.dataset(config.data, device)
     imp.check(config, dataset)
@@ -303,7 +303,7 @@ def checked(config: Config, out: Path, machine: Machine) -> list[Run]:
     return runs
 
 
-def _settle(config: Config, folder: Path) -> None:
+def _write_config(config: Config, folder: Path) -> None:
     """Write the settings into a new folder, and what they add into an old one, which keeps its targets and budget."""
     path, new = folder / "config.toml", _joined(config, folder)
     if path.exists():
@@ -317,15 +317,15 @@ def _settle(config: Config, folder: Path) -> None:
 def _joined(config: Config, folder: Path) -> Config:
     """`config`, and what the run that `folder` holds has beside it; refuses other settings, but for what only adds.
 
-    Methods, competitors and corruptions add up, severities where anything was corrupted; targets and budget may differ
-    from call to call; how many samples are corrupted may be said as long as none were.
+    Methods, trained baselines and corruptions add up, severities where anything was corrupted; targets and budget
+    may differ from call to call; how many samples are corrupted may be said as long as none were.
     """
     if not (folder / "config.toml").exists():
         return config
     old = toml.read_toml(folder / "config.toml")
     pooling, evaluation, before = config.pooling, config.evaluation, old.evaluation
     free = [
-        "competitors",
+        "trained_baselines",
         "corruptions",
         "severities",
         *(() if before.corruptions else ("corrupted", "corrupted_from")),
@@ -346,7 +346,7 @@ def _joined(config: Config, folder: Path) -> Config:
         pooling=replace(pooling, methods=tuple(dict.fromkeys((*old.pooling.methods, *pooling.methods)))),
         evaluation=replace(
             evaluation,
-            competitors=tuple(dict.fromkeys((*before.competitors, *evaluation.competitors))),
+            trained_baselines=tuple(dict.fromkeys((*before.trained_baselines, *evaluation.trained_baselines))),
             corruptions=tuple(dict.fromkeys((*before.corruptions, *evaluation.corruptions))),
             severities=tuple(severities),
         ),

@@ -18,21 +18,21 @@ from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation import cost
 from lottery_pools.evaluation.evaluate import Measured, evaluate, measured
-from lottery_pools.experiment.selection import Judge, hits, logits, recalibrate
+from lottery_pools.experiment.selection import Selection, hits, logits, recalibrate
 from lottery_pools.pooling import methods
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import RunFolder, digest
 from lottery_pools.runs.results import CONTROLS, ENSEMBLE, Row
 from lottery_pools.tickets import files, imp
 from lottery_pools.tickets.ticket import Ticket, load_into
-from lottery_pools.tickets.trained_baselines import COMPETITORS
+from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 from lottery_pools.tickets.training import Epoch
 
 OTHER_SEED, OTHER_RUN = CONTROLS
 """Controls: `interpolation` with the candidates of the experiment's next seed, or of a run that is named."""
-Cell = tuple[str, str, int]
+Condition = tuple[str, str, int]
 """What a network is measured on: (split, corruption, severity)."""
-CLEAN: tuple[Cell, ...] = (("validation", "none", 0), ("test", "none", 0))
+CLEAN: tuple[Condition, ...] = (("validation", "none", 0), ("test", "none", 0))
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Run:
         return self.config.pooling.targets or tuple(self.levels)
 
     @property
-    def cells(self) -> tuple[Cell, ...]:
+    def conditions(self) -> tuple[Condition, ...]:
         """Everything that a network is measured on: the clean splits, then every corruption at every severity."""
         evaluation = self.config.evaluation
         names = shifts.names(self.config.data, evaluation.corruptions)
@@ -91,9 +91,11 @@ class Run:
         others = self.candidates(method)
         return {level: (self.folder if level == target else others).ticket(level) for level in self.levels}
 
-    def judge(self, method: str, target: int = 0) -> Judge:
+    def selection(self, method: str, target: int = 0) -> Selection:
         """How `method` judges networks; a control does it as the method that it pools by."""
-        return Judge(self.config, self.dataset, self.seed, "interpolation" if method in CONTROLS else method, target)
+        return Selection(
+            self.config, self.dataset, self.seed, "interpolation" if method in CONTROLS else method, target
+        )
 
     def score(self, model: nn.Module) -> Tensor:
         """Which validation samples are predicted correctly, (n,) bool."""
@@ -126,9 +128,9 @@ def pool(run: Run, method: str, target: int) -> None:
     """One pooled ticket with its recipe, saved."""
     path = run.folder.pool(method, target)
     run.folder.event(stage="pooling", method=method, level=target)
-    model, judge = run.network(), run.judge(method, target)
+    model, selection = run.network(), run.selection(method, target)
     offered = run.pool_of(method, target)
-    pooled, images = judge.pool(
+    pooled, images = selection.pool(
         model,
         [files.load(file, model) for file in offered.values()],
         base=files.load(run.folder.rewind, model).weights,
@@ -142,7 +144,7 @@ def pool(run: Run, method: str, target: int) -> None:
         "target": target,
         "parents": {str(level): digest(file) for level, file in offered.items()},
         "candidates": os.path.relpath(run.candidates(method).path, run.folder.path),
-        "scored_by": "log-likelihood" if judge.entry.likelihood else "accuracy",
+        "scored_by": "log-likelihood" if selection.entry.likelihood else "accuracy",
         "score": pooled.score,
         "target_score": pooled.target_score,
         "optimism": pooled.optimism,
@@ -156,111 +158,118 @@ def pool(run: Run, method: str, target: int) -> None:
     run.folder.event(stage="pooling", method=method, level=target, accuracy=pooled.score, done=images)
 
 
-def rivals(run: Run) -> list[Run]:
+def trained_baselines(run: Run) -> list[Run]:
     """The runs that train what the pools compete with, in folders below the run's own."""
     found = []
-    for name in run.config.evaluation.competitors:
-        levels = run.targets if COMPETITORS[name].per_level else run.levels[-1:]
-        found += [rival(run, name, level) for level in levels]
+    for name in run.config.evaluation.trained_baselines:
+        levels = run.targets if TRAINED_BASELINES[name].per_level else run.levels[-1:]
+        found += [trained_baseline(run, name, level) for level in levels]
     return found
 
 
-def rival(run: Run, name: str, level: int) -> Run:
-    """The run that trains competitor `name`'s ticket of `level`."""
-    entry = COMPETITORS[name]
+def trained_baseline(run: Run, name: str, level: int) -> Run:
+    """The run that trains trained baseline `name`'s ticket of `level`."""
+    entry = TRAINED_BASELINES[name]
     derived = entry.settings(run.config, len(run.dataset.train), level)
-    path = run.folder.path / "competitors" / name
+    path = run.folder.path / "trained_baselines" / name
     path = path / f"level_{level:02d}" if entry.per_level else path
     return replace(run, config=replace(derived, name=name), folder=RunFolder(path), sibling=None)
 
 
 def networks(run: Run) -> list[tuple[str, int]]:
-    """Every network of a run that is measured, (method, level): tickets, the ensemble, pools there are, competitors."""
+    """Every network of a run that is measured, (method, level): tickets, ensemble, pools, trained baselines."""
     found = [(method, level) for method in ("ticket", "recalibrated") for level in run.levels]
     found.append((ENSEMBLE, 0))
     for method in (*methods.METHODS, *CONTROLS):
         found += [(method, level) for level in run.levels if run.folder.pool(method, level).exists()]
-    for name in run.config.evaluation.competitors:
-        found += [(name, level) for level in (run.targets if COMPETITORS[name].per_level else run.levels)]
+    for name in run.config.evaluation.trained_baselines:
+        found += [(name, level) for level in (run.targets if TRAINED_BASELINES[name].per_level else run.levels)]
     return found
 
 
-def ready(run: Run, cell: Cell) -> bool:
-    """Whether the samples of a cell need no work that is worth sharing out."""
-    path = shifts.cached(run.dataset, run.config.data, run.config.evaluation, *cell[1:]) if cell[2] else None
+def ready(run: Run, condition: Condition) -> bool:
+    """Whether the samples of a condition need no work that is worth sharing out."""
+    path = shifts.cached(run.dataset, run.config.data, run.config.evaluation, *condition[1:]) if condition[2] else None
     return path is None or path.exists()
 
 
-def corrupt(run: Run, cell: Cell) -> None:
+def corrupt(run: Run, condition: Condition) -> None:
     """One corruption of the test samples, made once and cached, before networks are measured on it."""
-    samples(run, cell)
+    samples(run, condition)
 
 
-def samples(run: Run, cell: Cell) -> Split:
-    split, corruption, severity = cell
+def samples(run: Run, condition: Condition) -> Split:
+    split, corruption, severity = condition
     if severity:
         return shifts.shifted(run.dataset, run.config.data, run.config.evaluation, corruption, severity)
     return run.dataset.validation if split == "validation" else run.dataset.test
 
 
-def measure(run: Run, method: str, level: int, cells: tuple[Cell, ...]) -> list[Row]:
-    """The rows of one network, one a cell; of the ensemble, the same for every level."""
+def measure(run: Run, method: str, level: int, conditions: tuple[Condition, ...]) -> list[Row]:
+    """The rows of one network, one a condition; of the ensemble, the same for every level."""
     if method == ENSEMBLE:
-        rows = _measure_ensemble(run, cells)
+        rows = _measure_ensemble(run, conditions)
     else:
         model = run.network()
         if method in ("ticket", "recalibrated"):
             path = run.folder.ticket(level)
-        elif method in COMPETITORS:
-            path = rival(run, method, level).folder.ticket(level)
+        elif method in TRAINED_BASELINES:
+            path = trained_baseline(run, method, level).folder.ticket(level)
         else:
             path = run.folder.pool(method, level)
         ticket = files.load(path, model)
         load_into(model, ticket.weights)
         search_images = ticket.origin.get("search_images", 0)
-        if method == "recalibrated" or method in COMPETITORS:
+        if method == "recalibrated" or method in TRAINED_BASELINES:
             search_images = run.recalibrate(model)
         flops = cost.flops(model, run.dataset.input_shape, ticket.mask)
         spent = ticket.origin["train_images"], search_images, flops
         batch = run.config.evaluation.batch
         rows = []
-        for cell in cells:
-            found = evaluate(model, run.dataset, samples(run, cell), run.config.training, batch)
-            rows.append(_row(run, method, level, ticket.density, cell, spent, found))
+        for condition in conditions:
+            found = evaluate(model, run.dataset, samples(run, condition), run.config.training, batch)
+            rows.append(_row(run, method, level, ticket.density, condition, spent, found))
     done = sum(row.n for row in rows)
     run.folder.event(stage="evaluation", method=method, level=level, accuracy=rows[-1].accuracy, done=done)
     return rows
 
 
-def _measure_ensemble(run: Run, cells: tuple[Cell, ...]) -> list[Row]:
+def _measure_ensemble(run: Run, conditions: tuple[Condition, ...]) -> list[Row]:
     """The naive ensemble: the mean of the predicted probabilities of all recalibrated tickets, as many passes."""
     model = run.network()
-    totals: dict[Cell, Tensor] = {}  # logs, for a probability may underflow
+    totals: dict[Condition, Tensor] = {}  # logs, for a probability may underflow
     images = flops = 0
     tickets = run.tickets(model)
     for ticket in tickets:
         load_into(model, ticket.weights)
         images += run.recalibrate(model)
         flops += cost.flops(model, run.dataset.input_shape, ticket.mask)
-        for cell in cells:
-            found = logits(model, run.config, run.dataset, samples(run, cell)).cpu().log_softmax(1)
-            totals[cell] = torch.logaddexp(totals[cell], found) if cell in totals else found
+        for condition in conditions:
+            found = logits(model, run.config, run.dataset, samples(run, condition)).cpu().log_softmax(1)
+            totals[condition] = torch.logaddexp(totals[condition], found) if condition in totals else found
     spent = tickets[-1].origin["train_images"], images, flops
     measures = {
-        cell: measured(total - math.log(len(tickets)), samples(run, cell).labels) for cell, total in totals.items()
+        condition: measured(total - math.log(len(tickets)), samples(run, condition).labels)
+        for condition, total in totals.items()
     }
     return [
-        _row(run, ENSEMBLE, ticket.level, ticket.density, cell, spent, measures[cell])
+        _row(run, ENSEMBLE, ticket.level, ticket.density, condition, spent, measures[condition])
         for ticket in tickets
-        for cell in cells
+        for condition in conditions
     ]
 
 
 def _row(
-    run: Run, method: str, level: int, density: float, cell: Cell, spent: tuple[int, int, int], found: Measured
+    run: Run,
+    method: str,
+    level: int,
+    density: float,
+    condition: Condition,
+    spent: tuple[int, int, int],
+    found: Measured,
 ) -> Row:
     train_images, search_images, flops = spent
-    split, corruption, severity = cell
+    split, corruption, severity = condition
     return Row(
         run=run.config.name,
         seed=run.seed,
@@ -280,7 +289,7 @@ def _row(
         search_images=search_images,
         flops=flops,
         hits=results.pack_hits(found.hits),
-        bins=found.bins if cell == CLEAN[-1] else (),
+        bins=found.bins if condition == CLEAN[-1] else (),
     )
 
 

@@ -124,7 +124,7 @@ def _corrupting(dataset: Dataset, names: tuple[str, ...]) -> float:
 
 def measured(run: Run, workers: int, threads: int, cluster: str | None) -> Speed:
     """The mean speed of so many workers side by side, and what it takes to start them."""
-    names = tuple(dict.fromkeys(cell[1] for cell in run.cells if not tasks.ready(run, cell)))
+    names = tuple(dict.fromkeys(condition[1] for condition in run.conditions if not tasks.ready(run, condition)))
     began = time.perf_counter()
     found = list(engine.each(of_process, [(run, names)] * workers, workers, threads, cluster))
     start = max(0.0, time.perf_counter() - began - max(seconds for _, seconds in found))

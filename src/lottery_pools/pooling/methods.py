@@ -30,7 +30,7 @@ from lottery_pools.pooling.search import (
     mix_in_turn,
     neighbours,
 )
-from lottery_pools.tickets.ticket import Ticket, apart, check_fit, load_into, shapes
+from lottery_pools.tickets.ticket import Ticket, check_fit, load_into, shapes, without_aliases
 
 LOTTERY_POOLS = "https://arxiv.org/abs/2208.10842"
 SWA = "https://arxiv.org/abs/1803.05407"
@@ -306,4 +306,4 @@ def _checked_base(model: nn.Module, base: Mapping[str, Tensor] | None) -> Mappin
     if base is None:
         return None
     check_fit(model, shapes(base), "the weights of `base`")
-    return apart(base, model)
+    return without_aliases(base, model)

@@ -19,7 +19,7 @@ from lottery_pools.pooling import arithmetic
 from lottery_pools.pooling.arithmetic import MaskRule, Scope, Tensors
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks
-from lottery_pools.tickets.ticket import Ticket, apart, check_fit, load_into, shapes, shared, snapshot
+from lottery_pools.tickets.ticket import Ticket, aliased, check_fit, load_into, shapes, snapshot, without_aliases
 
 Score = Callable[[nn.Module], "float | Tensor"]
 """One number, higher is better, or one per sample, (n,)."""
@@ -332,13 +332,13 @@ def checked(
             )
     _check_parameters(model, by_level[target].mask)
     trained = {name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter.requires_grad}
-    live = [ticket.level for ticket in tickets if trained & shared(ticket.weights, model)]
+    live = [ticket.level for ticket in tickets if trained & aliased(ticket.weights, model)]
     if len(live) > 1:
         raise UserError(
             f"the tickets of levels {live[0]} and {live[1]} both hold the model's own tensors, so they are one "
             "network: clone the tensors of its state_dict for each ticket before training on"
         )
-    held = ((level, ticket, apart(ticket.weights, model)) for level, ticket in by_level.items())
+    held = ((level, ticket, without_aliases(ticket.weights, model)) for level, ticket in by_level.items())
     return {lv: ticket if own is ticket.weights else replace(ticket, weights=own) for lv, ticket, own in held}
 
 

@@ -9,14 +9,14 @@ from lottery_pools.runs.results import BASELINES, CONTROLS, ENSEMBLE
 APART = (*CONTROLS, ENSEMBLE)
 """What is no single pooled network of this run: measured like the methods, but never what a report features."""
 
-TRAINED = ("sms", "swamp", "swa-training", "ema-training", "longer")
+TRAINED_BASELINES = ("sms", "swamp", "swa-training", "ema-training", "longer")
 """What trains instead of pooling."""
 
 IN_TURN = ("average", "interpolation", "swa", "ema", "ema-as-published", "slerp", *CONTROLS)
 """The methods whose recipe is Algorithm 2's: candidates mixed in one after the other, α the weight of what there was.
 The others' recipes have the share of each ticket in one weighted sum, the target's among them."""
 
-_DRAWN = ("interpolation", "trimmed-soup", "best", *TRAINED)
+_DRAWN = ("interpolation", "trimmed-soup", "best", *TRAINED_BASELINES)
 _COLLAPSING = ("uniform-soup", "ties", "dare")
 """What loses ten points and more at some density, so that an axis with it shows nothing else."""
 

@@ -13,7 +13,7 @@ from lottery_pools.config.schema import Config
 from lottery_pools.config.toml import relevant
 from lottery_pools.errors import UserError
 from lottery_pools.reporting.names import featured, kind, label, percent, place
-from lottery_pools.runs.results import BASELINES, Gain, PoolRow, Row, clean, complete, corrupted, shared
+from lottery_pools.runs.results import BASELINES, Gain, PoolRow, Row, clean, common_rows, complete, corrupted
 
 DASH = "–"
 """Stands where nothing was measured."""
@@ -320,7 +320,7 @@ def _grid(title: str, cells: Mapping[tuple[str, int], str], density: Mapping[int
 def _compared(title: str, heading: str, rows: Sequence[Row], key: Callable[[Row], str]) -> Table:
     """One line a key, in order of first appearance, one column a method, from `differences` where all methods were
     measured."""
-    common = shared(rows)
+    common = common_rows(rows)
     found = differences(common, key)
     methods = _ordered(method for method, _ in found)
     recalibrated = [row for row in common if row.method == "recalibrated"]
@@ -341,22 +341,22 @@ def _mean(rows: Sequence[Row], read: Callable[[Row], float], form: str) -> str:
 
 
 def _shared(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Each method's rows among those `shared`, as only those means compare."""
+    """Each method's rows among those `common_rows`, as only those means compare."""
     found: dict[str, list[Row]] = {method: [] for method in _ordered(row.method for row in rows)}
-    for row in shared(rows):
+    for row in common_rows(rows):
         found[row.method].append(row)
     return found
 
 
 def _told(rows: Sequence[Row]) -> str:
-    """In words, how many levels are `shared`, and how much else where it is not all."""
+    """In words, how many levels are `common_rows`, and how much else where it is not all."""
     reads: tuple[Callable[[Row], Hashable], ...] = (
         lambda row: row.level,
         lambda row: row.seed,
         lambda row: (row.corruption, row.severity),
     )
     (levels, seeds, cells), (_, of_seeds, of_cells) = (
-        [len({read(row) for row in some}) for read in reads] for some in (shared(rows), rows)
+        [len({read(row) for row in some}) for read in reads] for some in (common_rows(rows), rows)
     )
     words = [f"the {levels} level{'' if levels == 1 else 's'}"]
     words += [f"{seeds} of {of_seeds} seeds"] * (seeds < of_seeds)

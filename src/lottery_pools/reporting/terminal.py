@@ -257,7 +257,7 @@ def _lines(folders: Sequence[Path], latest: Mapping[Path, Mapping[str, Any]], mo
     lines = Grid.grid(padding=(0, 2))
     for folder in folders:
         if folder in shown:
-            name = os.path.relpath(folder, root).replace("competitors/", "")
+            name = os.path.relpath(folder, root).replace("trained_baselines/", "")
             lines.add_row(*map(Text, (name, *_state(latest[folder]))))
     if others := len(folders) - len(shown):
         lines.add_row(Text(f"and {others} {'waiting' if len(begun) == len(shown) else 'waiting or done'}"))

@@ -92,15 +92,16 @@ def digest(path: Path) -> str:
 def lock(folder: Path) -> Iterator[None]:
     """Hold `folder`, with all runs below it, for this process; raises UserError where another one holds any of it.
 
-    The runs that it lies in (a seed's or a competitor's) are held from being held whole, not from work on their other
-    parts. A kill releases all; files that the killed process had not finished are removed when the folder is next held.
+    The runs that it lies in (a seed's or a trained baseline's) are held from being held whole, not from work on
+    their other parts. A kill releases all; files that the killed process had not finished are removed when the folder
+    is next held.
     """
     with contextlib.ExitStack() as held:
         for above in folder.resolve().parents:
             if (above / "config.toml").exists() and (above / ".lock").exists():
                 held.enter_context(_locked(above, fcntl.LOCK_SH))
         held.enter_context(_locked(folder, fcntl.LOCK_EX))
-        for below in ("", "tickets/", "pools/**/", "competitors/**/", "seed_*/**/"):
+        for below in ("", "tickets/", "pools/**/", "trained_baselines/**/", "seed_*/**/"):
             for unfinished in folder.glob(f"{below}.*.tmp"):
                 if re.fullmatch(r"\..+\.\d+\.tmp", unfinished.name):
                     unfinished.unlink(missing_ok=True)

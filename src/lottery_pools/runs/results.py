@@ -150,7 +150,7 @@ def complete(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if len(found[row.method, row.level]) == len(cells)]
 
 
-def shared(rows: Sequence[Row]) -> list[Row]:
+def common_rows(rows: Sequence[Row]) -> list[Row]:
     """The rows at the levels, seeds, corruptions and severities that all methods have, so that all their means compare.
 
     Every level that is left has every seed, corruption and severity that is left.

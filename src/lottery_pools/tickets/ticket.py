@@ -118,7 +118,7 @@ def check_fit(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], whose: st
             )
 
 
-def shared(weights: Mapping[str, Tensor], model: nn.Module) -> set[str]:
+def aliased(weights: Mapping[str, Tensor], model: nn.Module) -> set[str]:
     """The names of the tensors that lie in the model's own memory, so that loading others into it changes them."""
     if getattr(weights, "shapes", None) is not None:  # read from a file each time
         return set()
@@ -126,9 +126,9 @@ def shared(weights: Mapping[str, Tensor], model: nn.Module) -> set[str]:
     return {name for name, tensor in weights.items() if tensor.untyped_storage().data_ptr() in own}
 
 
-def apart(weights: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
-    """The weights, those copied that are `shared` with the model."""
-    taken = shared(weights, model)
+def without_aliases(weights: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
+    """The weights, those copied that are `aliased` with the model."""
+    taken = aliased(weights, model)
     return {name: t.detach().clone() if name in taken else t for name, t in weights.items()} if taken else weights
 
 

@@ -1,4 +1,4 @@
-"""Competitors that train instead of pooling: for each the settings at which it costs what the pool's tickets cost."""
+"""Baselines that train instead of pooling: for each the settings at which it costs what the pool's tickets cost."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lottery_pools.config.schema import Config
 from lottery_pools.tickets import imp
 
 Derive = Callable[[Config, int, int], Config]
-"""(settings of the pool's run, training samples, level) → settings of the competitor."""
+"""(settings of the pool's run, training samples, level) → settings of the trained baseline."""
 
 
 @dataclass(frozen=True)
-class Competitor:
+class TrainedBaseline:
     """An entry of the table."""
 
     settings: Derive
@@ -48,24 +48,24 @@ def _keeping(config: Config, keep: Literal["swa", "ema"]) -> Config:
     return replace(config, training=replace(config.training, keep=keep))
 
 
-COMPETITORS: dict[str, Competitor] = {
-    "sms": Competitor(
+TRAINED_BASELINES: dict[str, TrainedBaseline] = {
+    "sms": TrainedBaseline(
         _copies,
         "Sparse Model Soups: two copies a level, all levels trained for less",
         "https://arxiv.org/abs/2306.16788",
     ),
-    "swamp": Competitor(
+    "swamp": TrainedBaseline(
         _copies_of_swa, "SWAMP: as sms, each copy a mean of its last epochs", "https://arxiv.org/abs/2305.14852"
     ),
-    "swa-training": Competitor(
+    "swa-training": TrainedBaseline(
         _swa, "each ticket the mean of its last epochs; costs no more than tickets", "https://arxiv.org/abs/1803.05407"
     ),
-    "ema-training": Competitor(
+    "ema-training": TrainedBaseline(
         _ema,
         "each ticket a moving average of its steps; costs no more than tickets",
         "https://arxiv.org/abs/2411.18704",
     ),
-    "longer": Competitor(
+    "longer": TrainedBaseline(
         _longer, "every level trained for longer, until it costs as much as all tickets", "", per_level=True
     ),
 }
