@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 
 from lottery_pools.models import registry
-from lottery_pools.pooling.methods import METHODS, pool
+from lottery_pools.pooling.methods import METHODS
+from lottery_pools.pooling.pool import pool
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import files, masks
 from lottery_pools.tickets.ticket import Ticket, snapshot
@@ -56,8 +57,10 @@ def measure(folder: Path, method: str, target: int, width: int) -> None:
     def loss(model: torch.nn.Module) -> torch.Tensor:
         return torch.stack([parameter.square().mean() for parameter in model.parameters()]).mean()
 
-    few = (0.3, 0.6)
-    pool(model, tickets, target, lambda model: float(next(rising)), method=method, coefficients=few, loss=loss, looks=8)
+    def score(model: torch.nn.Module) -> float:
+        return float(next(rising))
+
+    pool(model, tickets, target, score, method=method, coefficients=(0.3, 0.6), loss=loss, max_evaluations=8)
     print(f"{(peak() - before) / ticket:.2f}")
 
 

@@ -26,7 +26,7 @@ from lottery_pools.data.sources import stratified
 from lottery_pools.evaluation.metrics import paired_intervals
 from lottery_pools.experiment.selection import Selection, hits, logits
 from lottery_pools.experiment.tasks import Run
-from lottery_pools.pooling.methods import BEST, DEFAULT
+from lottery_pools.pooling.methods import DEFAULT, find
 from lottery_pools.runs import engine
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.results import pack_hits, unpack
@@ -88,7 +88,7 @@ def searches(
             if name == TICKET:
                 load_into(model, tickets[target].weights)
             else:
-                selection = Selection(own, few, run.seed, name.partition(",")[0], target)
+                selection = Selection(own, few, run.seed, find(name.partition(",")[0]), target)
                 pooled, images = selection.pool(model, tickets, base=base)
                 load_into(model, pooled.ticket.weights)
             seconds = time.perf_counter() - start
@@ -142,7 +142,7 @@ def compared(found: Sequence[Found]) -> str:
     """The default as it is and `best` against the exact search, on the targets and seeds that both have."""
     exact = {(one.run, one.seed, one.level): one for one in found if one.search == EXACT}
     lines = []
-    for name, choose in ((DEFAULT, min), (BEST, max)):
+    for name, choose in ((DEFAULT, min), ("best", max)):
         samples = choose((one.selection for one in found if one.search == name), default=0)
         own = [o for o in found if (o.search, o.selection) == (name, samples) and (o.run, o.seed, o.level) in exact]
         if own:
@@ -163,7 +163,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="rows, one a line; what is there is not made again")
     parser.add_argument("--targets", type=int, nargs="+", default=[1, 4, 7])
     parser.add_argument("--selection", type=int, nargs="+", default=[1000, 2000, 5000])
-    parser.add_argument("--searches", nargs="+", default=[DEFAULT, BEST, PAPER])
+    parser.add_argument("--searches", nargs="+", default=[DEFAULT, "best", PAPER])
     parser.add_argument("--exact", action="store_true", help="the paper's search to the letter too")
     parser.add_argument("--seeds", type=int, nargs="+", help="only these")
     parser.add_argument("--threads", type=int, default=1)

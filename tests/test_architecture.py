@@ -17,14 +17,14 @@ GROUND = {"errors", "version"}
 LAYERS = ("cli", "experiment", "reporting", "evaluation", "pooling", "tickets", "data", "models", "runs", "config")
 """Top to bottom: a wing may import those after it, itself, and the ground."""
 NARROWER = {
-    "reporting": {"runs", "config"},
+    "reporting": {"pooling.method", "pooling.methods", "runs", "config"},
     "pooling": {"tickets", "runs.seeds", "config"},
     "models": {"runs.seeds"},
     "runs": {"config"},
     "config": set[str](),
 }
 """Wings that may import less than what stands below them: whole wings, or single modules."""
-WITHOUT_TORCH = ("cli", "config", "reporting", "runs")
+WITHOUT_TORCH = ("cli", "config", "pooling/methods", "reporting", "runs")
 
 
 def modules(wing: str = "") -> list[Path]:

@@ -17,13 +17,16 @@ from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
 from lottery_pools.pooling.arithmetic import MaskRule, Scope
-from lottery_pools.pooling.deltas import DROPS
-from lottery_pools.pooling.methods import METHODS, pool, replay
-from lottery_pools.pooling.search import Pooled, Trial
+from lottery_pools.pooling.method import Method, Offer
+from lottery_pools.pooling.methods import METHODS
+from lottery_pools.pooling.methods.dare import DROPS
+from lottery_pools.pooling.pool import Recipe, pool, replay
+from lottery_pools.pooling.result import Pooled, Trial
+from lottery_pools.pooling.task import PoolingTask
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket, snapshot
-from tests.test_search import (
+from tests.test_algorithm2 import (
     COEFFICIENTS,
     HAND,
     Net,
@@ -165,7 +168,7 @@ def test_learned_soup_finds_the_best_coefficients() -> None:
     pooled, weights = by_hand("learned-soup", tickets, 0, loss=squared([3, 1.5, 0, 0]))
     assert [share for _, share in pooled.recipe] == pytest.approx([3 / 4, 1 / 4], abs=0.01)
     assert weights == pytest.approx([3, 1.5, 0, 0], abs=0.05)
-    assert (pooled.looks, pooled.losses) == (2, 60)
+    assert (pooled.evaluations, pooled.gradient_steps) == (2, 60)
 
 
 def test_learned_soup_by_tensor() -> None:
@@ -201,14 +204,14 @@ def test_trimmed_soup() -> None:
     tickets = [nested(0, 12), nested(1, 4), nested(2, 2), nested(3, 0)]
     pooled, weights = by_hand("trimmed-soup", tickets[::-1], 0, near(2))
     # all: 4.5; without the densest: 2; from there without the densest: 1, without the sparsest: 3
-    assert [(t.candidate, t.score, t.bar, t.accepted) for t in pooled.trials] == [
+    assert [(t.candidate, t.score, t.threshold, t.accepted) for t in pooled.trials] == [
         (0, 0, -2.5, True),
         (1, -1, 0, False),
         (3, -1, 0, False),
     ]
     assert pooled.recipe == ((1, 1 / 3), (2, 1 / 3), (3, 1 / 3))
     assert weights == pytest.approx([2, 2, 4 / 3, 0])
-    assert (pooled.score, pooled.target_score, pooled.looks) == (0, -10, 5)
+    assert (pooled.score, pooled.target_score, pooled.evaluations) == (0, -10, 5)
     # nothing is pruned away: the target's mask stays
     assert pooled.ticket.mask["weight"].tolist() == [[True] * 4]
     # the sparsest goes where the densest should not
@@ -221,10 +224,10 @@ def test_a_small_trimmed_soup_takes_in_denser_tickets() -> None:
     tickets = [nested(0, 12), nested(1, 4), nested(2, 2), nested(3, 0)]
     pooled, weights = by_hand("trimmed-soup", tickets, 2, near(2.5))
     # the target alone: 2; with the sparser: 1; with the next denser: 3, no nearer; so it stays as it is
-    assert (pooled.recipe, pooled.looks) == (((2, 1.0),), 5)
+    assert (pooled.recipe, pooled.evaluations) == (((2, 1.0),), 5)
     pooled, weights = by_hand("trimmed-soup", tickets, 2, near(9))
     assert pooled.recipe == ((0, 1 / 3), (1, 1 / 3), (2, 1 / 3))
-    assert [(t.candidate, t.score, t.bar, t.accepted) for t in pooled.trials[-2:]] == [
+    assert [(t.candidate, t.score, t.threshold, t.accepted) for t in pooled.trials[-2:]] == [
         (1, -6, -7, True),
         (0, -3, -6, True),
     ]
@@ -232,7 +235,7 @@ def test_a_small_trimmed_soup_takes_in_denser_tickets() -> None:
     assert pooled.ticket.mask["weight"].tolist() == [[True, True, False, False]]
     # the sparsest too, which has no sparser ticket
     pooled, _ = by_hand("trimmed-soup", tickets, 3, near(9))
-    assert (pooled.recipe, pooled.looks) == (((0, 1 / 4), (1, 1 / 4), (2, 1 / 4), (3, 1 / 4)), 4)
+    assert (pooled.recipe, pooled.evaluations) == (((0, 1 / 4), (1, 1 / 4), (2, 1 / 4), (3, 1 / 4)), 4)
 
 
 def test_a_trimmed_soup_of_four_or_without_its_target_takes_in_none() -> None:
@@ -279,9 +282,9 @@ def test_trimmed_soup_wants_more_than_half_a_standard_error() -> None:
 def test_trimming_ends_with_the_budget(method: str) -> None:
     tickets = [nested(0, 12), nested(1, 4), nested(2, 2), nested(3, 0)]
     levels = {1: [0], 2: [0, 1, 2, 3], 3: [1, 2, 3]}
-    for looks, expected in levels.items():
-        pooled, _ = by_hand(method, tickets, 0, near(2), looks=looks, loss=squared([2, 2, 1, 0]))
-        assert ([level for level, _ in pooled.recipe], pooled.looks) == (expected, looks)
+    for limit, expected in levels.items():
+        pooled, _ = by_hand(method, tickets, 0, near(2), max_evaluations=limit, loss=squared([2, 2, 1, 0]))
+        assert ([level for level, _ in pooled.recipe], pooled.evaluations) == (expected, limit)
 
 
 def test_best_keeps_what_it_learned_only_where_that_scores_higher() -> None:
@@ -290,14 +293,14 @@ def test_best_keeps_what_it_learned_only_where_that_scores_higher() -> None:
     pooled, weights = by_hand("best", tickets, 0, lambda model: -float(goal(model)), loss=goal)
     assert weights == pytest.approx([3, 3, 3, 1.5], abs=0.2)
     assert pooled.settings["shares"]["weight"] == pytest.approx([0.75, 0.25], abs=0.05)
-    assert pooled.losses == 60
+    assert pooled.gradient_steps == 60
     trimmed, _ = by_hand("trimmed-soup", tickets, 0, near(4))
     pooled, weights = by_hand("best", tickets, 0, near(4), loss=goal)
     assert (pooled.recipe, pooled.settings, pooled.score) == (trimmed.recipe, {}, trimmed.score)
     assert weights == trimmed.ticket.weights["weight"][0].tolist()
     # of one ticket there is nothing to learn
     pooled, _ = by_hand("best", tickets, 1, near(6), loss=goal)
-    assert (pooled.recipe, pooled.losses) == (((1, 1.0),), 0)
+    assert (pooled.recipe, pooled.gradient_steps) == (((1, 1.0),), 0)
 
 
 def test_learning_follows_the_gradient_that_autograd_finds_through_the_mixture() -> None:
@@ -335,7 +338,7 @@ def test_ties() -> None:
     pooled, weights = by_hand("ties", tickets, 1, score, base={"weight": torch.ones(1, 10)})
     assert pooled.settings == {"trim": 0.2, "scale": 0.8}
     assert weights == pytest.approx([1 + 0.8 * 3, 1 - 0.8 * 4.5, *[1] * 8])
-    assert pooled.looks == 1 + 6
+    assert pooled.evaluations == 1 + 6
 
 
 def test_ties_elects_no_sign_where_differences_cancel() -> None:
@@ -422,7 +425,7 @@ def test_every_method_keeps_density_and_integers_and_can_be_replayed(
     origin = json.loads(json.dumps(dict(ticket.origin)))  # as a file keeps it
     assert origin.pop("recipe") == [list(step) for step in pooled.recipe]
     assert (origin["method"], origin["scope"], origin["mask"]) == (method, scope, rule)
-    again = replay(Net(), tickets[::-1], target, pooled.recipe, recalibrate, base=make_base(seed), **origin)
+    again = replay(Net(), tickets[::-1], Recipe.of(pooled.ticket), recalibrate, base=make_base(seed))
     assert tensors_equal(again, ticket)
 
 
@@ -431,7 +434,7 @@ def test_the_order_in_which_tickets_are_given_does_not_matter(method: str) -> No
     for seed in range(2):
         pooled = pooled_by(method, seed)
         again = pooled_by(method, seed, tickets=[make_tickets(seed, range(4))[i] for i in (2, 0, 3, 1)])
-        assert (again.recipe, again.trials, again.looks) == (pooled.recipe, pooled.trials, pooled.looks)
+        assert (again.recipe, again.trials, again.evaluations) == (pooled.recipe, pooled.trials, pooled.evaluations)
         assert tensors_equal(again.ticket, pooled.ticket)
 
 
@@ -446,20 +449,20 @@ def test_equal_candidates_come_in_a_fixed_order(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_looks_are_counted(method: str) -> None:
+def test_evaluations_are_counted(method: str) -> None:
     calls: list[nn.Module] = []
     pooled = pooled_by(method, recalibrate=calls.append)
-    again = METHODS[method].likelihood  # these build the network of their recipe again, to hold fewer
-    assert pooled.looks == len(calls) - again > 1
+    again = METHODS[method].final_recalibration  # these build the network of their recipe again, to hold fewer
+    assert pooled.evaluations == len(calls) - again > 1
 
 
 @pytest.mark.parametrize("method", ["trimmed-soup", "best"])
 def test_the_network_that_is_returned_may_be_recalibrated_better_than_those_compared(method: str) -> None:
     quick: list[nn.Module] = []
     thorough = make_recalibrate(0)
-    pooled = pooled_by(method, recalibrate=quick.append, finish=thorough)
-    assert len(quick) == pooled.looks
-    again = replay(Net(), TICKETS, 1, pooled.recipe, thorough, method=method, settings=pooled.settings)
+    pooled = pooled_by(method, recalibrate=quick.append, final_recalibrate=thorough)
+    assert len(quick) == pooled.evaluations
+    again = replay(Net(), TICKETS, Recipe.of(pooled.ticket), thorough)
     assert tensors_equal(again, pooled.ticket)
 
 
@@ -480,7 +483,7 @@ def test_learning_has_batch_statistics_and_leaves_modes_as_they_were() -> None:
 
 def test_memory_for_learning_may_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     held = pooled_by("learned-soup")
-    monkeypatch.setattr("lottery_pools.pooling.soups.HELD", 0)
+    monkeypatch.setattr("lottery_pools.pooling.learning.HELD", 0)
     assert tensors_equal(pooled_by("learned-soup").ticket, held.ticket)
 
 
@@ -550,6 +553,37 @@ def test_mistakes_are_refused_in_one_line(options: dict[str, Any], message: str)
     with pytest.raises(UserError, match=message) as caught:
         pool(**arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_a_method_of_the_users_own_is_pooled_and_replayed() -> None:
+    def half(task: PoolingTask) -> Pooled:
+        target_score, _ = task.evaluate(task.target_network)
+        ingredients = [(task.target, 0.5), (task.candidates[0], 0.5)]
+        score, network = task.evaluate(task.mixture(ingredients))
+        return task.result(network, ingredients, score, target_score)
+
+    method = Method("half", half, label="Half and half")
+    tickets = [linear_ticket(0, 2, 4, 0, 0), linear_ticket(1, 4, 2, 0, 0), linear_ticket(2, 9, 9, 0, 0)]
+    model = nn.Linear(4, 1, bias=False)
+    pooled = pool(model, tickets, 0, linear_score, method=method)
+    assert pooled.ticket.weights["weight"].tolist() == [[3, 3, 0, 0]]
+    assert (pooled.recipe, pooled.evaluations) == (((0, 0.5), (1, 0.5)), 2)
+    recipe = replace(Recipe.of(pooled.ticket), method=method)
+    assert tensors_equal(replay(model, tickets, recipe), pooled.ticket)
+    with pytest.raises(UserError, match="unknown method 'half'"):
+        replay(model, tickets, Recipe.of(pooled.ticket))
+
+
+def test_every_method_says_how_many_networks_it_evaluates() -> None:
+    """The closed form that foresees a search's cost is what a search does where every score is equal."""
+    tickets = [nested(level, 4 - level) for level in range(4)]
+    for name, method in METHODS.items():
+        for target in range(4):
+            options = {"loss": squared([2, 2, 1, 0]), "base": {"weight": torch.ones(1, 4)}, "coefficients": (0.3, 0.6)}
+            pooled, _ = by_hand(name, tickets, target, lambda model: 0.0, **options)
+            foreseen = method.evaluations(Offer(sparser=3 - target, denser=target, coefficients=2))
+            assert pooled.evaluations == foreseen, (name, target)
+            assert pooled.gradient_steps in (method.gradient_steps, 0)
 
 
 @pytest.mark.parametrize("method", ["uniform-soup", "learned-soup", "learned-soup-layers"])

@@ -14,6 +14,7 @@ from lottery_pools.errors import UserError
 from lottery_pools.experiment.selection import Selection, logits, recalibrate
 from lottery_pools.models import registry
 from lottery_pools.pooling.likelihood import log_likelihood
+from lottery_pools.pooling.methods import find
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket
 
@@ -26,7 +27,7 @@ DATA = sources.load(CONFIG.data)
 
 
 def selection_of(method: str, **pooling: Any) -> Selection:
-    return Selection(replace(CONFIG, pooling=replace(CONFIG.pooling, **pooling)), DATA, 0, method, 1)
+    return Selection(replace(CONFIG, pooling=replace(CONFIG.pooling, **pooling)), DATA, 0, find(method), 1)
 
 
 def network() -> torch.nn.Module:
@@ -61,22 +62,23 @@ def test_what_is_forwarded_is_counted() -> None:
     default.recalibrate(model)
     default.score(model)
     assert default.forwarded == 10 + 40
-    default.finish(model)
+    default.final_recalibrate(model)
     assert default.forwarded == 10 + 40 + 50
 
 
-def test_a_budget_becomes_looks() -> None:
-    assert selection_of("trimmed-soup").looks(True) is None
-    assert selection_of("trimmed-soup", budget=50 + 3 * 50 + 49).looks(True) == 3  # the last recalibration is kept back
-    assert selection_of("interpolation", budget=3 * 110).looks(True) == 3
-    assert selection_of("best", budget=3 * 60 * 20 + 50 + 2 * 90 + 89).looks(True) == 2  # and what learning forwards
-    assert (
-        selection_of("trimmed-soup", budget=3 * 40 + 39).looks(False) == 3
-    )  # without BatchNorm nothing is recalibrated
-    with pytest.raises(UserError, match=r"pooling.budget is 99 images, trimmed-soup needs 100 for its first look"):
-        selection_of("trimmed-soup", budget=99).looks(True)
-    with pytest.raises(UserError, match=r"pooling.budget is 39 images, trimmed-soup needs 40 for its first look"):
-        selection_of("trimmed-soup", budget=39).looks(False)
+def test_a_budget_becomes_evaluations() -> None:
+    def evaluations(method: str, has_batchnorm: bool = True, **pooling: Any) -> int | None:
+        return selection_of(method, **pooling).max_evaluations(has_batchnorm)
+
+    assert evaluations("trimmed-soup") is None
+    assert evaluations("trimmed-soup", budget=50 + 3 * 50 + 49) == 3  # the last recalibration is kept back
+    assert evaluations("interpolation", budget=3 * 110) == 3
+    assert evaluations("best", budget=3 * 60 * 20 + 50 + 2 * 90 + 89) == 2  # and what learning forwards
+    assert evaluations("trimmed-soup", False, budget=3 * 40 + 39) == 3  # without BatchNorm nothing is recalibrated
+    with pytest.raises(UserError, match="budget is 99 images, trimmed-soup needs 100 for its first evaluation"):
+        selection_of("trimmed-soup", budget=99).max_evaluations(True)
+    with pytest.raises(UserError, match="budget is 39 images, trimmed-soup needs 40 for its first evaluation"):
+        selection_of("trimmed-soup", budget=39).max_evaluations(False)
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,19 @@ __version__ = VERSION
 if TYPE_CHECKING:
     from lottery_pools.pooling.batchnorm import recalibrate
     from lottery_pools.pooling.likelihood import log_likelihood
-    from lottery_pools.pooling.methods import METHODS, pool, replay
-    from lottery_pools.pooling.search import Pooled, Trial
+    from lottery_pools.pooling.method import Method
+    from lottery_pools.pooling.methods import METHODS
+    from lottery_pools.pooling.pool import Recipe, pool, replay
+    from lottery_pools.pooling.result import Pooled, Trial
     from lottery_pools.tickets.files import load, save
     from lottery_pools.tickets.masks import from_zeros
     from lottery_pools.tickets.ticket import Ticket
 
 __all__ = [
     "METHODS",
+    "Method",
     "Pooled",
+    "Recipe",
     "Ticket",
     "Trial",
     "UserError",
@@ -40,15 +44,17 @@ __all__ = [
 
 _HOMES = {
     "METHODS": "pooling.methods",
-    "Pooled": "pooling.search",
+    "Method": "pooling.method",
+    "Pooled": "pooling.result",
+    "Recipe": "pooling.pool",
     "Ticket": "tickets.ticket",
-    "Trial": "pooling.search",
+    "Trial": "pooling.result",
     "from_zeros": "tickets.masks",
     "load": "tickets.files",
     "log_likelihood": "pooling.likelihood",
-    "pool": "pooling.methods",
+    "pool": "pooling.pool",
     "recalibrate": "pooling.batchnorm",
-    "replay": "pooling.methods",
+    "replay": "pooling.pool",
     "save": "tickets.files",
 }
 

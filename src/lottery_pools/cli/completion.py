@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from lottery_pools.config import toml
+from lottery_pools.pooling.methods import METHODS
 
 Options = Mapping[str, Mapping[str, tuple[str, ...]]]
 """Command → option → the values it may take; none are known of a number, a path or a flag."""
@@ -76,7 +77,7 @@ def walk(kind: type, prefix: str = "--") -> Iterator[tuple[str, Any]]:
 
 def known(kinds: Mapping[str, type]) -> Options:
     """What each command takes, by the dataclass that it parses; a positional argument's name is empty."""
-    methods = (*table("pooling/methods.py", "METHODS"), "other-seed")
+    methods = (*METHODS, "other-seed")
     signals, images = table("data/shifts.py", "SIGNAL_SHIFTS"), table("data/corruptions/__init__.py", "_COMMON")
     corruptions = ("common", "all", *images, *table("data/corruptions/__init__.py", "_EXTRA"), *signals)
     presets = tuple(toml.presets())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from lottery_pools.pooling.arithmetic import MaskRule, Scope, Tensors
-from lottery_pools.pooling.methods import DEFAULT, rebuilt
-from lottery_pools.pooling.search import Network, Problem, Recalibrate, Settings, Trial, mix, mix_in_turn
+from lottery_pools.pooling.algorithm2 import mix, mix_in_turn
+from lottery_pools.pooling.evaluator import Recalibrate
+from lottery_pools.pooling.methods import find
+from lottery_pools.pooling.pool import Recipe, build, task_of_recipe
+from lottery_pools.pooling.result import Trial
 from lottery_pools.tickets.ticket import Ticket
 
 
@@ -74,41 +76,33 @@ def split_gain(
     )
 
 
-class _Unpruned(Problem):
-    """One in which no mixture is pruned back."""
-
-    def prune(self, mixed: Tensors, merged: Iterable[Tensors]) -> Network:
-        return dict(mixed), dict(self.target.mask)
-
-
 def unpruned(
-    model: nn.Module,
-    tickets: Sequence[Ticket],
-    target: int,
-    recipe: Iterable[tuple[int, float]],
-    recalibrate: Recalibrate | None = None,
-    scope: Scope = "global",
-    *,
-    method: str = DEFAULT,
-    mask: MaskRule = "magnitude",
-    settings: Settings | None = None,
+    model: nn.Module, tickets: Sequence[Ticket], recipe: Recipe, recalibrate: Recalibrate | None = None
 ) -> dict[str, Tensor]:
-    """The network of a recipe, as `methods.replay`, before its last pruning: of every density, BatchNorm re-estimated.
+    """The network of a recipe before its last pruning: of any density, BatchNorm re-estimated.
 
     Where candidates are mixed in one after the other, each step but the last prunes and recalibrates as in the search,
-    for later steps were chosen on the pruned network. An empty recipe gives the recalibrated target. `model` is left
-    with the network. Raises UserError as `replay`.
+    because later steps were chosen on the pruned network. An empty recipe gives the recalibrated target. Tickets of
+    another run are taken too: whatever was pooled may be explained.
+
+    Args:
+        model: is left with the network.
+        tickets: those that were pooled.
+        recipe: how the pooled ticket was made.
+        recalibrate: as the pooled ticket was recalibrated.
+
+    Raises UserError as `lottery_pools.replay` does.
     """
-    # whatever was pooled may be explained
-    found = rebuilt(model, tickets, target, recipe, recalibrate, scope, method, mask, allow_other_run=True)
-    entry, problem, steps = found
-    free = _Unpruned(**vars(problem))
-    if entry.build is mix_in_turn and steps:
-        *before, (ticket, alpha) = steps
-        network = mix(free, problem.settle(mix_in_turn(problem, before, {})), ticket, alpha)
+    task, ingredients = task_of_recipe(model, tickets, recipe, recalibrate, allow_other_run=True)
+    unpruned_task = replace(task, prunes_back=False)
+    method = find(recipe.method)
+    if method.recipe == "steps" and method.rebuild is None and ingredients:
+        *before, (candidate, alpha) = ingredients
+        so_far = task.recalibrated(mix_in_turn(task, before, {}))
+        network = mix(unpruned_task, so_far, candidate, alpha)
     else:
-        network = entry.build(free, steps, settings or {})
-    return dict(free.settle(network)[0])
+        network = build(unpruned_task, recipe, ingredients)
+    return dict(unpruned_task.recalibrated(network)[0])
 
 
 @dataclass(frozen=True)
@@ -120,23 +114,27 @@ class Decision:
     alpha: float
     """The best coefficient tried."""
     score: float
-    bar: float
+    threshold: float
+    """The score that it had to reach."""
     taken: bool
     why: str
 
 
 def decisions(trials: Iterable[Trial]) -> list[Decision]:
     """For each candidate of a search, in order: taken or refused, and why, in words."""
-    return [Decision(t.candidate, t.alpha, t.score, t.bar, t.accepted, _why(t)) for t in trials]
+    return [Decision(t.candidate, t.alpha, t.score, t.threshold, t.accepted, _why(t)) for t in trials]
 
 
 def _why(trial: Trial) -> str:
     # as many digits as tell the two apart
-    equal = trial.score == trial.bar
-    differs = (digits for digits in range(4, 17) if f"{trial.score:.{digits}g}" != f"{trial.bar:.{digits}g}")
+    equal = trial.score == trial.threshold
+    differs = (digits for digits in range(4, 17) if f"{trial.score:.{digits}g}" != f"{trial.threshold:.{digits}g}")
     digits = 4 if equal else next(differs, 17)
-    score, bar = f"score {trial.score:.{digits}g} at α = {trial.alpha:g}", f"the bar {trial.bar:.{digits}g}"
-    if trial.score < trial.bar:
-        return f"{score} is below {bar}" + (", taken by the method's own rule" if trial.accepted else "")
+    score, threshold = (
+        f"score {trial.score:.{digits}g} at α = {trial.alpha:g}",
+        f"the threshold {trial.threshold:.{digits}g}",
+    )
+    if trial.score < trial.threshold:
+        return f"{score} is below {threshold}" + (", taken by the method's own rule" if trial.accepted else "")
     relation = "equals" if equal else "is above"
-    return f"{score} {relation} {bar}" + ("" if trial.accepted else ", refused by the method's own rule")
+    return f"{score} {relation} {threshold}" + ("" if trial.accepted else ", refused by the method's own rule")

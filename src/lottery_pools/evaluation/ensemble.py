@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation.evaluate import measured
-from lottery_pools.pooling.search import Recalibrate, settle
+from lottery_pools.pooling.evaluator import Recalibrate, load_and_recalibrate
 from lottery_pools.runs.results import pack_hits
 from lottery_pools.tickets.ticket import Ticket
 
@@ -54,7 +54,7 @@ def ensemble(
     total: Tensor | None = None
     predictions = []
     for ticket in tickets:
-        settle(model, ticket.weights, recalibrate)
+        load_and_recalibrate(model, ticket.weights, recalibrate)
         with torch.no_grad():
             logp = logits(model).cpu().double().log_softmax(1)
         if len(logp) != len(labels):

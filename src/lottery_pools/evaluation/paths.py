@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from lottery_pools.errors import UserError
 from lottery_pools.pooling import arithmetic
 from lottery_pools.pooling.arithmetic import Tensors
-from lottery_pools.pooling.search import Recalibrate, Score
+from lottery_pools.pooling.evaluator import Recalibrate, Score
 from lottery_pools.tickets.ticket import Ticket, check_fit, load_into, shapes
 
 

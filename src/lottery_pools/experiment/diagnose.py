@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from lottery_pools.evaluation import attribution, ensemble, paths
 from lottery_pools.evaluation.evaluate import evaluate
-from lottery_pools.experiment.selection import logits, replayed
+from lottery_pools.experiment.selection import logits
 from lottery_pools.experiment.tasks import Run, samples
-from lottery_pools.pooling.search import Trial
+from lottery_pools.pooling.pool import Recipe
+from lottery_pools.pooling.result import Trial
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import digest
 from lottery_pools.runs.results import Row
@@ -44,8 +45,9 @@ def diagnose(run: Run, points: int) -> dict[str, Any]:
             if run.folder.pool(method, target).exists() and (method, target, "test", "none", 0) in rows:
                 where = {"method": method, "level": target}
                 origin = files.read_metadata(run.folder.pool(method, target))["origin"]
-                parts.append({**where, **_attribution(run, model, tickets, method, target, origin, rows)})
-                made = attribution.decisions(Trial(**trial) for trial in origin["trials"])
+                recipe = Recipe.of(files.load(run.folder.pool(method, target), model))
+                parts.append({**where, **_attribution(run, model, tickets, method, recipe, rows)})
+                made = attribution.decisions(Trial.from_file(trial) for trial in origin["trials"])
                 decisions += [{**where, **dataclasses.asdict(decision)} for decision in made]
                 run.folder.event(stage="diagnosis", method=method, level=target, done=1)
 
@@ -69,16 +71,15 @@ def _attribution(
     model: nn.Module,
     tickets: Sequence[Ticket],
     method: str,
-    target: int,
-    origin: Mapping[str, Any],
+    recipe: Recipe,
     rows: Mapping[tuple[str, int, str, str, int], Row],
 ) -> dict[str, Any]:
     """The parts of one pool's gain: only the mixture before its last pruning is not among the rows."""
-    attribution.unpruned(model, tickets, target, origin["recipe"], run.recalibrate, **replayed(origin))
+    attribution.unpruned(model, tickets, recipe, run.recalibrate)
     mixture = evaluate(model, run.dataset, run.dataset.test, run.config.training, run.config.evaluation.batch)
 
     def accuracy(name: str, split: str = "test") -> float:
-        return rows[name, target, split, "none", 0].accuracy
+        return rows[name, recipe.target, split, "none", 0].accuracy
 
     return dataclasses.asdict(
         attribution.split_gain(

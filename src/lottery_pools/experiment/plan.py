@@ -6,12 +6,11 @@ import heapq
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
-import torch
 from torch import nn
 
+from lottery_pools.errors import UserError
 from lottery_pools.evaluation import cost
 from lottery_pools.experiment import tasks as work
 from lottery_pools.experiment.diagnose import EXPLAINED, diagnose
@@ -19,13 +18,12 @@ from lottery_pools.experiment.selection import recalibration_images
 from lottery_pools.experiment.tasks import Condition, Run
 from lottery_pools.experiment.timing import Cost, Speed, measured
 from lottery_pools.models import registry
-from lottery_pools.pooling import methods
 from lottery_pools.pooling.batchnorm import tracked
+from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.runs import results
 from lottery_pools.runs.engine import Machine
-from lottery_pools.runs.results import CONTROLS, ENSEMBLE
+from lottery_pools.runs.results import ENSEMBLE
 from lottery_pools.tickets import imp
-from lottery_pools.tickets.ticket import Ticket
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 CORRUPTING = 10.0
@@ -111,7 +109,9 @@ def training(runs: Sequence[Run]) -> Part:
 
 
 def pooling(runs: Sequence[Run], wanted: Sequence[str]) -> Part:
-    """One pooled ticket for every run, method of `wanted` and target."""
+    """One pooled ticket for every run, method of `wanted` and target; raises UserError where there is one ticket only."""
+    if len(runs[0].levels) < 2:
+        raise UserError("a pool of one ticket: give at least two tickets, with pruning.levels 1 or more")
     model = runs[0].network()
     size, normalised = _ticket_bytes(model, runs[0].config.model.prunable), bool(tracked(model))
     prices = {
@@ -236,59 +236,40 @@ def _training(run: Run) -> Task:
     return Task((run,), len(run.levels), done, spent if done < len(run.levels) else Cost(), 3.0 * spent.trained)
 
 
-def _price(run: Run, method: str, target: int, size: int, normalised: bool) -> Cost:
+def _price(run: Run, method: str, target: int, size: int, has_batchnorm: bool) -> Cost:
     """What one pooled ticket, a file of `size` bytes, costs; only networks with BatchNorm are recalibrated."""
-    pooling, selection = run.config.pooling, run.selection(method, target)
-    looks, losses = effort(
-        "interpolation" if method in CONTROLS else method,
-        len(run.levels),
-        target,
-        pooling.coefficients,
-        pooling.candidates,
-        selection.looks(normalised),
-    )
+    selection = run.selection(method, target)
+    entry = selection.method
+    evaluations = _evaluations(run, entry, target, selection.max_evaluations(has_batchnorm))
+    recalibrated = evaluations * selection.images + selection.final_images
     return Cost(
-        trained=losses * selection.batch,
-        recalibrated=normalised * (looks * selection.images + selection.finishing),
-        forwarded=looks * len(selection.split),
-        mixed=looks + losses * len(run.levels),  # to differentiate by a ticket's share costs about as much
+        trained=entry.gradient_steps * selection.batch,
+        recalibrated=recalibrated if has_batchnorm else 0,
+        forwarded=evaluations * len(selection.split),
+        # to differentiate by a ticket's share costs about as much as to mix it in
+        mixed=evaluations + entry.gradient_steps * len(run.levels),
         written=size,
     )
 
 
-@cache
-def effort(
-    method: str,
-    levels: int,
-    target: int,
-    coefficients: tuple[float, ...],
-    candidates: int | None = None,
-    most: int | None = None,
-) -> tuple[int, int]:
-    """(networks looked at, mini-batches differentiated) by a method for one target: counted, not derived.
+def _evaluations(run: Run, method: Method, target: int, limit: int | None) -> int:
+    """How many networks a method evaluates for a target, at most or about.
 
-    The method itself runs on a toy of as many tickets, a layer of which each level prunes a weight and for which every
-    score is equal; what stops a search early may stop it elsewhere with real scores.
+    Raises UserError where a limit does not suffice for a method that cannot stop early.
     """
-    model = nn.Linear(levels + 1, 1, bias=False)
-    tickets = []
-    for level in range(levels):
-        mask = torch.arange(levels + 1).view(1, -1) >= level
-        own = (torch.arange(levels + 1.0) + 1 + level / levels).view(1, -1)
-        tickets.append(Ticket({"weight": own * mask}, {"weight": mask}, level))
-    found = methods.pool(
-        model,
-        tickets,
-        target,
-        lambda model: torch.zeros(2),
-        method=method,
-        coefficients=coefficients,
-        candidates=candidates,
-        looks=most,
-        loss=lambda model: model(torch.ones(1, levels + 1)).sum(),
-        base={"weight": torch.ones(1, levels + 1)},
-    )
-    return found.looks, found.losses
+    pooling = run.config.pooling
+    levels = [level for level in run.levels if level != target]
+    nearest = sorted(levels, key=lambda level: (abs(level - target), level))[: pooling.candidates]
+    sparser = sum(level > target for level in nearest)
+    evaluations = method.evaluations(Offer(sparser, len(nearest) - sparser, len(pooling.coefficients)))
+    if limit is None or evaluations <= limit:
+        return evaluations
+    if not method.stops_early:
+        raise UserError(
+            f"pooling.budget allows {limit} evaluations for level {target}, {method.name} needs {evaluations}: raise "
+            "it, or choose a method that stops in time (trimmed-soup, average, interpolation)"
+        )
+    return limit
 
 
 def _makespan(seconds: Iterable[float], workers: int) -> float:

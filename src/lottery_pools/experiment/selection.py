@@ -1,9 +1,9 @@
-"""How a search judges networks: on which samples, by which score, and how many images that forwards."""
+"""What a search for a pooled network is scored on: which samples, by which score, and how many images that forwards."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,9 @@ from lottery_pools.data.sources import stratified
 from lottery_pools.errors import UserError
 from lottery_pools.pooling import batchnorm
 from lottery_pools.pooling.likelihood import inverse_temperature, log_likelihood
-from lottery_pools.pooling.methods import BEST, DEFAULT, METHODS, pool
-from lottery_pools.pooling.search import Pooled
-from lottery_pools.pooling.soups import LEARNING_STEPS
+from lottery_pools.pooling.method import Method
+from lottery_pools.pooling.pool import pool
+from lottery_pools.pooling.result import Pooled
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import training
 from lottery_pools.tickets.ticket import Ticket
@@ -31,77 +31,100 @@ LEARNING_BATCH = 256
 
 @dataclass
 class Selection:
-    """The score, recalibration and loss by which one method strengthens one target, counting what it forwards.
+    """The score, recalibration and loss by which one method strengthens one target. Counts the images it forwards.
 
-    The default method looks at `pooling.selection` validation samples, `best` learns on a third of them and scores on
-    the others, and every other method does both on all.
+    Which validation samples are used for what is said by the method's `scored_on`.
     """
 
     config: Config
     dataset: Dataset
     seed: int
-    method: str
+    method: Method
     target: int
+    """Level of the ticket to strengthen."""
     forwarded: int = field(default=0, init=False)
-    """Images so far; one whose loss is differentiated counts as three."""
+    """Images forwarded so far; one whose loss is differentiated counts as three."""
     images: int = field(init=False)
-    """That re-estimate BatchNorm at each look."""
-    finishing: int = field(init=False)
-    """That do so once more, in the end: of the methods that keep no network while they search."""
+    """Training images that re-estimate BatchNorm at each evaluation."""
+    final_images: int = field(init=False)
+    """Training images that re-estimate BatchNorm of the returned network once more; 0 where the method does not."""
+    split: Split = field(init=False)
+    """The samples that networks are scored on."""
+    learning: Tensor = field(init=False)
+    """Which validation samples the loss is computed on, (k,) int64."""
+    batch: int = field(init=False)
+    """Samples of a mini-batch of the loss."""
     _queue: list[Tensor] = field(default_factory=list, init=False, repr=False)
+    """Mini-batches of the loss that are still to come in this round."""
 
     def __post_init__(self) -> None:
-        split, few = self.dataset.validation, self.config.pooling.selection
-        n, labels = len(split), split.labels.cpu()
-        self.entry = METHODS[self.method]
+        validation = self.dataset.validation
         self.images = recalibration_images(self.config, self.dataset)
-        self.learning = torch.arange(n)
-        self.split = split
-        if self.method == DEFAULT and few is not None:
-            self.images = min(self.images, max(2, few // 4))
-            if few < n:
-                chosen = stratified(labels, few, generator(self.seed, "selection"))
-                self.split = split.take(chosen.to(self.dataset.device))
-        if self.method == BEST and n >= 3:
-            self.learning = stratified(labels, n // 3, generator(self.seed, "learning"))
-            others = torch.ones(n, dtype=torch.bool).index_fill_(0, self.learning, False).nonzero().flatten()
-            self.split = split.take(others.to(self.dataset.device))
-        size = LEARNING_BATCH if self.entry.likelihood else self.config.training.batch
+        self.final_images = self.images if self.method.final_recalibration else 0
+        self.split, self.learning = validation, torch.arange(len(validation))
+        if self.method.scored_on == "selection":
+            self._score_on_few()
+        elif self.method.scored_on == "two thirds":
+            self._score_on_two_thirds()
+        size = LEARNING_BATCH if self._by_likelihood else self.config.training.batch
         self.batch = min(size, len(self.learning))
-        self.finishing = recalibration_images(self.config, self.dataset) * self.entry.likelihood
-        self._losses = generator(self.seed, "losses", self.method, self.target)
+        self._order = generator(self.seed, "losses", self.method.name, self.target)
+
+    @property
+    def _by_likelihood(self) -> bool:
+        return self.method.scored_by == "log-likelihood"
+
+    def _score_on_few(self) -> None:
+        """Score on `pooling.selection` validation samples, and re-estimate BatchNorm on a quarter as many images."""
+        validation, few = self.dataset.validation, self.config.pooling.selection
+        if few is None:
+            return
+        self.images = min(self.images, max(2, few // 4))
+        if few < len(validation):
+            chosen = stratified(validation.labels.cpu(), few, generator(self.seed, "selection"))
+            self.split = validation.take(chosen.to(self.dataset.device))
+
+    def _score_on_two_thirds(self) -> None:
+        """Learn on a third of the validation samples, score on the others; with fewer than three do both on all."""
+        validation = self.dataset.validation
+        n = len(validation)
+        if n < 3:
+            return
+        self.learning = stratified(validation.labels.cpu(), n // 3, generator(self.seed, "learning"))
+        others = torch.ones(n, dtype=torch.bool).index_fill_(0, self.learning, False).nonzero().flatten()
+        self.split = validation.take(others.to(self.dataset.device))
 
     def score(self, model: nn.Module) -> Tensor:
-        """Of every sample that judges, (n,): its log-likelihood, or whether it is predicted correctly."""
+        """One value per sample, (n,): its log-likelihood, or whether it is predicted correctly."""
         self.forwarded += len(self.split)
-        found = logits(model, self.config, self.dataset, self.split)
-        return log_likelihood(found, self.split.labels) if self.entry.likelihood else hits(found, self.split)
+        predicted = logits(model, self.config, self.dataset, self.split)
+        return log_likelihood(predicted, self.split.labels) if self._by_likelihood else hits(predicted, self.split)
 
     def recalibrate(self, model: nn.Module) -> None:
-        """Re-estimate BatchNorm on the images of one look."""
+        """Re-estimate BatchNorm on the images of one evaluation."""
         self.forwarded += recalibrate(model, self.config, self.dataset, self.seed, self.images)
 
-    def finish(self, model: nn.Module) -> None:
+    def final_recalibrate(self, model: nn.Module) -> None:
         """Re-estimate BatchNorm as in every final network."""
         self.forwarded += recalibrate(model, self.config, self.dataset, self.seed)
 
     def loss(self, model: nn.Module) -> Tensor:
         """The differentiable loss of a next mini-batch, in an order of the method's and target's own."""
         if not self._queue:
-            order = self.learning[torch.randperm(len(self.learning), generator=self._losses)]
-            self._queue.extend(torch.split(order[: len(order) // self.batch * self.batch], self.batch))  # whole only
+            order = self.learning[torch.randperm(len(self.learning), generator=self._order)]
+            whole = order[: len(order) // self.batch * self.batch]  # whole batches only
+            self._queue.extend(torch.split(whole, self.batch))
         dataset, settings = self.dataset, self.config.training
         batch = self._queue.pop()
         self.forwarded += 3 * len(batch)
         labels = dataset.validation.labels[batch.to(dataset.device)]
         with precision(settings, dataset.device):
             output = model(inputs(dataset, dataset.validation.batch(batch), settings)).float()
-        return F.cross_entropy(
-            output * inverse_temperature(output, labels) if self.entry.likelihood else output, labels
-        )
+        scaled = output * inverse_temperature(output, labels) if self._by_likelihood else output
+        return F.cross_entropy(scaled, labels)
 
     def pool(self, model: nn.Module, tickets: Sequence[Ticket], **options: Any) -> tuple[Pooled, int]:
-        """What the method makes of its target, as `methods.pool` with `options`, and the images that this forwarded."""
+        """(what the method makes of its target, images that this forwarded); `options` go to `lottery_pools.pool`."""
         pooling = self.config.pooling
         pooled = pool(
             model,
@@ -112,8 +135,8 @@ class Selection:
             method=self.method,
             coefficients=pooling.coefficients,
             candidates=pooling.candidates,
-            looks=self.looks(bool(batchnorm.tracked(model))),
-            finish=self.finish,
+            max_evaluations=self.max_evaluations(bool(batchnorm.tracked(model))),
+            final_recalibrate=self.final_recalibrate,
             mask=pooling.mask,
             scope=self.config.pruning.scope,
             loss=self.loss,
@@ -122,33 +145,27 @@ class Selection:
         )
         return pooled, self.forwarded
 
-    def looks(self, normalised: bool) -> int | None:
-        """How many looks `pooling.budget` allows; none: no limit. Raises UserError where it does not allow one.
+    def max_evaluations(self, has_batchnorm: bool) -> int | None:
+        """How many networks may be evaluated within `pooling.budget` images; none: no limit.
 
-        `normalised`: whether the networks have BatchNorm; where they have none, nothing is recalibrated.
+        Raises UserError where the budget does not allow one. Without BatchNorm nothing is recalibrated.
         """
         budget = self.config.pooling.budget
         if budget is None:
             return None
-        learning = 3 * LEARNING_STEPS * self.batch * self.entry.learns
-        fixed, each = learning + normalised * self.finishing, normalised * self.images + len(self.split)
-        looks = (budget - fixed) // each
-        if looks < 1:
-            needed = fixed + each
+        once = 3 * self.method.gradient_steps * self.batch + (self.final_images if has_batchnorm else 0)
+        each = len(self.split) + (self.images if has_batchnorm else 0)
+        evaluations = (budget - once) // each
+        if evaluations < 1:
             raise UserError(
-                f"pooling.budget is {budget} images, {self.method} needs {needed} for its first look: raise it, "
-                "or lower pooling.selection or pooling.recalibration"
+                f"pooling.budget is {budget} images, {self.method.name} needs {once + each} for its first evaluation: "
+                "raise it, or lower pooling.selection or pooling.recalibration"
             )
-        return looks
-
-
-def replayed(origin: Mapping[str, Any]) -> dict[str, Any]:
-    """What `methods.replay` is to be told of a pooled ticket's origin, beside its recipe."""
-    return {key: origin[key] for key in ("scope", "method", "mask", "settings")}
+        return evaluations
 
 
 def logits(model: nn.Module, config: Config, dataset: Dataset, split: Split) -> Tensor:
-    """Of a whole split, (n, classes)."""
+    """The logits of a whole split, (n, classes)."""
     return training.logits(model, dataset, split, config.training, config.evaluation.batch)
 
 
@@ -158,7 +175,7 @@ def hits(logits: Tensor, split: Split) -> Tensor:
 
 
 def recalibration_images(config: Config, dataset: Dataset) -> int:
-    """Training images that re-estimate BatchNorm."""
+    """How many training images re-estimate BatchNorm of a final network."""
     wanted, available = config.pooling.recalibration, len(dataset.train)
     return available if wanted == "all" else min(wanted, available)
 
@@ -174,8 +191,10 @@ def recalibrate(model: nn.Module, config: Config, dataset: Dataset, seed: int, i
     order = torch.randperm(len(dataset.train), generator=generator(seed, "recalibrate"))
     chosen = order[:images].to(dataset.device)
     draws = generator(seed, "recalibrate", "augment")
-    # nearly equal: the statistics of few images, let alone of one, are none
-    parts = chosen.tensor_split(max(1, min(math.ceil(images / config.evaluation.batch), images // 2)))
-    batches = (inputs(dataset, dataset.augment(dataset.train.batch(part), draws), config.training) for part in parts)
+    # Batches of nearly equal size: statistics of few images, let alone of one, are too noisy.
+    batches = chosen.tensor_split(max(1, min(math.ceil(images / config.evaluation.batch), images // 2)))
+    augmented = (
+        inputs(dataset, dataset.augment(dataset.train.batch(batch), draws), config.training) for batch in batches
+    )
     with precision(config.training, dataset.device):
-        return batchnorm.recalibrate(model, batches)
+        return batchnorm.recalibrate(model, augmented)

@@ -22,9 +22,9 @@ from lottery_pools.evaluation import cost
 from lottery_pools.experiment import plan, tasks
 from lottery_pools.experiment import report as reports
 from lottery_pools.experiment.plan import Part, Plan, Task
-from lottery_pools.experiment.selection import replayed
 from lottery_pools.experiment.tasks import Run
-from lottery_pools.pooling import methods
+from lottery_pools.pooling import pool as pooling
+from lottery_pools.pooling.methods import METHODS
 from lottery_pools.reporting import terminal
 from lottery_pools.reporting.content import Report
 from lottery_pools.runs import engine, results
@@ -97,8 +97,8 @@ def preview(
     trained_baselines = [trained_baseline for run in runs for trained_baseline in tasks.trained_baselines(run)]
     for run in (*runs, *trained_baselines):
         _joined(run.config, run.folder.path)
-    methods = (runs[0].config if STAGES[0] in stages else config).pooling.methods
-    runs, wanted = _offered(runs, methods, candidates_from, allow_other_run)
+    names = (runs[0].config if STAGES[0] in stages else config).pooling.methods
+    runs, wanted = _offered(runs, names, candidates_from, allow_other_run)
     if STAGES[0] not in stages:
         _need_tickets([*runs, *trained_baselines] if "evaluate" in stages else runs, out)
     return plan.estimate(_parts(runs, stages, wanted), runs[0], machine, str(out), out.exists())
@@ -246,15 +246,13 @@ def replay(pooled: Path, out: Path | None = None) -> bool:
             raise UserError(f"{path} is not the ticket that {pooled} was pooled from: restore it, or pool again")
     torch.set_num_threads(origin["threads"])
     model = run.network()
-    ticket = methods.replay(
+    ticket = pooling.replay(
         model,
         [files.load(path, model) for path in offered.values()],
-        origin["target"],
-        origin["recipe"],
+        pooling.Recipe.of(files.load(pooled, model)),
         run.recalibrate,
         base=files.load(folder.rewind, model).weights,
         allow_other_run=method == tasks.OTHER_SEED,
-        **replayed(origin),
     )
     with tempfile.TemporaryDirectory() as scratch:
         rebuilt = out or Path(scratch) / pooled.name
@@ -283,8 +281,8 @@ def checked(config: Config, out: Path, machine: Machine) -> list[Run]:
     Raises UserError for mistakes in settings, data and model, and where the folder holds a run with other settings.
     """
     for method in config.pooling.methods:
-        if method not in (*methods.METHODS, tasks.OTHER_SEED):
-            raise unknown("method", method, (*methods.METHODS, tasks.OTHER_SEED))
+        if method not in (*METHODS, tasks.OTHER_SEED):
+            raise unknown("method", method, (*METHODS, tasks.OTHER_SEED))
     device = str(machine.torch_device())
     for name in config.evaluation.trained_baselines:
         if name not in TRAINED_BASELINES:

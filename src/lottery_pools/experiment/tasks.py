@@ -19,7 +19,7 @@ from lottery_pools.errors import UserError
 from lottery_pools.evaluation import cost
 from lottery_pools.evaluation.evaluate import Measured, evaluate, measured
 from lottery_pools.experiment.selection import Selection, hits, logits, recalibrate
-from lottery_pools.pooling import methods
+from lottery_pools.pooling.methods import METHODS, PAPERS_RULE, find
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import RunFolder, digest
 from lottery_pools.runs.results import CONTROLS, ENSEMBLE, Row
@@ -92,10 +92,9 @@ class Run:
         return {level: (self.folder if level == target else others).ticket(level) for level in self.levels}
 
     def selection(self, method: str, target: int = 0) -> Selection:
-        """How `method` judges networks; a control does it as the method that it pools by."""
-        return Selection(
-            self.config, self.dataset, self.seed, "interpolation" if method in CONTROLS else method, target
-        )
+        """What a method's search is scored on; a control's, what that of the paper's rule is, by which it pools."""
+        entry = find(PAPERS_RULE if method in CONTROLS else method)
+        return Selection(self.config, self.dataset, self.seed, entry, target)
 
     def score(self, model: nn.Module) -> Tensor:
         """Which validation samples are predicted correctly, (n,) bool."""
@@ -144,11 +143,11 @@ def pool(run: Run, method: str, target: int) -> None:
         "target": target,
         "parents": {str(level): digest(file) for level, file in offered.items()},
         "candidates": os.path.relpath(run.candidates(method).path, run.folder.path),
-        "scored_by": "log-likelihood" if selection.entry.likelihood else "accuracy",
+        "scored_by": selection.method.scored_by,
         "score": pooled.score,
         "target_score": pooled.target_score,
         "optimism": pooled.optimism,
-        "trials": [dataclasses.asdict(trial) for trial in pooled.trials],
+        "trials": [trial.to_file() for trial in pooled.trials],
         "search_images": images,
         "train_images": max(own["train_images"], last["train_images"]),
         "threads": torch.get_num_threads(),
@@ -180,7 +179,7 @@ def networks(run: Run) -> list[tuple[str, int]]:
     """Every network of a run that is measured, (method, level): tickets, ensemble, pools, trained baselines."""
     found = [(method, level) for method in ("ticket", "recalibrated") for level in run.levels]
     found.append((ENSEMBLE, 0))
-    for method in (*methods.METHODS, *CONTROLS):
+    for method in (*METHODS, *CONTROLS):
         found += [(method, level) for level in run.levels if run.folder.pool(method, level).exists()]
     for name in run.config.evaluation.trained_baselines:
         found += [(name, level) for level in (run.targets if TRAINED_BASELINES[name].per_level else run.levels)]

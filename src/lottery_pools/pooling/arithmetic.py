@@ -47,8 +47,8 @@ def slerp(first: Tensors, second: Tensors, alpha: float, names: Collection[str])
     if abs(turn) > 1 - 1e-9:
         return straight
     angle = math.acos(turn)
-    near, far = (math.sin(share * angle) / math.sin(angle) for share in (alpha, 1 - alpha))
-    arc = {name: first[name] * near + second[name].to(first[name]) * far for name in names}
+    first_share, second_share = (math.sin(share * angle) / math.sin(angle) for share in (alpha, 1 - alpha))
+    arc = {name: first[name] * first_share + second[name].to(first[name]) * second_share for name in names}
     return {name: arc.get(name, tensor) for name, tensor in straight.items()}
 
 
@@ -56,8 +56,8 @@ def cosine(first: Tensors, second: Tensors, names: Collection[str], empty: float
     """The cosine of the angle between two networks over the tensors `names`; `empty` where either is all zeros."""
     pairs = ((wide(first[name]).flatten(), wide(second[name]).flatten()) for name in names)
     products = [(float(a @ b), float(a @ a), float(b @ b)) for a, b in pairs]
-    dot, one, other = (sum(each[i] for each in products) for i in range(3))
-    norms = math.sqrt(one * other)
+    dot, first_square, second_square = (sum(product[i] for product in products) for i in range(3))
+    norms = math.sqrt(first_square * second_square)
     return dot / norms if norms else empty
 
 
@@ -67,17 +67,22 @@ def wide(tensor: Tensor) -> Tensor:
 
 
 def weighted(
-    like: Tensors, items: Sequence[Tensors], shares: Sequence[float], own: Mapping[str, Sequence[float]] | None = None
+    like: Tensors,
+    items: Sequence[Tensors],
+    shares: Sequence[float],
+    shares_by_tensor: Mapping[str, Sequence[float]] | None = None,
 ) -> dict[str, Tensor]:
-    """Σ shares[i] · items[i], typed and placed as `like`, whose integers are copied; a tensor in `own` has shares of
-    its own."""
+    """Σ shares[i] · items[i], typed and placed as `like`, whose integer tensors are copied.
+
+    A tensor that `shares_by_tensor` names has the shares given there instead.
+    """
     result = {}
     for name, first in like.items():
         result[name] = first.clone()  # before the sum, so that what is freed leaves no hole
         if first.is_floating_point():
-            here = (own or {}).get(name, shares)
+            tensor_shares = (shares_by_tensor or {}).get(name, shares)
             total = torch.zeros(first.shape, dtype=torch.float64)
-            for share, item in zip(here, items, strict=True):
+            for share, item in zip(tensor_shares, items, strict=True):
                 total.add_(item[name].cpu(), alpha=share)
             result[name].copy_(total)
     return result

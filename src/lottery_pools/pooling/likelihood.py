@@ -15,12 +15,12 @@ def inverse_temperature(logits: Tensor, labels: Tensor) -> float:
     `logits` (n, classes), `labels` (n,) int64. The loss is convex in the factor, so bisection of its slope finds it.
     """
     logits = logits.detach().double()
-    own = logits.gather(1, labels[:, None])[:, 0]
+    of_labels = logits.gather(1, labels[:, None])[:, 0]
     low, high = -SHARPEST, SHARPEST
     for _ in range(HALVINGS):
         middle = (low + high) / 2
         expected = ((logits * torch.tensor(middle).exp()).softmax(1) * logits).sum(1)
-        low, high = (low, middle) if float((expected - own).mean()) > 0 else (middle, high)
+        low, high = (low, middle) if float((expected - of_labels).mean()) > 0 else (middle, high)
     return float(torch.tensor((low + high) / 2).exp())
 
 

@@ -7,7 +7,7 @@ from statistics import fmean
 from typing import Any
 
 from lottery_pools.reporting.diagnosis import PARTS, Found, parts_by_level, rises
-from lottery_pools.reporting.names import IN_TURN, label
+from lottery_pools.reporting.names import label, mixes_in_turn
 from lottery_pools.reporting.style import COLOURS, INK, Figure, canvas, cells, legend, style, svg
 from lottery_pools.runs.results import PoolRow
 
@@ -19,7 +19,7 @@ def shares(pool: PoolRow) -> dict[int, float]:
 
     Where candidates are mixed in turn, each step multiplies what is there by its α and adds 1 - α of its candidate.
     """
-    if pool.method not in IN_TURN:
+    if not mixes_in_turn(pool.method):
         return dict(pool.steps) or {pool.level: 1.0}
     found = {pool.level: 1.0}
     for level, alpha in pool.steps:
@@ -40,7 +40,7 @@ def recipes(pools: Sequence[PoolRow], method: str) -> Figure:
     shade: dict[tuple[int, int], float] = {}
     text: dict[tuple[int, int], str] = {}
     shown: list[tuple[Any, ...]] = []
-    in_turn = method in IN_TURN
+    in_turn = mixes_in_turn(method)
     for row, pool in enumerate(chosen):
         mixed = shares(pool)
         shade |= {(row, level): share for level, share in mixed.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from lottery_pools.pooling.methods import DEFAULT, METHODS, PAPERS_RULE
 from lottery_pools.runs.results import BASELINES, CONTROLS, ENSEMBLE
 
 APART = (*CONTROLS, ENSEMBLE)
@@ -12,32 +13,10 @@ APART = (*CONTROLS, ENSEMBLE)
 TRAINED_BASELINES = ("sms", "swamp", "swa-training", "ema-training", "longer")
 """What trains instead of pooling."""
 
-IN_TURN = ("average", "interpolation", "swa", "ema", "ema-as-published", "slerp", *CONTROLS)
-"""The methods whose recipe is Algorithm 2's: candidates mixed in one after the other, α the weight of what there was.
-The others' recipes have the share of each ticket in one weighted sum, the target's among them."""
-
-_DRAWN = ("interpolation", "trimmed-soup", "best", *TRAINED_BASELINES)
-_COLLAPSING = ("uniform-soup", "ties", "dare")
-"""What loses ten points and more at some density, so that an axis with it shows nothing else."""
-
 _LABELS = {
     "ticket": "Ticket",
     "recalibrated": "Recalibrated",
     "admissible": "Best admissible",
-    "average": "Average",
-    "interpolation": "Interpolation",
-    "swa": "SWA (neighbours)",
-    "ema": "EMA (neighbours)",
-    "ema-as-published": "EMA as published (inverted weight)",
-    "slerp": "SLERP",
-    "uniform-soup": "Uniform soup",
-    "greedy-soup": "Greedy soup",
-    "learned-soup": "Learned soup",
-    "learned-soup-layers": "Learned soup, by layer",
-    "trimmed-soup": "Trimmed soup (ours)",
-    "best": "Best (ours)",
-    "ties": "TIES",
-    "dare": "DARE",
     "sms": "Sparse Model Soups (2 copies)",
     "swamp": "SWAMP (2 copies)",
     "swa-training": "SWA within training",
@@ -45,18 +24,25 @@ _LABELS = {
     "longer": "Trained for longer",
     "other-seed": "Pool of another seed (control)",
     "other-run": "Pool of another run (control)",
-    "ensemble": "Ensemble (n passes)",
+    ENSEMBLE: "Ensemble (n passes)",
 }
-"""In the order in which they are shown everywhere."""
+"""Names for people of all that is no method of pooling; each method of pooling has its own."""
 
-_PLACES = {method: float(place) for place, method in enumerate(_LABELS)}
 
 _INITIALS = ("iid", "jpeg")
 
 
 def label(method: str) -> str:
-    """A method's name for people."""
+    """A method's name for people; of an unknown one its own, capitalised."""
+    if method in METHODS:
+        return METHODS[method].label
     return _LABELS.get(method, method[:1].upper() + method[1:])
+
+
+def mixes_in_turn(method: str) -> bool:
+    """Whether a method's recipe has Algorithm 2's steps: candidates mixed in one after the other, α the weight of what
+    was there before. Other recipes have the share of each ticket in one weighted sum, the target's among them."""
+    return method in CONTROLS or (method in METHODS and METHODS[method].recipe == "steps")
 
 
 def kind(corruption: str) -> str:
@@ -65,9 +51,15 @@ def kind(corruption: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def place(method: str) -> float:
-    """Where a method is shown among the others, to sort by; those without a place come before the controls."""
-    return _PLACES.get(method, _PLACES[CONTROLS[0]] - 0.5)
+def place(method: str) -> tuple[int, float]:
+    """Where a method is shown among the others, to sort by: baselines, methods of pooling, trained baselines, unknown
+    methods, then controls and the ensemble."""
+    if method in METHODS:
+        return 1, METHODS[method].rank
+    for group, names in ((0, BASELINES), (2, TRAINED_BASELINES), (4, APART)):
+        if method in names:
+            return group, names.index(method)
+    return 3, 0.0
 
 
 def pooled(methods: Iterable[str]) -> list[str]:
@@ -81,7 +73,7 @@ def featured(methods: Iterable[str], count: int) -> list[str]:
     First comes the paper's Interpolation, then our default, its Average, and others in their order.
     """
     names = [method for method in pooled(methods) if method not in APART]
-    first = ("interpolation", "trimmed-soup", "average")
+    first = (PAPERS_RULE, DEFAULT, "average")
     chosen = sorted(names, key=lambda method: first.index(method) if method in first else len(first))[:count]
     return [method for method in names if method in chosen]
 
@@ -93,10 +85,15 @@ def drawn(methods: Iterable[str]) -> list[str]:
     collapses only where there is nothing else.
     """
     names = [method for method in pooled(methods) if method not in APART]
-    chosen = [method for method in names if method in _DRAWN]
-    more = [method for method in names if method not in (*_DRAWN, *_COLLAPSING)]
+    first = (PAPERS_RULE, DEFAULT, "best", *TRAINED_BASELINES)
+    chosen = [method for method in names if method in first]
+    more = [method for method in names if method not in first and not _collapses(method)]
     chosen += more[: max(0, 4 - len(chosen))]
     return sorted(chosen, key=place) or names[:4]
+
+
+def _collapses(method: str) -> bool:
+    return method in METHODS and METHODS[method].collapses
 
 
 def series(methods: Iterable[str]) -> list[str]:

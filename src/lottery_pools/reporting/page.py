@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from lottery_pools.config.toml import relevant, to_toml
 from lottery_pools.reporting import comparison, diagnosis, diagrams, figures, tables
 from lottery_pools.reporting.content import Report
-from lottery_pools.reporting.names import IN_TURN, featured, label, pooled
+from lottery_pools.reporting.names import featured, label, mixes_in_turn, pooled
 from lottery_pools.reporting.style import Figure
 from lottery_pools.reporting.tables import Table
 from lottery_pools.runs.results import Gain, Row, clean, corrupted
@@ -249,7 +249,7 @@ def _count(n: int, noun: str) -> str:
 
 def _numbered(method: str) -> str:
     """What the numbers of a recipe are, where they are not the shares themselves."""
-    return "; the number is α, the weight of what was there before that ticket came in" if method in IN_TURN else ""
+    return "; the number is α, the weight of what was there before that ticket came in" if mixes_in_turn(method) else ""
 
 
 def _chosen(reports: Sequence[Report]) -> str:

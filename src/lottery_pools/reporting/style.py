@@ -15,6 +15,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
+from lottery_pools.pooling.methods import METHODS
+
 INK = "#010203"
 """Drawn in this colour, then handed to the page as `currentColor`."""
 
@@ -23,33 +25,19 @@ COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 WORSE, BETTER = COLOURS[:2]
 
-_ORANGE, _BLUE, _GREEN, _PINK, _AMBER, _SKY = COLOURS
+_PINK, _AMBER, _SKY = COLOURS[3:]
 
 _LOOKS = {
     "ticket": (INK, "o"),
     "recalibrated": (INK, "."),
     "admissible": (INK, "d"),
-    "average": (_SKY, "X"),
-    "interpolation": (_ORANGE, "s"),
-    "swa": (_PINK, "<"),
-    "ema": (_AMBER, ">"),
-    "ema-as-published": (_AMBER, "4"),
-    "slerp": (_GREEN, "<"),
-    "uniform-soup": (_PINK, "h"),
-    "greedy-soup": (_AMBER, "h"),
-    "learned-soup": (_SKY, "h"),
-    "learned-soup-layers": (_GREEN, "h"),
-    "trimmed-soup": (_BLUE, "o"),
-    "best": (_GREEN, "D"),
-    "ties": (_PINK, "1"),
-    "dare": (_AMBER, "2"),
     "sms": (_PINK, "^"),
     "swamp": (_AMBER, "v"),
     "swa-training": (_PINK, "P"),
     "ema-training": (_AMBER, "p"),
     "longer": (_SKY, "*"),
 }
-"""Colour and marker of each method, in every figure; the baselines have the colour of the text."""
+"""Colour and marker of all that is no method of pooling, in every figure; baselines have the colour of the text."""
 
 Value = str | int | float | None
 
@@ -118,8 +106,15 @@ def canvas(y_label: str, height: float = 3.4) -> tuple[Drawing, Axes]:
 
 
 def look(method: str) -> tuple[str, str]:
-    """Colour and marker of a method; of one that has none of its own, what follows from its name."""
-    return _LOOKS.get(method) or (COLOURS[sum(method.encode()) % len(COLOURS)], "8")
+    """Colour and marker of a method; the colour of one that has none of its own follows from its name."""
+    if method in METHODS:
+        entry = METHODS[method]
+        return entry.colour or _colour_of_name(method), entry.marker
+    return _LOOKS.get(method) or (_colour_of_name(method), "8")
+
+
+def _colour_of_name(method: str) -> str:
+    return COLOURS[sum(method.encode()) % len(COLOURS)]
 
 
 def legend(drawing: Drawing, axes: Axes) -> None:

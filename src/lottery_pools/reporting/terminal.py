@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table as Grid
 from rich.text import Text
 
-from lottery_pools.reporting.names import IN_TURN
+from lottery_pools.reporting.names import mixes_in_turn
 from lottery_pools.reporting.tables import Table
 
 _UNBOUNDED = 10_000
@@ -170,7 +170,7 @@ def lineage(origin: Mapping[str, Any]) -> list[tuple[str, str]]:
         if not recipe:
             found.append(("recipe", "nothing mixed in: the target, recalibrated"))
         for n, (level, part) in enumerate(recipe):
-            if origin.get("method") in IN_TURN:
+            if mixes_in_turn(origin.get("method", "")):
                 before = "so far" if n else f"level {origin.get('target')}"
                 words = f"{part:.2f} · {before} + {1 - part:.2f} · level {level}"
             else:

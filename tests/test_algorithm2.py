@@ -20,9 +20,13 @@ from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
 from lottery_pools.pooling import batchnorm
+from lottery_pools.pooling.algorithm2 import greedy, neighbours
 from lottery_pools.pooling.arithmetic import Scope
-from lottery_pools.pooling.methods import pool, replay
-from lottery_pools.pooling.search import Bench, Pooled, Problem, Trial, checked, greedy, neighbours, optimism
+from lottery_pools.pooling.checks import checked_tickets
+from lottery_pools.pooling.evaluator import Evaluator, optimism
+from lottery_pools.pooling.pool import Recipe, pool, replay
+from lottery_pools.pooling.result import Pooled, Trial
+from lottery_pools.pooling.task import PoolingTask
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket, load_into, snapshot
@@ -48,13 +52,13 @@ class Net(nn.Module):
 
 
 def algorithm2(
-    bench: Bench,
+    evaluator: Evaluator,
     target: Ticket,
     candidates: Sequence[Ticket],
     coefficients: Sequence[float],
     scope: Scope = "global",
 ) -> Pooled:
-    return greedy(Problem(bench, target, candidates, coefficients, scope), lambda n: coefficients)
+    return greedy(PoolingTask(evaluator, target, candidates, coefficients, scope), lambda n: coefficients)
 
 
 def make_tickets(seed: int, levels: Sequence[int], noise: float = 0.5) -> list[Ticket]:
@@ -133,25 +137,25 @@ def test_by_hand() -> None:
         calls.append(linear_score(model))
         return calls[-1]
 
-    pooled = algorithm2(Bench(model, score), HAND[2], neighbours(HAND, 2), (0.25, 0.5))
+    pooled = algorithm2(Evaluator(model, score), HAND[2], neighbours(HAND, 2), (0.25, 0.5))
     assert pooled.trials == (
         # [3.5, 0.5, 3, 0] → [3.5, 0, 3, 0] → 0.5;  [3, 1, 2, 0] → [3, 0, 2, 0] → 1: below the target's 4
-        Trial(candidate=1, alpha=0.5, score=1.0, bar=4.0, accepted=False),
+        Trial(candidate=1, alpha=0.5, score=1.0, threshold=4.0, accepted=False),
         # [0.5, 5, 0, 0] → 5.5;  [1, 4, 0, 0] → 5
-        Trial(candidate=3, alpha=0.25, score=5.5, bar=4.0, accepted=True),
+        Trial(candidate=3, alpha=0.25, score=5.5, threshold=4.0, accepted=True),
         # onto [0.5, 5, 0, 0]: [4.25, 1.25, 0, 0] → 5.5;  [3, 2.5, 0, 0] → 5.5: the first of equals, and equal is enough
-        Trial(candidate=0, alpha=0.25, score=5.5, bar=5.5, accepted=True),
+        Trial(candidate=0, alpha=0.25, score=5.5, threshold=5.5, accepted=True),
         # [1.0625, 0.3125, 0, 6.75] → [1.0625, 0, 0, 6.75];  [2.125, 0.625, 0, 4.5] → [2.125, 0, 0, 4.5]
-        Trial(candidate=4, alpha=0.5, score=2.125, bar=5.5, accepted=False),
+        Trial(candidate=4, alpha=0.5, score=2.125, threshold=5.5, accepted=False),
     )
     assert pooled.recipe == ((3, 0.25), (0, 0.25))
     assert pooled.ticket.weights["weight"].tolist() == [[4.25, 1.25, 0.0, 0.0]]
     assert pooled.ticket.mask["weight"].tolist() == [[True, True, False, False]]
     assert (pooled.target_score, pooled.score) == (4.0, 5.5)
-    assert pooled.looks == len(calls) == 1 + 4 * 2
+    assert pooled.evaluations == len(calls) == 1 + 4 * 2
 
 
-def test_the_recalibrated_target_sets_the_bar() -> None:
+def test_the_recalibrated_target_sets_the_threshold() -> None:
     class Bonus(nn.Linear):
         bonus: Tensor
 
@@ -169,8 +173,8 @@ def test_the_recalibrated_target_sets_the_bar() -> None:
 
     # half and half: [1.5, 2, 0, 0] → 3.5 + 1, above the stored target's 4 but below the recalibrated target's 5
     target, other = ticket(0, 2, 2, 0, 0), ticket(1, 1, 2, 0, 0)
-    bench = Bench(Bonus(), lambda model: linear_score(model) + float(model.bonus), settle)  # type: ignore[arg-type]
-    pooled = algorithm2(bench, target, [other], (0.5,))
+    evaluator = Evaluator(Bonus(), lambda model: linear_score(model) + float(model.bonus), settle)  # type: ignore[arg-type]
+    pooled = algorithm2(evaluator, target, [other], (0.5,))
     assert pooled.trials == (Trial(1, 0.5, 4.5, 5.0, False),)
     assert (pooled.target_score, pooled.score, pooled.recipe) == (5.0, 5.0, ())
     assert pooled.ticket.weights["bonus"] == 1.0
@@ -241,7 +245,7 @@ def test_agrees_with_an_independent_implementation(
     target = tickets[pick % len(tickets)]
     recalibrate = make_recalibrate(seed) if recalibrates else None
     pooled = algorithm2(
-        Bench(Net(), make_score(seed), recalibrate), target, neighbours(tickets, target.level), COEFFICIENTS, scope
+        Evaluator(Net(), make_score(seed), recalibrate), target, neighbours(tickets, target.level), COEFFICIENTS, scope
     )
     plain = {
         ticket.level: {name: tensor.numpy() for name, tensor in ticket.weights.items() if tensor.is_floating_point()}
@@ -276,8 +280,8 @@ def search(
     scope: Scope = "global",
 ) -> Pooled:
     by_level = {ticket.level: ticket for ticket in tickets}
-    bench = Bench(Net(), make_score(seed), recalibrate)
-    return algorithm2(bench, by_level[target], neighbours(tickets, target), COEFFICIENTS, scope)
+    evaluator = Evaluator(Net(), make_score(seed), recalibrate)
+    return algorithm2(evaluator, by_level[target], neighbours(tickets, target), COEFFICIENTS, scope)
 
 
 @pytest.mark.parametrize("scope", ["global", "layer"])
@@ -293,7 +297,7 @@ def test_density_is_exact_integers_are_the_targets_and_replay_gives_the_same_bit
         assert (pooled.ticket.level, pooled.ticket.kept) == (2, tickets[2].kept)
         assert pooled.ticket.weights["norm.num_batches_tracked"] == (3 if recalibrates else 102)
         model = Net()
-        again = replay(model, tickets, 2, pooled.recipe, recalibrate, scope, method="interpolation")
+        again = replay(model, tickets, Recipe(2, pooled.recipe, "interpolation", scope), recalibrate)
         assert tensors_equal(again, pooled.ticket)
         assert all(torch.equal(tensor, again.weights[name]) for name, tensor in snapshot(model).items())
         accepted += len(pooled.recipe)
@@ -329,14 +333,16 @@ def test_equal_candidates_come_in_a_fixed_order() -> None:
     tickets = [linear_ticket(level, *values) for level, values in ((1, (2, 4, 0, 0)), (2, (2, 2, 0, 0)))]
     tickets.append(linear_ticket(3, 2, 4, 0, 0))
     for order in (tickets, tickets[::-1]):
-        pooled = algorithm2(Bench(nn.Linear(4, 1, bias=False), linear_score), tickets[1], neighbours(order, 2), (0.5,))
+        pooled = algorithm2(
+            Evaluator(nn.Linear(4, 1, bias=False), linear_score), tickets[1], neighbours(order, 2), (0.5,)
+        )
         assert pooled.recipe == ((1, 0.5), (3, 0.5))
 
 
 def test_a_score_may_be_a_number_or_one_per_sample() -> None:
     tickets, score = make_tickets(4, range(4)), make_score(4)
     results = [
-        algorithm2(Bench(Net(), scored), tickets[1], neighbours(tickets, 1), COEFFICIENTS)
+        algorithm2(Evaluator(Net(), scored), tickets[1], neighbours(tickets, 1), COEFFICIENTS)
         for scored in (score, lambda model: float(score(model).double().mean()), lambda model: score(model).float())
     ]
     assert results[0].trials == results[1].trials == results[2].trials
@@ -348,7 +354,7 @@ def test_tickets_of_another_precision_are_mixed_in() -> None:
     half = Ticket(
         {n: t.float() if t.is_floating_point() else t for n, t in tickets[2].weights.items()}, tickets[2].mask, 2
     )
-    pooled = algorithm2(Bench(Net(), lambda model: 1.0), tickets[0], [half], (0.5,))
+    pooled = algorithm2(Evaluator(Net(), lambda model: 1.0), tickets[0], [half], (0.5,))
     assert pooled.recipe == ((2, 0.5),)
     assert pooled.ticket.weights["first.weight"].dtype == torch.float64
 
@@ -371,21 +377,21 @@ def test_tickets_of_another_precision_are_mixed_in() -> None:
 )
 def test_a_score_that_cannot_be_compared_is_refused(value: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        algorithm2(Bench(nn.Linear(4, 1, bias=False), lambda model: value), HAND[2], HAND[:2], (0.5,))
+        algorithm2(Evaluator(nn.Linear(4, 1, bias=False), lambda model: value), HAND[2], HAND[:2], (0.5,))
 
 
 def test_scores_are_of_the_same_samples_each_time() -> None:
-    bench = Bench(nn.Linear(4, 1, bias=False), lambda model: torch.ones(3 + bench.looks))
+    evaluator = Evaluator(nn.Linear(4, 1, bias=False), lambda model: torch.ones(3 + evaluator.evaluations))
     with pytest.raises(UserError, match=r"score returned \(4,\) values, before \(3,\): score on the same samples"):
-        algorithm2(bench, HAND[2], HAND[:2], (0.5,))
+        algorithm2(evaluator, HAND[2], HAND[:2], (0.5,))
 
 
 def test_a_score_may_be_returned_in_the_same_tensor_each_time() -> None:
     found = torch.zeros(2)
-    bench = Bench(nn.Linear(4, 1, bias=False), lambda model: found.fill_(linear_score(model)))
-    bench.look(HAND[2].weights)
-    bench.look(HAND[0].weights)
-    assert [torch.as_tensor(score).tolist() for score in bench.scores] == [[4, 4], [5.5, 5.5]]
+    evaluator = Evaluator(nn.Linear(4, 1, bias=False), lambda model: found.fill_(linear_score(model)))
+    evaluator.evaluate(HAND[2].weights)
+    evaluator.evaluate(HAND[0].weights)
+    assert [torch.as_tensor(score).tolist() for score in evaluator.scores] == [[4, 4], [5.5, 5.5]]
 
 
 # Tickets and the module they are loaded into
@@ -408,7 +414,7 @@ def test_two_tickets_that_are_the_modules_own_tensors_are_refused() -> None:
     mask = {"weight": torch.ones(1, 4, dtype=torch.bool)}
     tickets = [Ticket(masks.apply(model.state_dict(), mask), mask, level) for level in range(2)]  # their bias is one
     with pytest.raises(UserError, match="tickets of levels 0 and 1 both hold the model's own tensors, so they are one"):
-        checked(model, tickets, 0)
+        checked_tickets(model, tickets, 0)
 
 
 class Tied(nn.Module):
@@ -428,8 +434,8 @@ def test_a_tied_tensor_is_masked_under_all_its_names_or_none() -> None:
         return [Ticket(weights, masks.from_zeros(weights, names), level) for level in range(2)]
 
     with pytest.raises(UserError, match=r"^'first.weight' and 'second.weight' are one tied tensor, of which only"):
-        checked(Tied(), tickets("first.weight"), 0)
-    assert list(checked(Tied(), tickets("first.weight", "second.weight"), 0)) == [0, 1]
+        checked_tickets(Tied(), tickets("first.weight"), 0)
+    assert list(checked_tickets(Tied(), tickets("first.weight", "second.weight"), 0)) == [0, 1]
 
 
 def test_complex_parameters_are_refused() -> None:
@@ -437,12 +443,12 @@ def test_complex_parameters_are_refused() -> None:
     weights = snapshot(model)
     tickets = [Ticket(weights, masks.dense(weights, ["weight"]), level) for level in range(2)]
     with pytest.raises(UserError, match=r"^'weight' is complex, which no method mixes"):
-        checked(model, tickets, 0)
+        checked_tickets(model, tickets, 0)
 
 
 def test_a_recipe_of_a_missing_level_is_refused() -> None:
     with pytest.raises(UserError, match=r"level 7, which is not among the tickets: \[0, 1, 2, 3, 4\]"):
-        replay(nn.Linear(4, 1, bias=False), HAND, 2, [(7, 0.5)])
+        replay(nn.Linear(4, 1, bias=False), HAND, Recipe(2, ((7, 0.5),)))
 
 
 def of_run(ticket: Ticket, **origin: object) -> Ticket:
@@ -464,22 +470,22 @@ def test_tickets_of_another_run_or_model_are_refused(origin: dict[str, object], 
     tickets = make_tickets(0, range(3))
     same, other = [of_run(ticket) for ticket in tickets[:2]], of_run(tickets[2], **origin)
     with pytest.raises(UserError, match=message) as caught:
-        checked(Net(), [*same, other], 0)
+        checked_tickets(Net(), [*same, other], 0)
     assert "\n" not in str(caught.value)
-    assert list(checked(Net(), [*same, tickets[2]], 0)) == [0, 1, 2]  # one of no known origin
+    assert list(checked_tickets(Net(), [*same, tickets[2]], 0)) == [0, 1, 2]  # one of no known origin
     if "model" in origin:  # no control
         with pytest.raises(UserError, match=message):
-            checked(Net(), [*same, other], 0, allow_other_run=True)
+            checked_tickets(Net(), [*same, other], 0, allow_other_run=True)
     else:
-        assert list(checked(Net(), [*same, other], 0, allow_other_run=True)) == [0, 1, 2]
+        assert list(checked_tickets(Net(), [*same, other], 0, allow_other_run=True)) == [0, 1, 2]
 
 
 MEMORY = """
 import dataclasses, sys, torch
 from pathlib import Path
 from torch import nn
-from lottery_pools.pooling import soups
-from lottery_pools.pooling.methods import pool
+from lottery_pools.pooling import learning
+from lottery_pools.pooling.pool import pool
 from lottery_pools.tickets import files, masks
 from lottery_pools.tickets.ticket import Ticket
 
@@ -488,7 +494,7 @@ def peak():
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 torch.set_num_threads(1)
-soups.HELD, soups.LEARNING_STEPS = 0, 2
+learning.HELD, learning.LEARNING_STEPS = 0, 2
 model = nn.Linear(2**9, 2**9, bias=False)
 weights = {"weight": model.weight.detach()}
 path = Path(sys.argv[1])
@@ -514,41 +520,47 @@ def test_peak_memory_does_not_grow_with_the_number_of_tickets(tmp_path: Path) ->
 # Budgets and optimism
 
 
-def test_a_search_stops_before_it_takes_more_looks_than_it_may() -> None:
+def test_a_search_stops_before_it_evaluates_more_than_it_may() -> None:
     tickets = make_tickets(0, range(5))
-    for looks, tried in ((1, 0), (5, 1), (8, 1), (9, 2), (None, 4)):
+    for limit, tried in ((1, 0), (5, 1), (8, 1), (9, 2), (None, 4)):
         pooled = pool(
-            Net(), tickets, 2, make_score(0), method="interpolation", coefficients=COEFFICIENTS[:4], looks=looks
+            Net(),
+            tickets,
+            2,
+            make_score(0),
+            method="interpolation",
+            coefficients=COEFFICIENTS[:4],
+            max_evaluations=limit,
         )
-        assert (len(pooled.trials), pooled.looks) == (tried, 1 + 4 * tried)
+        assert (len(pooled.trials), pooled.evaluations) == (tried, 1 + 4 * tried)
 
 
 def test_a_method_that_cannot_stop_in_time_says_so() -> None:
-    with pytest.raises(UserError, match="the budget is spent after 1 looks and this method needs more"):
-        pool(Net(), make_tickets(0, range(4)), 2, make_score(0), method="uniform-soup", looks=1)
-    with pytest.raises(UserError, match="looks is 0: give 1 or more"):
-        pool(Net(), make_tickets(0, range(4)), 2, make_score(0), looks=0)
+    with pytest.raises(UserError, match="the budget is spent after 1 evaluations and this method needs more"):
+        pool(Net(), make_tickets(0, range(4)), 2, make_score(0), method="uniform-soup", max_evaluations=1)
+    with pytest.raises(UserError, match="max_evaluations is 0: give 1 or more"):
+        pool(Net(), make_tickets(0, range(4)), 2, make_score(0), max_evaluations=0)
 
 
 def test_better_is_judged_sample_by_sample() -> None:
-    bench = Bench(nn.Linear(1, 1), lambda model: 0.0)
-    bench.scores += [torch.tensor([0.0, 5.0, 9.0]), torch.tensor([1.0, 6.0, 10.0]), torch.tensor([3.0, 5.0, 10.0])]
-    assert bench.better(1, 0, 99)  # by one in every sample: nothing is surer
-    assert not bench.better(0, 0)
+    evaluator = Evaluator(nn.Linear(1, 1), lambda model: 0.0)
+    evaluator.scores += [torch.tensor([0.0, 5.0, 9.0]), torch.tensor([1.0, 6.0, 10.0]), torch.tensor([3.0, 5.0, 10.0])]
+    assert evaluator.is_better(1, 0, 99)  # by one in every sample: nothing is surer
+    assert not evaluator.is_better(0, 0)
     # differences 3, 0, 1: mean 4/3, standard deviation 1.53, standard error 0.88
-    assert bench.better(2, 0, 1.5)
-    assert not bench.better(2, 0, 1.52)
-    bench.scores += [0.5, 0.6]  # without samples, higher is enough
-    assert bench.better(-1, -2, 99)
-    assert not bench.better(-2, -1)
+    assert evaluator.is_better(2, 0, 1.5)
+    assert not evaluator.is_better(2, 0, 1.52)
+    evaluator.scores += [0.5, 0.6]  # without samples, higher is enough
+    assert evaluator.is_better(-1, -2, 99)
+    assert not evaluator.is_better(-2, -1)
 
 
 def test_optimism_is_what_choosing_the_best_of_noise_gains() -> None:
     """Networks that are all alike: the best of k means of n fair coins is too good by all that it is above a half."""
-    looks, n = 20, 400
+    networks, n = 20, 400
     estimates, truths = [], []
     for repeat in range(20):
-        coins = torch.rand(looks, n, generator=generator(repeat, "coins")) < 0.5
+        coins = torch.rand(networks, n, generator=generator(repeat, "coins")) < 0.5
         estimate = optimism(list(coins))
         assert estimate is not None
         estimates.append(estimate)

@@ -1,0 +1,134 @@
+"""What a pool is given, checked before any work: tickets of one network, of one run, apart from the module's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import get_args
+
+from torch import Tensor, nn
+
+from lottery_pools.errors import UserError, unknown
+from lottery_pools.pooling.arithmetic import MaskRule, Scope, Tensors
+from lottery_pools.tickets.ticket import Ticket, aliased, check_fit, shapes, without_aliases
+
+
+def checked_tickets(
+    model: nn.Module, tickets: Sequence[Ticket], target: int, allow_other_run: bool = False
+) -> dict[int, Ticket]:
+    """The tickets by level; those that share memory with the module are copied.
+
+    Raises UserError unless levels differ, the target is there and all tickets are of one network. Where their origins
+    tell, they must also be of one model, and of one run unless `allow_other_run`. Where two tickets share trained
+    tensors with the module, they are one network, which is refused.
+    """
+    by_level: dict[int, Ticket] = {}
+    for ticket in tickets:
+        if ticket.level in by_level:
+            raise UserError(f"two tickets have level {ticket.level}: give each a level of its own")
+        by_level[ticket.level] = ticket
+    if target not in by_level:
+        raise UserError(f"no ticket of level {target} to strengthen: the tickets have levels {sorted(by_level)}")
+    if len(by_level) < 2:
+        raise UserError("a pool of one ticket: give at least two tickets of one network")
+    for ticket in tickets:
+        _check_fits_target(model, ticket, by_level[target], allow_other_run)
+    _check_parameters(model, by_level[target].mask)
+    return _copied_where_aliased(model, by_level)
+
+
+def checked_base(model: nn.Module, base: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:
+    """`base`, copied where it shares memory with the module; raises UserError where it does not fit."""
+    if base is None:
+        return None
+    check_fit(model, shapes(base), "the weights of `base`")
+    return without_aliases(base, model)
+
+
+def checked_coefficients(coefficients: Iterable[float]) -> tuple[float, ...]:
+    """The coefficients as floats; raises UserError unless there is one or more, all strictly between 0 and 1."""
+    try:
+        alphas = tuple(map(float, coefficients))
+    except (TypeError, ValueError):
+        alphas = ()
+    if not alphas or not all(0 < alpha < 1 for alpha in alphas):
+        raise UserError(
+            f"coefficients are {coefficients}: give numbers strictly between 0 and 1, one or more in a list"
+        )
+    return alphas
+
+
+def check_rules(scope: str, mask: str) -> None:
+    """Raise UserError where the scope or the mask rule is unknown."""
+    if mask not in get_args(MaskRule):
+        raise unknown("mask rule", mask, get_args(MaskRule))
+    if scope not in get_args(Scope):
+        raise unknown("scope", scope, get_args(Scope))
+
+
+def check_at_least_one(name: str, value: int | None) -> None:
+    """Raise UserError where a number is given and below 1."""
+    if value is not None and value < 1:
+        raise UserError(f"{name} is {value}: give 1 or more, or leave it out")
+
+
+def _copied_where_aliased(model: nn.Module, by_level: Mapping[int, Ticket]) -> dict[int, Ticket]:
+    trained = {name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter.requires_grad}
+    live = [level for level, ticket in by_level.items() if trained & aliased(ticket.weights, model)]
+    if len(live) > 1:
+        raise UserError(
+            f"the tickets of levels {live[0]} and {live[1]} both hold the model's own tensors, so they are one "
+            "network: clone the tensors of its state_dict for each ticket before training on"
+        )
+    result = {}
+    for level, ticket in by_level.items():
+        weights = without_aliases(ticket.weights, model)
+        result[level] = ticket if weights is ticket.weights else replace(ticket, weights=weights)
+    return result
+
+
+def _check_fits_target(model: nn.Module, ticket: Ticket, target: Ticket, allow_other_run: bool) -> None:
+    """Raise UserError where a ticket cannot be mixed into the target."""
+    _check_origin(ticket, target, allow_other_run)
+    check_fit(model, shapes(ticket.weights), f"the weights of the ticket of level {ticket.level}")
+    if odd := sorted(set(ticket.mask) ^ set(target.mask)):
+        raise UserError(
+            f"{odd[0]!r} is prunable in only one of the tickets of levels {target.level} and {ticket.level}: "
+            "give tickets whose masks have the same tensors"
+        )
+
+
+def _check_parameters(model: nn.Module, mask: Tensors) -> None:
+    """Raise UserError where a parameter is complex, or masked under some of its names only."""
+    names: dict[nn.Parameter, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if parameter.is_complex():
+            raise UserError(f"{name!r} is complex, which no method mixes: hold real and imaginary part as two tensors")
+        names.setdefault(parameter, []).append(name)
+    for tied in names.values():
+        masked, free = ([name for name in tied if (name in mask) == wanted] for wanted in (True, False))
+        if masked and free:
+            raise UserError(
+                f"{masked[0]!r} and {free[0]!r} are one tied tensor, of which only the first has a mask: "
+                "mask all of its names, or none"
+            )
+
+
+def _check_origin(ticket: Ticket, target: Ticket, allow_other_run: bool) -> None:
+    """Raise UserError naming the first thing in which the origins of two tickets differ but may not."""
+    origin, target_origin = ticket.origin, target.origin
+    both = f"the tickets of levels {target.level} and {ticket.level}"
+    model, target_model = origin.get("model"), target_origin.get("model")
+    if isinstance(model, Mapping) and isinstance(target_model, Mapping):
+        for key in sorted(set(model) | set(target_model)):
+            if model.get(key) != target_model.get(key):
+                raise UserError(
+                    f"{both} are of different models: {key} is {target_model.get(key)} and {model.get(key)}; "
+                    "pool tickets of one model"
+                )
+    for key in () if allow_other_run else ("data", "config", "seed"):
+        if key in origin and key in target_origin and origin[key] != target_origin[key]:
+            raise UserError(
+                f"{both} are of different runs: {key} is {target_origin[key]} and {origin[key]}; pool tickets of one "
+                "run, or allow another's (allow_other_run, --allow-other-run) as a control"
+            )

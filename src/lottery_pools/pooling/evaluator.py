@@ -1,0 +1,125 @@
+"""The module in which every network of a search is recalibrated and scored, and what the scores say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from lottery_pools.errors import UserError
+from lottery_pools.pooling.arithmetic import Tensors
+from lottery_pools.runs.seeds import generator
+from lottery_pools.tickets.ticket import load_into
+
+Score = Callable[[nn.Module], "float | Tensor"]
+"""Scores a network: one number, higher is better, or one per sample, (n,)."""
+Recalibrate = Callable[[nn.Module], object]
+"""Re-estimates the BatchNorm statistics of a network; what it returns is ignored."""
+
+
+@dataclass
+class Evaluator:
+    """Recalibrates and scores networks in one module, and remembers every score."""
+
+    model: nn.Module
+    """The module that weights are loaded into."""
+    score: Score
+    recalibrate: Recalibrate | None = None
+    limit: int | None = None
+    """Networks that may be evaluated; none: as many as the search wants."""
+    scores: list[Tensor | float] = field(default_factory=list, init=False)
+    """The score of every network evaluated, in order: a number, or one per sample, (n,)."""
+
+    @property
+    def evaluations(self) -> int:
+        """How many networks were evaluated."""
+        return len(self.scores)
+
+    def can_afford(self, evaluations: int) -> bool:
+        """Whether so many more networks may be evaluated."""
+        return self.limit is None or self.evaluations + evaluations <= self.limit
+
+    def evaluate(self, weights: Tensors) -> float:
+        """The mean score of a network, which is recalibrated first; the module then holds it.
+
+        Raises UserError where the limit is reached, and where the score is not a finite number or one per sample.
+        """
+        if not self.can_afford(1):
+            raise UserError(
+                f"the budget is spent after {self.evaluations} evaluations and this method needs more: raise it, or "
+                "choose a method that stops in time (trimmed-soup, average, interpolation)"
+            )
+        self.load(weights)
+        with torch.no_grad():
+            score = _number_or_samples(self.score(self.model))
+        if self.scores:
+            before, now = torch.as_tensor(self.scores[0]).shape, torch.as_tensor(score).shape
+            if before != now:
+                raise UserError(
+                    f"score returned {tuple(now)} values, before {tuple(before)}: score on the same samples"
+                )
+        self.scores.append(score)
+        mean = float(score.double().mean()) if isinstance(score, Tensor) else score
+        if not math.isfinite(mean):
+            raise UserError(f"score returned {mean}: return a finite number, higher is better, or one per sample")
+        return mean
+
+    def is_better(self, first: int, second: int, margin: float = 0.0) -> bool:
+        """Whether evaluation number `first` scored higher than `second`, by more than `margin` standard errors.
+
+        The difference is paired, sample by sample. Where scores are not one per sample, higher is enough.
+        """
+        difference = torch.as_tensor(self.scores[first]).double() - torch.as_tensor(self.scores[second]).double()
+        error = float(difference.std()) / math.sqrt(len(difference)) if difference.ndim and len(difference) > 1 else 0.0
+        return float(difference.mean()) > margin * error
+
+    def load(self, weights: Tensors, recalibrate: Recalibrate | None = None) -> None:
+        """Load weights into the module and recalibrate it, by `recalibrate` where it is given."""
+        load_and_recalibrate(self.model, weights, recalibrate or self.recalibrate)
+
+
+def load_and_recalibrate(model: nn.Module, weights: Tensors, recalibrate: Recalibrate | None) -> None:
+    """Load weights into a module and re-estimate its BatchNorm statistics, where there is a `recalibrate`."""
+    load_into(model, weights)
+    if recalibrate is not None:
+        recalibrate(model)
+
+
+def optimism(scores: Sequence[Tensor | float], resamples: int = 100) -> float | None:
+    """By how much the best of several mean scores is too good, in their unit, estimated on the same samples.
+
+    The samples are drawn anew with replacement, the best network is chosen on them, and its mean score there is
+    compared with its mean score on all samples: the bootstrap estimate of optimism (Efron, JASA 1983). No further
+    evaluation is needed. None where scores are not one per sample.
+
+    Args:
+        scores: one entry a network, each (n,).
+        resamples: how often the samples are drawn anew.
+    """
+    if not all(isinstance(score, Tensor) and score.ndim == 1 for score in scores):
+        return None
+    table = torch.stack([torch.as_tensor(score) for score in scores]).double()  # (networks, n)
+    n = table.shape[1]
+    draws = generator(0, "optimism")
+    counts = torch.stack(
+        [torch.bincount(torch.randint(n, (n,), generator=draws), minlength=n) for _ in range(resamples)]
+    )
+    means = table @ counts.double().T / n  # (networks, resamples)
+    best = means.argmax(0)
+    return float((means.gather(0, best[None])[0] - table.mean(1)[best]).mean())
+
+
+def _number_or_samples(value: float | Tensor) -> float | Tensor:
+    """What a score returned, as a number or as a tensor in memory of its own."""
+    if isinstance(value, Tensor) and value.ndim <= 1:
+        return value.detach().cpu().clone()
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        kind = f"tensor {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise UserError(
+            f"score returned a {kind}: return a number, higher is better, or a tensor with one per sample, (n,)"
+        ) from None

@@ -1,0 +1,135 @@
+"""Learn the coefficients of a weighted sum of tickets by gradient descent on a loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from lottery_pools.errors import UserError
+from lottery_pools.pooling import arithmetic
+from lottery_pools.pooling.arithmetic import Tensors
+from lottery_pools.pooling.batchnorm import tracked
+from lottery_pools.pooling.result import Ingredients
+from lottery_pools.pooling.soup import LEARNING_STEPS
+from lottery_pools.pooling.task import Loss, PoolingTask
+from lottery_pools.tickets.ticket import Ticket, load_into, shapes
+
+LEARNING_RATE = 0.1
+HELD = 2**28
+"""Numbers that the tickets may have together to be held in memory while learning: 1 GiB in float32."""
+
+
+def learn_shares(task: PoolingTask, tickets: Sequence[Ticket]) -> Ingredients:
+    """One share a ticket, equal at the start, that lower the loss of the pruned weighted sum."""
+    shares = _learn(task, tickets, [task.parameters], [0.0] * len(tickets), falling_rate=False)[0]
+    return list(zip(tickets, shares, strict=True))
+
+
+def learn_shares_by_tensor(
+    task: PoolingTask, tickets: Sequence[Ticket], start: Sequence[float] | None = None, falling_rate: bool = False
+) -> tuple[Ingredients, dict[str, list[float]]]:
+    """(each ticket's mean share, every parameter's own shares) that lower the loss of the pruned weighted sum.
+
+    Args:
+        task: its `loss` is differentiated.
+        tickets: the tickets to mix.
+        start: logit of each ticket's share at the start; none: all equal.
+        falling_rate: whether Adam's rate falls linearly to zero.
+    """
+    names = task.parameters
+    shares = _learn(task, tickets, [[name] for name in names], start or [0.0] * len(tickets), falling_rate)
+    means = [sum(column) / len(names) for column in zip(*shares, strict=True)]
+    return list(zip(tickets, means, strict=True)), dict(zip(names, shares, strict=True))
+
+
+def held_in_memory(tickets: Sequence[Ticket]) -> Sequence[Ticket]:
+    """The tickets in memory, where they fit; else as they are, to be read from their files at every step."""
+    if sum(math.prod(shape) for ticket in tickets for shape in shapes(ticket.weights).values()) > HELD:
+        return tickets
+    return [replace(ticket, weights=dict(ticket.weights)) for ticket in tickets]
+
+
+def _learn(
+    task: PoolingTask,
+    tickets: Sequence[Ticket],
+    groups: Sequence[Sequence[str]],
+    start: Sequence[float],
+    falling_rate: bool,
+) -> list[list[float]]:
+    """For each group of tensors, the tickets' shares that lower the loss of Prune_{d_t}(Σ cᵢ θᵢ).
+
+    c is the softmax of logits that begin at `start` and take 60 steps of Adam. With the mask held fixed, the chain rule
+    gives ∂L/∂cᵢ = <mask · ∂L/∂θ, θᵢ>: one backward pass of the module itself, then a product a ticket and tensor.
+    """
+    if task.loss is None:
+        raise UserError("learned soups need a loss: give `loss`, which returns the differentiable loss of a mini-batch")
+    model, tickets = task.evaluator.model, held_in_memory(tickets)
+    logits = torch.tensor(start, dtype=torch.float64).repeat(len(groups), 1).requires_grad_(True)
+    adam = torch.optim.Adam([logits], LEARNING_RATE)
+    with torch.enable_grad(), _batch_statistics(model):
+        for step in range(LEARNING_STEPS):
+            if falling_rate:
+                adam.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / LEARNING_STEPS)
+            shares = logits.softmax(1)
+            by_tensor = {name: row for group, row in zip(groups, shares.tolist(), strict=True) for name in group}
+            ingredients = list(zip(tickets, shares.mean(0).tolist(), strict=True))
+            weights, mask = task.mixture(ingredients, by_tensor)
+            load_into(model, weights)
+            gradients = _gradients(model, task.loss, mask)
+            slopes = [_slopes(gradients, tickets, group) for group in groups]
+            adam.zero_grad()
+            shares.backward(torch.tensor(slopes, dtype=torch.float64))  # type: ignore[no-untyped-call]
+            adam.step()
+    result: list[list[float]] = logits.detach().softmax(1).tolist()
+    return result
+
+
+def _slopes(gradients: Tensors, tickets: Sequence[Ticket], group: Sequence[str]) -> list[float]:
+    """<∂L/∂θ, θᵢ> over the tensors of a group, one number a ticket."""
+    slopes = [0.0] * len(tickets)
+    for name in group:
+        if name in gradients:
+            gradient = arithmetic.wide(gradients[name])
+            for i, ticket in enumerate(tickets):
+                slopes[i] += float((gradient * arithmetic.wide(ticket.weights[name])).sum())
+    return slopes
+
+
+def _gradients(model: nn.Module, loss: Loss, mask: Tensors) -> Mapping[str, Tensor]:
+    """∂L/∂θ of the next mini-batch, zero where pruned; the module's own gradients are cleared."""
+    model.zero_grad()
+    value = loss(model)
+    if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
+        raise UserError("loss returned no differentiable scalar: return the mean loss of a batch, with its gradient on")
+    if value.isnan():
+        raise UserError("loss returned NaN: check the inputs and the precision it is computed in")
+    value.backward()  # type: ignore[no-untyped-call]
+    gradients = {
+        name: parameter.grad.masked_fill_(~mask[name].to(parameter.device), 0) if name in mask else parameter.grad
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if parameter.grad is not None
+    }
+    model.zero_grad()
+    return gradients
+
+
+@contextmanager
+def _batch_statistics(model: nn.Module) -> Iterator[None]:
+    """BatchNorm with the statistics of each batch, everything else in evaluation mode; modes are as before on exit.
+
+    The running statistics that change meanwhile are overwritten with every network that is loaded.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    for layer in tracked(model):
+        layer.train()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -1,0 +1,53 @@
+"""Lottery Pools itself: Algorithm 2 with one coefficient (Average) or the best of several (Interpolation)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lottery_pools.pooling.algorithm2 import greedy
+from lottery_pools.pooling.method import Method
+
+if TYPE_CHECKING:
+    from lottery_pools.pooling.result import Pooled
+    from lottery_pools.pooling.task import PoolingTask
+
+PAPER = "https://arxiv.org/abs/2208.10842"
+
+
+def average(task: PoolingTask) -> Pooled:
+    """Lottery Pools (Average): Algorithm 2 with α = 1/2 alone."""
+    return greedy(task, lambda n: (0.5,))
+
+
+def interpolation(task: PoolingTask) -> Pooled:
+    """Lottery Pools (Interpolation): Algorithm 2 with every coefficient."""
+    return greedy(task, lambda n: task.coefficients)
+
+
+METHODS = (
+    Method(
+        "average",
+        average,
+        label="Average",
+        summary="mix in neighbours half and half where validation does not fall",
+        paper=PAPER,
+        rank=10,
+        recipe="steps",
+        stops_early=True,
+        colour="#56b4e9",
+        marker="X",
+    ),
+    Method(
+        "interpolation",
+        interpolation,
+        label="Interpolation",
+        summary="mix in neighbours, each at its best coefficient",
+        paper=PAPER,
+        rank=20,
+        recipe="steps",
+        stops_early=True,
+        evaluations=lambda offer: 1 + offer.candidates * offer.coefficients,
+        colour="#d55e00",
+        marker="s",
+    ),
+)

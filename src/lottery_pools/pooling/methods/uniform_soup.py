@@ -1,0 +1,34 @@
+"""Uniform soup: the mean of all tickets, whatever it scores (Wortsman et al., ICML 2022)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lottery_pools.pooling.method import Method
+from lottery_pools.pooling.soup import best_of, equal_shares, mean
+
+if TYPE_CHECKING:
+    from lottery_pools.pooling.result import Pooled
+    from lottery_pools.pooling.task import PoolingTask
+
+
+def uniform_soup(task: PoolingTask) -> Pooled:
+    """The mean of all tickets."""
+    return best_of(task, mean, equal_shares(task.tickets))
+
+
+METHODS = (
+    Method(
+        "uniform-soup",
+        uniform_soup,
+        label="Uniform soup",
+        summary="the mean of all tickets",
+        paper="https://arxiv.org/abs/2203.05482",
+        rank=70,
+        rebuild=mean,
+        evaluations=lambda offer: 2,
+        colour="#cc79a7",
+        marker="h",
+        collapses=True,
+    ),
+)

@@ -1,0 +1,205 @@
+"""Pool tickets into a stronger one, and rebuild a pooled ticket from its recipe: the two public functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor, nn
+
+from lottery_pools.config.schema import PAPER_COEFFICIENTS
+from lottery_pools.errors import UserError
+from lottery_pools.pooling.algorithm2 import mix_in_turn, neighbours
+from lottery_pools.pooling.arithmetic import MaskRule, Scope
+from lottery_pools.pooling.checks import (
+    check_at_least_one,
+    check_rules,
+    checked_base,
+    checked_coefficients,
+    checked_tickets,
+)
+from lottery_pools.pooling.evaluator import Evaluator, Recalibrate, Score
+from lottery_pools.pooling.method import Method
+from lottery_pools.pooling.methods import DEFAULT, find
+from lottery_pools.pooling.result import Ingredients, Pooled, Settings, Steps
+from lottery_pools.pooling.soup import mixture
+from lottery_pools.pooling.task import Loss, Network, PoolingTask
+from lottery_pools.tickets.ticket import Ticket, load_into
+
+
+def pool(
+    model: nn.Module,
+    tickets: Sequence[Ticket],
+    target: int,
+    score: Score,
+    recalibrate: Recalibrate | None = None,
+    *,
+    method: str | Method = DEFAULT,
+    coefficients: Sequence[float] = PAPER_COEFFICIENTS,
+    candidates: int | None = None,
+    max_evaluations: int | None = None,
+    final_recalibrate: Recalibrate | None = None,
+    scope: Scope = "global",
+    mask: MaskRule = "magnitude",
+    loss: Loss | None = None,
+    base: Mapping[str, Tensor] | None = None,
+    seed: int = 0,
+    allow_other_run: bool = False,
+) -> Pooled:
+    """Strengthen the ticket of level `target` with the others: Lottery Pools, for any module, data and metric.
+
+    Args:
+        model: the module that the weights are loaded into; it is left with the pooled network in it.
+        tickets: each with a level of its own, all of one network.
+        target: level of the ticket to strengthen.
+        score: `score(model)` is one number, higher is better, or a 1-D tensor with one per sample. Use held-out data.
+            For classifiers give `log_likelihood`: it tells networks apart with a tenth of the samples accuracy needs.
+        recalibrate: `recalibrate(model)` re-estimates BatchNorm statistics; called after each change of weights.
+        method: a name in `METHODS`, or a `Method` of your own.
+        coefficients: α, the weight of the best network so far, of the methods that try several.
+        candidates: offer only so many of the nearest tickets; none: all.
+        max_evaluations: recalibrate and score at most so many networks; none: as many as the method wants.
+        final_recalibrate: for `trimmed-soup` and `best`: re-estimates the returned network, where `recalibrate` is a
+            quicker one that only serves to compare; `replay` then needs it as its `recalibrate`.
+        scope: prune back over the whole network, as the paper does, or tensor by tensor.
+        mask: which weights are kept first, as many as the target has: the largest (`magnitude`, as in the paper), the
+            target's own, or those in any (`union`) or all (`intersection`) of the masks of what is merged.
+        loss: for methods that learn: `loss(model)` is the differentiable loss of a next mini-batch. BatchNorm then has
+            the statistics of the batch, everything else is in evaluation mode.
+        base: for `ties` and `dare`: the weights at the rewind point.
+        seed: decides what `dare` drops.
+        allow_other_run: take tickets whose origin names other data, settings or seed; as a control.
+
+    Returns the pooled ticket, whose density is exactly the target's, with its recipe and every trial.
+
+    Raises UserError where the target is not among the tickets, two share a level, one does not fit the model, their
+    origins name different models or runs, two are the model's own tensors, a parameter is complex or masked under one
+    of two names only, a coefficient is not strictly between 0 and 1, `candidates` or `max_evaluations` is below 1, the
+    method needs more evaluations than that, the method, scope or mask is unknown, what the method needs is missing, the
+    score is not finite or not one per sample, of the same samples each time, or the loss is NaN.
+
+    Source: Yin et al., "Lottery Pools", AAAI 2023, Algorithm 2; those of other methods are linked in `METHODS`.
+
+    Example:
+        ```python
+        pooled = lp.pool(model, tickets, target=5, score=score, recalibrate=recalibrate)
+        print(pooled.recipe, pooled.ticket.density)
+        lp.save(pooled.ticket, "stronger.safetensors")
+        ```
+    """
+    chosen, coefficients = find(method), checked_coefficients(coefficients)
+    check_at_least_one("candidates", candidates)
+    check_at_least_one("max_evaluations", max_evaluations)
+    check_rules(scope, mask)
+    by_level = checked_tickets(model, tickets, target, allow_other_run)
+    task = PoolingTask(
+        evaluator=Evaluator(model, score, recalibrate, max_evaluations),
+        target=by_level[target],
+        candidates=neighbours(list(by_level.values()), target)[:candidates],
+        coefficients=coefficients,
+        scope=scope,
+        mask=mask,
+        loss=loss,
+        base=checked_base(model, base),
+        seed=seed,
+        final_recalibrate=final_recalibrate,
+    )
+    pooled = chosen.run(task)
+    load_into(model, pooled.ticket.weights)
+    origin = {
+        "method": chosen.name,
+        "scope": scope,
+        "mask": mask,
+        "recipe": [list(step) for step in pooled.recipe],
+        "settings": dict(pooled.settings),
+    }
+    return replace(pooled, ticket=replace(pooled.ticket, origin=origin))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a pooled ticket was made: all that rebuilds it from the tickets it was pooled from.
+
+    Example:
+        ```python
+        recipe = lp.Recipe.of(lp.load("stronger.safetensors"))
+        again = lp.replay(model, tickets, recipe, recalibrate)
+        ```
+    """
+
+    target: int
+    """Level of the ticket that was strengthened."""
+    steps: Steps
+    """(level of a ticket, its coefficient), in order."""
+    method: str | Method = DEFAULT
+    scope: Scope = "global"
+    mask: MaskRule = "magnitude"
+    settings: Settings = field(default_factory=dict)
+    """What the method needs beside the steps."""
+
+    @classmethod
+    def of(cls, ticket: Ticket) -> Recipe:
+        """The recipe that a pooled ticket carries in its origin; raises UserError where it carries none."""
+        origin = ticket.origin
+        if "recipe" not in origin:
+            raise UserError(f"the ticket of level {ticket.level} has no recipe: give one that was pooled")
+        steps = tuple((int(level), float(coefficient)) for level, coefficient in origin["recipe"])
+        return cls(ticket.level, steps, *(origin[key] for key in ("method", "scope", "mask", "settings")))
+
+
+def replay(
+    model: nn.Module,
+    tickets: Sequence[Ticket],
+    recipe: Recipe,
+    recalibrate: Recalibrate | None = None,
+    *,
+    base: Mapping[str, Tensor] | None = None,
+    allow_other_run: bool = False,
+) -> Ticket:
+    """The pooled ticket of a recipe, to the same bytes, without a search; `model` is left with it.
+
+    Args:
+        model: the module that the weights are loaded into.
+        tickets: those that were given to `pool`, in any order.
+        recipe: how it was made; `Recipe.of(pooled.ticket)` reads it from the pooled ticket.
+        recalibrate: as `pool` was given it, or `pool`'s `final_recalibrate`.
+        base: as `pool` was given it.
+        allow_other_run: as `pool` was given it.
+
+    Raises UserError where a level of the recipe is not among the tickets, and as `pool`.
+    """
+    task, ingredients = task_of_recipe(model, tickets, recipe, recalibrate, base, allow_other_run)
+    return Ticket(*task.recalibrated(build(task, recipe, ingredients)), recipe.target)
+
+
+def task_of_recipe(
+    model: nn.Module,
+    tickets: Sequence[Ticket],
+    recipe: Recipe,
+    recalibrate: Recalibrate | None = None,
+    base: Mapping[str, Tensor] | None = None,
+    allow_other_run: bool = False,
+) -> tuple[PoolingTask, Ingredients]:
+    """What `build` is given to make the network of a recipe; raises UserError as `replay` does."""
+    check_rules(recipe.scope, recipe.mask)
+    find(recipe.method)
+    by_level = checked_tickets(model, tickets, recipe.target, allow_other_run)
+    for level, _ in recipe.steps:
+        if level not in by_level:
+            raise UserError(f"the recipe mixes in level {level}, which is not among the tickets: {sorted(by_level)}")
+    task = PoolingTask(
+        evaluator=Evaluator(model, lambda model: 0.0, recalibrate),
+        target=by_level[recipe.target],
+        candidates=(),
+        scope=recipe.scope,
+        mask=recipe.mask,
+        base=checked_base(model, base),
+    )
+    return task, [(by_level[level], coefficient) for level, coefficient in recipe.steps]
+
+
+def build(task: PoolingTask, recipe: Recipe, ingredients: Ingredients) -> Network:
+    """The network of a recipe, before it is recalibrated."""
+    method = find(recipe.method)
+    default = mix_in_turn if method.recipe == "steps" else mixture
+    return (method.rebuild or default)(task, ingredients, recipe.settings)

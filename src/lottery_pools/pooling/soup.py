@@ -1,0 +1,55 @@
+"""What the soups have in common: means and weighted sums of several tickets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lottery_pools.pooling.result import Ingredients, Pooled, Settings
+
+if TYPE_CHECKING:
+    from lottery_pools.pooling.task import Network, PoolingTask
+    from lottery_pools.tickets.ticket import Ticket
+
+LEARNING_STEPS = 60
+"""Steps of Adam by which coefficients are learned."""
+
+
+def equal_shares(tickets: Sequence[Ticket]) -> Ingredients:
+    """All tickets, each with the same share."""
+    return [(ticket, 1 / len(tickets)) for ticket in tickets]
+
+
+def mean(task: PoolingTask, ingredients: Ingredients, settings: Settings) -> Network:
+    """The plain mean of the tickets, pruned back."""
+    return task.mean([ticket for ticket, _ in ingredients])
+
+
+def mixture(task: PoolingTask, ingredients: Ingredients, settings: Settings) -> Network:
+    """The weighted sum of the tickets, pruned back; `settings["shares"]`, where given, has shares of single tensors."""
+    return task.mixture(ingredients, settings.get("shares"))
+
+
+def best_of(
+    task: PoolingTask,
+    build: Callable[[PoolingTask, Ingredients, Settings], Network],
+    ingredients: Ingredients,
+    options: Sequence[Settings] = ({},),
+    gradient_steps: int = 0,
+) -> Pooled:
+    """The best of the networks that `build` makes of the tickets with each of `options`, the first of equals.
+
+    The target is not among them, so the result may score below it. Its score is optimistic where there are several
+    options; a single one is not chosen, so nothing is estimated for it.
+    """
+    from lottery_pools.pooling.evaluator import optimism
+
+    target_score, _ = task.evaluate(task.target_network)
+    tried = ((*task.evaluate(build(task, ingredients, settings)), settings) for settings in options)
+    score, network, settings = max(tried, key=lambda trial: trial[0])
+    details: dict[str, Any] = {
+        "gradient_steps": gradient_steps,
+        "settings": settings,
+        "optimism": optimism(task.evaluator.scores[1:]) if len(options) > 1 else None,
+    }
+    return task.result(network, ingredients, score, target_score, **details)
