@@ -109,7 +109,8 @@ def training(runs: Sequence[Run]) -> Part:
 
 
 def pooling(runs: Sequence[Run], wanted: Sequence[str]) -> Part:
-    """One pooled ticket for every run, method of `wanted` and target; raises UserError where there is one ticket only."""
+    """One pooled ticket for every run, method of `wanted` and target; raises UserError where there is one ticket
+    only."""
     if len(runs[0].levels) < 2:
         raise UserError("a pool of one ticket: give at least two tickets, with pruning.levels 1 or more")
     model = runs[0].network()
