@@ -21,16 +21,18 @@ from torch import Tensor, nn
 from lottery_pools.errors import UserError
 from lottery_pools.pooling import batchnorm
 from lottery_pools.pooling.algorithm2 import greedy, neighbours
-from lottery_pools.pooling.arithmetic import Scope
 from lottery_pools.pooling.checks import checked_tickets
 from lottery_pools.pooling.evaluator import Evaluator, optimism
 from lottery_pools.pooling.pool import Recipe, pool, replay
+from lottery_pools.pooling.pruning import Scope
 from lottery_pools.pooling.result import Pooled, Trial
 from lottery_pools.pooling.task import PoolingTask
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket, load_into, snapshot
 
+# Without `recalibrate` a network with BatchNorm is warned of; tests/test_guard.py holds that.
+pytestmark = pytest.mark.filterwarnings("ignore:the model has BatchNorm")
 Array = NDArray[np.float64]
 PRUNABLE = ("first.weight", "second.weight")
 COEFFICIENTS = (0.1, 0.3, 0.5, 0.7, 0.9)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import pytest
 import torch
@@ -12,8 +11,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lottery_pools.pooling import arithmetic
-from lottery_pools.tickets import masks
-from lottery_pools.tickets.ticket import Ticket
 
 FLOATS = st.floats(-(2.0**99), 2.0**99, width=32).filter(lambda x: not (x == 0 and math.copysign(1, x) < 0))  # no -0
 COLUMN = st.lists(FLOATS, min_size=5, max_size=5)
@@ -133,78 +130,3 @@ def test_distance_is_euclidean_over_the_named_tensors() -> None:
     first = {"a": torch.tensor([3.0]), "b": torch.tensor([[0.0], [5.0]]), "c": torch.tensor([1e9])}
     second = {"a": torch.tensor([0.0]), "b": torch.tensor([[4.0], [5.0]]), "c": torch.tensor([0.0])}
     assert arithmetic.distance(first, second, ["a", "b"]) == 5.0
-
-
-@settings(deadline=None)
-@given(
-    kept=st.tuples(st.integers(0, 6), st.integers(1, 4)),
-    values=st.lists(st.integers(-2, 2), min_size=10, max_size=10),
-    scope=st.sampled_from(["global", "layer"]),
-)
-def test_prune_back_keeps_the_largest_and_exactly_as_many(
-    kept: tuple[int, int], values: list[int], scope: Literal["global", "layer"]
-) -> None:
-    dense = {"a": torch.ones(2, 3), "b": torch.ones(4), "bias": torch.ones(2)}
-    mask = {"a": (torch.arange(6) < kept[0]).view(2, 3), "b": torch.arange(4) < kept[1]}
-    ticket = Ticket(masks.apply(dense, mask), mask, 1)
-    weights = {
-        "a": torch.tensor(values[:6]).float().view(2, 3),
-        "b": torch.tensor(values[6:]).float(),
-        "bias": -mask["b"][:2].float(),
-    }
-    new = arithmetic.back_mask(weights, ticket, scope)
-    pruned = arithmetic.prune_back(weights, ticket, scope)
-    assert masks.count(new) == (sum(kept), 10)
-    if scope == "layer":
-        assert (int(new["a"].sum()), int(new["b"].sum())) == kept
-    groups = [["a", "b"]] if scope == "global" else [["a"], ["b"]]
-    for group in groups:
-        stay = [float(w) for name in group for w in weights[name][new[name]].abs()]
-        go = [float(w) for name in group for w in weights[name][~new[name]].abs()]
-        assert min(stay, default=9.0) >= max(go, default=0.0)
-    for name, tensor in pruned.items():
-        expected = weights[name] * new[name] if name in new else weights[name]
-        assert torch.equal(tensor, expected)
-
-
-@settings(deadline=None)
-@given(
-    values=st.lists(st.integers(-2, 2), min_size=10, max_size=10),
-    bits=st.tuples(*[st.lists(st.booleans(), min_size=10, max_size=10)] * 3),
-    scope=st.sampled_from(["global", "layer"]),
-    rule=st.sampled_from(["target", "union", "intersection"]),
-)
-def test_mask_rules_keep_their_own_first_and_exactly_as_many(
-    values: list[int], bits: tuple[list[bool], ...], scope: arithmetic.Scope, rule: arithmetic.MaskRule
-) -> None:
-    def split(flat: Tensor) -> dict[str, Tensor]:
-        return {"a": flat[:6].view(2, 3), "b": flat[6:]}
-
-    own, *merged = (split(torch.tensor(mask)) for mask in bits)
-    assume(masks.count(own)[0] > 0)
-    ticket = Ticket(masks.apply(split(torch.ones(10)), own), own, 1)
-    weights = split(torch.tensor(values).float())
-    first = arithmetic.preferred(rule, own, merged)
-    assert first is not None
-    expected = {"target": own, "union": {n: merged[0][n] | merged[1][n] for n in own}}.get(
-        rule, {n: merged[0][n] & merged[1][n] for n in own}
-    )
-    assert all(torch.equal(first[name], expected[name]) for name in own)
-    new = arithmetic.back_mask(weights, ticket, scope, first)
-    assert masks.count(new) == masks.count(own)
-    if rule == "target":
-        assert all(torch.equal(new[name], own[name]) for name in own)
-    for group in [["a", "b"]] if scope == "global" else [["a"], ["b"]]:
-        rank = [  # those in `first`, then the larger
-            (bool(first[name].flatten()[i]), float(weights[name].flatten()[i].abs()), bool(new[name].flatten()[i]))
-            for name in group
-            for i in range(new[name].numel())
-        ]
-        assert sum(kept for *_, kept in rank) == sum(int(own[name].sum()) for name in group)
-        stay, go = ([key for *key, kept in rank if kept is which] for which in (True, False))
-        assert not stay or not go or min(stay) >= max(go)
-
-
-def test_magnitude_prefers_none() -> None:
-    mask = {"a": torch.tensor([True, False])}
-    assert arithmetic.preferred("magnitude", mask, [mask]) is None

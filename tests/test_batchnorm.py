@@ -179,3 +179,14 @@ def test_a_generator_that_ran_out_is_refused() -> None:
     recalibrate(model, once)
     with pytest.raises(UserError, match="no batches"):
         recalibrate(model, once)
+
+
+@pytest.mark.parametrize("pack", [tuple, list])
+def test_a_loader_of_pairs_gives_its_first_part(pack: type) -> None:
+    plain, paired = (nn.Sequential(nn.BatchNorm1d(4)) for _ in range(2))
+    images = batches()
+    assert recalibrate(plain, images) == recalibrate(
+        paired, [pack((batch, torch.zeros(len(batch)))) for batch in images]
+    )
+    for name, tensor in plain.state_dict().items():
+        assert torch.equal(paired.state_dict()[name], tensor)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lottery_pools.pooling.likelihood import inverse_temperature, log_likelihood
 from lottery_pools.runs.seeds import generator
@@ -39,3 +42,28 @@ def test_separable_and_hopeless_predictions_have_finite_temperatures() -> None:
     wrong = -torch.eye(4)
     assert inverse_temperature(wrong, labels) == pytest.approx(torch.tensor(-5.0).exp().item(), rel=1e-3)
     assert bool(log_likelihood(wrong, labels).isfinite().all())
+
+
+def test_classes_masked_by_minus_infinity_play_no_part() -> None:
+    logits, labels = predictions(0)
+    masked = torch.cat([logits, torch.full((len(logits), 3), -torch.inf)], 1)
+    assert inverse_temperature(masked, labels) == pytest.approx(inverse_temperature(logits, labels), abs=1e-6)
+    assert torch.allclose(log_likelihood(masked, labels), log_likelihood(logits, labels), atol=1e-5)
+
+
+class NoFloat64(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A device that cannot make float64 tensors, as Apple's MPS."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.dtype == torch.float64 and result.numel() > 1:
+            raise TypeError("this device has no float64")
+        return result
+
+
+def test_a_device_without_float64_will_do() -> None:
+    logits, labels = predictions(1)
+    expected = log_likelihood(logits, labels)
+    with NoFloat64():  # type: ignore[no-untyped-call]
+        likelihood = log_likelihood(logits, labels)
+    assert torch.allclose(likelihood, expected, atol=1e-5)

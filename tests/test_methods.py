@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
-from lottery_pools.pooling.arithmetic import MaskRule, Scope
 from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.pooling.methods.dare import DROPS
 from lottery_pools.pooling.pool import Recipe, pool, replay
+from lottery_pools.pooling.pruning import MaskRule, Scope
 from lottery_pools.pooling.result import Pooled, Trial
 from lottery_pools.pooling.task import PoolingTask
 from lottery_pools.runs.seeds import generator
@@ -39,6 +39,8 @@ from tests.test_algorithm2 import (
     tensors_equal,
 )
 
+# Without `recalibrate` a network with BatchNorm is warned of; tests/test_guard.py holds that.
+pytestmark = pytest.mark.filterwarnings("ignore:the model has BatchNorm")
 NAN = float("nan")
 TICKETS = make_tickets(0, range(4))
 

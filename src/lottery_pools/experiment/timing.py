@@ -15,7 +15,7 @@ from lottery_pools.experiment import tasks
 from lottery_pools.experiment.selection import recalibration_images
 from lottery_pools.experiment.tasks import Run
 from lottery_pools.models import registry
-from lottery_pools.pooling import arithmetic
+from lottery_pools.pooling import arithmetic, pruning
 from lottery_pools.runs import engine
 from lottery_pools.tickets.ticket import Ticket, snapshot
 from lottery_pools.tickets.training import predict, train
@@ -88,7 +88,7 @@ def of_process(run: Run, corrupted: tuple[str, ...]) -> tuple[Speed, float]:
     def mix(times: int) -> int:
         target = Ticket({n: w * mask[n] if n in mask else w for n, w in weights_now.items()}, mask, 0)
         for _ in range(times):
-            arithmetic.prune_back(arithmetic.lerp(target.weights, weights_now, 0.5), target, run.config.pruning.scope)
+            pruning.prune_back(arithmetic.lerp(target.weights, weights_now, 0.5), target, run.config.pruning.scope)
         return times
 
     found = Speed(_each(learn), _each(recalibrate), _each(score), _each(mix), _corrupting(dataset, corrupted))

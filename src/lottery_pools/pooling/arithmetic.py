@@ -7,19 +7,12 @@ files then cost the memory of one tensor.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import reduce
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from lottery_pools.tickets import masks
-from lottery_pools.tickets.ticket import Ticket
-
 Tensors = Mapping[str, Tensor]
-Scope = Literal["global", "layer"]
-MaskRule = Literal["magnitude", "target", "union", "intersection"]
 
 
 def lerp(first: Tensors, second: Tensors, alpha: float) -> dict[str, Tensor]:
@@ -103,53 +96,3 @@ def distance(first: Tensors, second: Tensors, names: Sequence[str]) -> float:
     """Euclidean distance over the tensors `names`."""
     differences = (wide(first[name]) - wide(second[name]) for name in names)
     return math.sqrt(sum(float(difference.square().sum()) for difference in differences))
-
-
-def within(weights: Tensors, mask: Tensors) -> bool:
-    """Whether all weights outside `mask` are zero."""
-    return not any(
-        bool((weights[name] != 0).logical_and_(~kept.to(weights[name].device)).any()) for name, kept in mask.items()
-    )
-
-
-def prune_back(weights: Tensors, ticket: Ticket, scope: Scope = "global") -> dict[str, Tensor]:
-    """The largest weights by magnitude, exactly as many as `ticket` keeps: over the network, or tensor by tensor."""
-    return masks.apply(weights, back_mask(weights, ticket, scope))
-
-
-def back_mask(
-    weights: Tensors, ticket: Ticket, scope: Scope = "global", first: Tensors | None = None
-) -> dict[str, Tensor]:
-    """The mask of exactly as many weights as `ticket` keeps, over the network or tensor by tensor.
-
-    Those in the mask `first` (none given: all) come before all others, the larger before the smaller.
-    """
-    scores = masks.magnitude(weights, ticket.mask)
-    if first is None:
-        first = masks.dense(weights, ticket.mask)
-    first = {name: first[name].to(score.device) for name, score in scores.items()}
-    kept = {name: int(mask.sum()) for name, mask in ticket.mask.items()}
-    groups = [list(scores)] if scope == "global" else [[name] for name in scores]
-    result: dict[str, Tensor] = {}
-    for group in groups:
-        keep = sum(kept[name] for name in group)
-        result |= _largest({name: scores[name] for name in group}, {name: first[name] for name in group}, keep)
-    return result
-
-
-def _largest(scores: Tensors, first: Tensors, keep: int) -> dict[str, Tensor]:
-    """The mask of the `keep` highest scores, those in `first` before all others."""
-    if (more := keep - masks.count(first)[0]) > 0:
-        rest = masks.prune(scores, {name: ~mask for name, mask in first.items()}, more)
-        return {name: mask | rest[name] for name, mask in first.items()}
-    return masks.prune(scores, first, keep) if keep else {name: torch.zeros_like(mask) for name, mask in first.items()}
-
-
-def preferred(rule: MaskRule, target: Tensors, merged: Iterable[Tensors]) -> Tensors | None:
-    """The mask whose weights a mixture of networks with the masks `merged` keeps before others; none: all alike."""
-    if rule == "magnitude":
-        return None
-    if rule == "target":
-        return target
-    join = torch.logical_or if rule == "union" else torch.logical_and
-    return reduce(lambda a, b: {name: join(mask, b[name].to(mask.device)) for name, mask in a.items()}, merged)

@@ -14,26 +14,39 @@ from lottery_pools.errors import UserError
 
 def tracked(model: nn.Module) -> list[_BatchNorm]:
     """The BatchNorm layers that keep running statistics."""
-    return [m for m in model.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+    return [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.running_mean is not None]
 
 
 def recalibrate(model: nn.Module, batches: Iterable[Any]) -> int:
-    """Re-estimate every BatchNorm's statistics as the average over `batches`, each weighed by its size; returns the
-    samples used (batches, where they are no tensors).
+    """Re-estimate every BatchNorm's statistics as the average over `batches`, each weighed by its size.
 
-    Each batch is given to `model(batch)`; give images augmented as in training, some thousands do (docs/decisions.md).
-    Only BatchNorm is put in training mode, dropout stays off; modes and momenta are as before on return, and so is a
-    layer that no batch reaches. A model without running statistics is left alone and costs nothing. Raises UserError
-    where there are no batches, or one has a single value a channel, which has no variance.
+    Only BatchNorm is put in training mode, dropout stays off. Modes and momenta are as before on return, and so is a
+    layer that no batch reaches. A model without running statistics is left alone, and no batch is read.
+
+    Args:
+        model: any module.
+        batches: what `model(batch)` takes, such as images; of a tuple or list, as a DataLoader of (images, labels)
+            yields, the first part. Give samples augmented as in training; some thousands do (docs/decisions.md).
+
+    Returns:
+        How many samples were used (batches, where they are no tensors).
+
+    Raises UserError where there are no batches, or one has a single value a channel, which has no variance.
+
+    Example:
+        ```python
+        lp.recalibrate(model, DataLoader(training_set, batch_size=500))
+        ```
     """
     layers = tracked(model)
     if not layers:
         return 0
     modes = [(module, module.training) for module in model.modules()]
     momenta = [layer.momentum for layer in layers]
-    seen, reached = 0, dict[nn.Module, int]()
+    seen = 0
+    reached = dict[nn.Module, int]()  # samples that each layer has seen
 
-    def weigh(layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
+    def weigh_batch(layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
         values = args[0] if args else kwargs["input"]
         if values.numel() == values.shape[1]:
             raise UserError("BatchNorm needs more than 1 value per channel: give batches of two samples or more")
@@ -42,13 +55,14 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> int:
         reached[layer] = reached.get(layer, 0) + len(values)
         layer.momentum = len(values) / reached[layer]  # type: ignore[assignment]
 
-    hooks = [layer.register_forward_pre_hook(weigh, with_kwargs=True) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(weigh_batch, with_kwargs=True) for layer in layers]
     try:
         model.eval()
         for layer in layers:
             layer.train()
         with torch.no_grad():
-            for batch in batches:
+            for item in batches:
+                batch = item[0] if isinstance(item, tuple | list) and item else item
                 model(batch)
                 seen += len(batch) if isinstance(batch, Tensor) else 1
     finally:

@@ -9,7 +9,8 @@ from typing import get_args
 from torch import Tensor, nn
 
 from lottery_pools.errors import UserError, unknown
-from lottery_pools.pooling.arithmetic import MaskRule, Scope, Tensors
+from lottery_pools.pooling.arithmetic import Tensors
+from lottery_pools.pooling.pruning import MaskRule, Scope
 from lottery_pools.tickets.ticket import Ticket, aliased, check_fit, shapes, without_aliases
 
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
 from lottery_pools.pooling.arithmetic import Tensors
+from lottery_pools.pooling.guard import check_unchanged
 from lottery_pools.runs.seeds import generator
-from lottery_pools.tickets.ticket import load_into
+from lottery_pools.tickets.ticket import load_into, snapshot
 
 Score = Callable[[nn.Module], "float | Tensor"]
 """Scores a network: one number, higher is better, or one per sample, (n,)."""
@@ -45,7 +46,8 @@ class Evaluator:
     def evaluate(self, weights: Tensors) -> float:
         """The mean score of a network, which is recalibrated first; the module then holds it.
 
-        Raises UserError where the limit is reached, and where the score is not a finite number or one per sample.
+        Raises UserError where the limit is reached, where the score is not a finite number or one per sample, and where
+        scoring changed the network.
         """
         if not self.can_afford(1):
             raise UserError(
@@ -53,8 +55,11 @@ class Evaluator:
                 "choose a method that stops in time (trimmed-soup, average, interpolation)"
             )
         self.load(weights)
+        held = None if self.scores else snapshot(self.model)
         with torch.no_grad():
             score = _number_or_samples(self.score(self.model))
+        if held is not None:  # the first call tells what the others would do
+            check_unchanged(self.model, held)
         if self.scores:
             before, now = torch.as_tensor(self.scores[0]).shape, torch.as_tensor(score).shape
             if before != now:

@@ -71,7 +71,7 @@ def _learn(
     model, tickets = task.evaluator.model, held_in_memory(tickets)
     logits = torch.tensor(start, dtype=torch.float64).repeat(len(groups), 1).requires_grad_(True)
     adam = torch.optim.Adam([logits], LEARNING_RATE)
-    with torch.enable_grad(), _batch_statistics(model):
+    with torch.enable_grad(), _ready_to_learn(model):
         for step in range(LEARNING_STEPS):
             if falling_rate:
                 adam.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / LEARNING_STEPS)
@@ -101,7 +101,7 @@ def _slopes(gradients: Tensors, tickets: Sequence[Ticket], group: Sequence[str])
 
 
 def _gradients(model: nn.Module, loss: Loss, mask: Tensors) -> Mapping[str, Tensor]:
-    """∂L/∂θ of the next mini-batch, zero where pruned; the module's own gradients are cleared."""
+    """∂L/∂θ of the next mini-batch, zero where pruned, left in the parameters' `.grad`."""
     model.zero_grad()
     value = loss(model)
     if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
@@ -109,22 +109,24 @@ def _gradients(model: nn.Module, loss: Loss, mask: Tensors) -> Mapping[str, Tens
     if value.isnan():
         raise UserError("loss returned NaN: check the inputs and the precision it is computed in")
     value.backward()  # type: ignore[no-untyped-call]
-    gradients = {
+    return {
         name: parameter.grad.masked_fill_(~mask[name].to(parameter.device), 0) if name in mask else parameter.grad
         for name, parameter in model.named_parameters(remove_duplicate=False)
         if parameter.grad is not None
     }
-    model.zero_grad()
-    return gradients
 
 
 @contextmanager
-def _batch_statistics(model: nn.Module) -> Iterator[None]:
-    """BatchNorm with the statistics of each batch, everything else in evaluation mode; modes are as before on exit.
+def _ready_to_learn(model: nn.Module) -> Iterator[None]:
+    """BatchNorm with the statistics of each batch, everything else in evaluation mode, no gradients yet.
 
-    The running statistics that change meanwhile are overwritten with every network that is loaded.
+    Modes and gradients are as before on exit. The running statistics that change meanwhile are overwritten with every
+    network that is loaded.
     """
     modes = [(module, module.training) for module in model.modules()]
+    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
+    for parameter, _ in gradients:
+        parameter.grad = None
     model.eval()
     for layer in tracked(model):
         layer.train()
@@ -133,3 +135,5 @@ def _batch_statistics(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+        for parameter, gradient in gradients:
+            parameter.grad = gradient

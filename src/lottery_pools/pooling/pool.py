@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from lottery_pools.config.schema import PAPER_COEFFICIENTS
 from lottery_pools.errors import UserError
 from lottery_pools.pooling.algorithm2 import mix_in_turn, neighbours
-from lottery_pools.pooling.arithmetic import MaskRule, Scope
+from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.pooling.checks import (
     check_at_least_one,
     check_rules,
@@ -19,12 +20,19 @@ from lottery_pools.pooling.checks import (
     checked_tickets,
 )
 from lottery_pools.pooling.evaluator import Evaluator, Recalibrate, Score
+from lottery_pools.pooling.guard import restored_on_failure
 from lottery_pools.pooling.method import Method
 from lottery_pools.pooling.methods import DEFAULT, find
+from lottery_pools.pooling.pruning import MaskRule, Scope
 from lottery_pools.pooling.result import Ingredients, Pooled, Settings, Steps
 from lottery_pools.pooling.soup import mixture
 from lottery_pools.pooling.task import Loss, Network, PoolingTask
 from lottery_pools.tickets.ticket import Ticket, load_into
+
+NOT_RECALIBRATED = (
+    "the model has BatchNorm and no `recalibrate` was given: the statistics of mixtures are averages of the tickets', "
+    "which usually costs accuracy; give `recalibrate=lambda model: lp.recalibrate(model, batches)`"
+)
 
 
 def pool(
@@ -49,7 +57,8 @@ def pool(
     """Strengthen the ticket of level `target` with the others: Lottery Pools, for any module, data and metric.
 
     Args:
-        model: the module that the weights are loaded into; it is left with the pooled network in it.
+        model: the module that the weights are loaded into; it is left with the pooled network in it, or, where anything
+            is raised, as it was. Its parameters' `.grad` stay as they were.
         tickets: each with a level of its own, all of one network.
         target: level of the ticket to strengthen.
         score: `score(model)` is one number, higher is better, or a 1-D tensor with one per sample. Use held-out data.
@@ -70,7 +79,8 @@ def pool(
         seed: decides what `dare` drops.
         allow_other_run: take tickets whose origin names other data, settings or seed; as a control.
 
-    Returns the pooled ticket, whose density is exactly the target's, with its recipe and every trial.
+    Returns the pooled ticket, whose density is exactly the target's, with its recipe and every trial. Warns where the
+    model has BatchNorm and there is no `recalibrate`.
 
     Raises UserError where the target is not among the tickets, two share a level, one does not fit the model, their
     origins name different models or runs, two are the model's own tensors, a parameter is complex or masked under one
@@ -104,7 +114,10 @@ def pool(
         seed=seed,
         final_recalibrate=final_recalibrate,
     )
-    pooled = chosen.run(task)
+    if recalibrate is None and tracked(model):
+        warnings.warn(NOT_RECALIBRATED, stacklevel=2)
+    with restored_on_failure(model):
+        pooled = chosen.run(task)
     load_into(model, pooled.ticket.weights)
     origin = {
         "method": chosen.name,
@@ -169,7 +182,8 @@ def replay(
     Raises UserError where a level of the recipe is not among the tickets, and as `pool`.
     """
     task, ingredients = task_of_recipe(model, tickets, recipe, recalibrate, base, allow_other_run)
-    return Ticket(*task.recalibrated(build(task, recipe, ingredients)), recipe.target)
+    with restored_on_failure(model):
+        return Ticket(*task.recalibrated(build(task, recipe, ingredients)), recipe.target)
 
 
 def task_of_recipe(

@@ -9,9 +9,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from lottery_pools.config.schema import PAPER_COEFFICIENTS
-from lottery_pools.pooling import arithmetic
-from lottery_pools.pooling.arithmetic import MaskRule, Scope, Tensors
+from lottery_pools.pooling import arithmetic, pruning
+from lottery_pools.pooling.arithmetic import Tensors
 from lottery_pools.pooling.evaluator import Evaluator, Recalibrate, optimism
+from lottery_pools.pooling.pruning import MaskRule, Scope
 from lottery_pools.pooling.result import Ingredients, Pooled, Settings, Steps, Trial
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket, snapshot
@@ -84,11 +85,12 @@ class PoolingTask:
             mixed: name → tensor.
             merged_masks: the masks of the networks that went into the mixture.
         """
-        within = self.mask == "magnitude" and arithmetic.within(mixed, self.target.mask)
+        within = self.mask == "magnitude" and pruning.within(mixed, self.target.mask)
         if within or not self.prunes_back:
             return dict(mixed), dict(self.target.mask)
-        preferred = arithmetic.preferred(self.mask, self.target.mask, merged_masks)
-        mask = arithmetic.back_mask(mixed, self.target, self.scope, preferred)
+        preferred = pruning.preferred(self.mask, self.target.mask, merged_masks)
+        tied = pruning.tied_names(self.evaluator.model, self.target.mask)
+        mask = pruning.back_mask(mixed, self.target, self.scope, preferred, tied)
         return masks.apply(mixed, mask), mask
 
     def mean(self, tickets: Sequence[Ticket]) -> Network:

@@ -1,0 +1,99 @@
+"""What protects the caller's module: restored after any failure, gradients kept, and a score that changes it is
+told."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from lottery_pools.errors import UserError
+from lottery_pools.pooling.guard import check_unchanged, restored_on_failure
+from lottery_pools.pooling.pool import Recipe, pool, replay
+from lottery_pools.tickets.ticket import snapshot
+from tests.test_algorithm2 import Net, make_recalibrate, make_score, make_tickets
+from tests.test_methods import make_base, make_loss
+
+TICKETS = make_tickets(0, range(4))
+
+
+def holding(model: nn.Module, weights: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError, UserError])
+@pytest.mark.parametrize("method", ["interpolation", "trimmed-soup", "learned-soup", "ties"])
+def test_a_search_that_fails_leaves_the_module_as_it_was(method: str, failure: type[BaseException]) -> None:
+    model = Net().train()
+    before, calls = snapshot(model), 0
+
+    def score(model: nn.Module) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise failure("stop")
+        return make_score(0)(model)
+
+    with pytest.raises(failure):
+        pool(model, TICKETS, 1, score, make_recalibrate(0), method=method, loss=make_loss(0), base=make_base(0))
+    assert holding(model, before)
+    assert all(module.training for module in model.modules())
+
+
+def test_a_replay_that_fails_leaves_the_module_as_it_was() -> None:
+    model = Net()
+    before = snapshot(model)
+
+    def recalibrate(model: nn.Module) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replay(model, TICKETS, Recipe(1, ((2, 0.5),), "interpolation"), recalibrate)
+    assert holding(model, before)
+
+
+@pytest.mark.parametrize("method", ["learned-soup", "best"])
+def test_gradients_of_the_caller_stay(method: str) -> None:
+    model = Net()
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 7)
+    pool(model, TICKETS, 1, make_score(0), make_recalibrate(0), method=method, loss=make_loss(0))
+    assert all(parameter.grad is not None and (parameter.grad == 7).all() for parameter in model.parameters())
+
+
+def test_a_score_that_changes_the_module_is_told() -> None:
+    def in_training_mode(model: nn.Module) -> torch.Tensor:
+        model.train()
+        predicted: torch.Tensor = model(torch.ones(8, 4, dtype=torch.float64)).argmax(1)
+        return predicted == 0
+
+    with pytest.raises(UserError, match=r"^score changed 'norm\.running_mean' of the model.*call model\.eval\(\)"):
+        pool(Net(), TICKETS, 1, in_training_mode, make_recalibrate(0))
+
+    def destructive(model: nn.Module) -> float:
+        with torch.no_grad():
+            next(model.parameters()).add_(1)
+        return 1.0
+
+    with pytest.raises(UserError, match=r"^score changed 'first\.weight'"):
+        pool(Net(), TICKETS, 1, destructive, make_recalibrate(0))
+
+
+def test_what_is_not_a_number_before_and_after_is_unchanged() -> None:
+    model = nn.BatchNorm1d(2)
+    model.running_mean.fill_(float("nan"))  # type: ignore[union-attr]
+    check_unchanged(model, snapshot(model))
+    with pytest.raises(UserError, match="running_var"):
+        check_unchanged(model, {**snapshot(model), "running_var": torch.zeros(2)})
+
+
+def test_success_is_not_undone() -> None:
+    model = nn.Linear(1, 1)
+    with restored_on_failure(model), torch.no_grad():
+        model.weight.fill_(3)
+    assert model.weight.item() == 3
+
+
+def test_batchnorm_without_recalibration_is_warned_of() -> None:
+    with pytest.warns(UserWarning, match="the model has BatchNorm and no `recalibrate` was given"):
+        pool(Net(), TICKETS, 1, make_score(0))
