@@ -40,17 +40,33 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "lottery_pools", *arguments], capture_output=True, text=True)
 
 
-def test_help_does_not_import_torch() -> None:  # so that it answers at once
-    code = "import sys; from lottery_pools.cli.commands import dispatch; dispatch(['--help'])"
-    code += "; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in commands.COMMANDS)], ids=" ".join)
+def test_help_does_not_import_torch(words: list[str]) -> None:  # so that it answers at once
+    code = f"""
+import contextlib, sys
+from lottery_pools.cli.commands import dispatch
+with contextlib.suppress(SystemExit):
+    dispatch({words})
+sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: lottery-pools")
+
+
+def test_help_as_a_command_says_how_it_is_asked_for() -> None:
+    for words, command_name in ((["help"], "COMMAND"), (["help", "pool"], "pool"), (["help", "me"], "COMMAND")):
+        with pytest.raises(UserError) as error:
+            commands.dispatch(words)
+        said = f"help is an option: `lottery-pools --help`, or `lottery-pools {command_name} --help`"
+        assert str(error.value) == said
 
 
 @pytest.mark.parametrize("name", commands.COMMANDS)
 def test_each_command_has_help_and_docs_with_output(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        commands.dispatch([name, "--help"])
-    assert stop.value.code == 0
+        commands.dispatch([name, "--help-all"])
+    assert not stop.value.code
     shown = capsys.readouterr().out
     assert f"lottery-pools {name}" in shown
     section = (ROOT / "docs/cli.md").read_text().split(f"\n## `lottery-pools {name}`\n")
@@ -82,7 +98,7 @@ def test_every_setting_has_help_that_says_what_the_docs_say(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")  # one column of options
     with pytest.raises(SystemExit):
-        commands.dispatch(["run", "--help"])
+        commands.dispatch(["run", "--help-all"])
     options = re.split(r"^ +(?=--)", re.sub("[╭╮╰╯│─]", " ", capsys.readouterr().out), flags=re.MULTILINE)[1:]
     said = {option.split()[0].removesuffix(","): " ".join(option.split("\n", 1)[1].split()) for option in options}
     assert [name for name, text in said.items() if text.startswith("(default") and ".arguments." not in name] == []

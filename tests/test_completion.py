@@ -22,12 +22,22 @@ KNOWN = completion.known(options.OPTIONS)
 
 
 @pytest.mark.parametrize("command", commands.COMMANDS)
-def test_the_options_are_those_of_the_parser(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_options_are_those_of_the_parser(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "129")  # the widest with one column of options
     with pytest.raises(SystemExit):
-        commands.dispatch([command, "--help"])
+        commands.dispatch([command, "--help-all"])
     shown = re.findall(r"(?:^[│ ]+|, )(--[a-z][a-z.-]*)", capsys.readouterr().out, re.MULTILINE)
     options = {option for option in shown if not option.startswith("--model.arguments.")}
-    assert set(KNOWN[command]) - {""} == options
+    assert set(KNOWN[command]) - {"", "--help-all"} == options
+
+
+def test_the_full_help_is_completed_where_the_short_one_leaves_options_out() -> None:
+    assert {command for command in KNOWN if "--help-all" in KNOWN[command]} == {
+        *("run", "tickets", "pool", "evaluate", "diagnose")
+    }
+    assert "--training.gamma" in KNOWN["run"]
 
 
 def test_names_are_those_of_the_tables() -> None:

@@ -5,19 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lottery_pools.config import toml, variants
-from lottery_pools.config.schema import Config, Data, Evaluation, Pruning, Training
+from lottery_pools.config.schema import Config, Data, Pruning, Training
 from lottery_pools.data import shifts, sources
 from lottery_pools.data.dataset import Dataset
-from lottery_pools.errors import UserError
 from lottery_pools.evaluation import cost
 from lottery_pools.experiment import report as reports
 from lottery_pools.experiment import stages
@@ -164,63 +160,6 @@ def test_a_set_larger_than_memory_trains_to_the_same_bits(noise: Path, tmp_path:
     mapped = dataclasses.replace(mapped, mean=held.mean, std=held.std)  # over fewer samples, and so others
     one, other = weights(held, settings, tmp_path / "held"), weights(mapped, settings, tmp_path / "mapped")
     assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-# -- limits
-
-
-def test_a_limit_cuts_samples_and_epochs_and_nothing_else() -> None:
-    full = toml.preset("imagenet-resnet34")
-    short = variants.limited(full, 40)
-    assert short.name == "imagenet-resnet34-limit-40"
-    assert (short.data.train, short.data.validation, short.data.test) == (40, 40, 40)
-    assert short.evaluation == dataclasses.replace(full.evaluation, corrupted=40)
-    assert short.training == dataclasses.replace(
-        full.training, epochs=2, warmup=5 * 2 / 90, milestones=(30 * 2 / 90, 60 * 2 / 90, 80 * 2 / 90)
-    )
-    assert short.pruning == dataclasses.replace(full.pruning, rewind=1, fine_tune_epochs=1)
-    assert (short.model, short.pooling, short.seeds) == (full.model, full.pooling, full.seeds)
-
-
-@given(
-    n=st.integers(2, 10**5),
-    epochs=st.integers(1, 200),
-    rewind=st.integers(0, 10**4),
-    unit=st.sampled_from(["epochs", "steps"]),
-    batch=st.integers(1, 1024),
-    train=st.none() | st.integers(1, 10**5),
-    corrupted=st.none() | st.integers(1, 10**5),
-)
-def test_any_limit_of_any_settings_holds(
-    n: int, epochs: int, rewind: int, unit: Any, batch: int, train: int | None, corrupted: int | None
-) -> None:
-    rewind = min(rewind, epochs - 1) if unit == "epochs" else rewind
-    full = Config(
-        data=Data(train=train, test=30_000),
-        training=Training(epochs=epochs, batch=batch, milestones=(epochs / 2,)),
-        pruning=Pruning(rewind=rewind, rewind_unit=unit),
-        evaluation=Evaluation(corrupted=corrupted),
-    )
-    short = variants.limited(full, n)
-    assert short.training.epochs == min(2, epochs)
-    assert short.training.milestones[0] == pytest.approx(short.training.epochs / 2)
-    assert short.data.train == min(n, train or n)
-    assert (short.data.validation, short.data.test) == (min(n, 5000), min(n, 30_000))
-    assert short.evaluation.corrupted == min(n, corrupted or n)
-    assert short.pruning.rewind <= rewind
-    assert (short.pruning.rewind >= 1) == (rewind >= 1) or epochs == 1
-    training_images(short, short.data.train)  # raises where the rewind point lies beyond the last step
-
-
-def test_a_limit_that_is_too_small() -> None:
-    with pytest.raises(UserError, match="limit is 1: give 2 or more images"):
-        variants.limited(Config(), 1)
-
-
-@pytest.mark.parametrize("wrong", [{"size": None}, {"crop": 4}, {"name": "mnist1d"}])
-def test_resized_crops_are_of_images_of_a_given_size(wrong: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match=r"data.resized_crop is for images, needs data.size, and replaces data.crop"):
-        Data(**{"name": "somewhere", "size": 64, "resized_crop": True, **wrong})
 
 
 # -- what is promised

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,12 @@ def test_bad_settings_are_refused_by_name(build: object, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         build()  # type: ignore[operator]
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [{"size": None}, {"crop": 4}, {"name": "mnist1d"}])
+def test_resized_crops_are_of_images_of_a_given_size(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"data.resized_crop is for images, needs data.size, and replaces data.crop"):
+        Data(**{"name": "somewhere", "size": 64, "resized_crop": True, **wrong})
 
 
 def test_schedule_is_rate_or_the_given_densities() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lottery_pools.config import toml
-from lottery_pools.config.schema import Config, Data, Model, Pooling, Pruning, Training
+from lottery_pools.config.schema import Config, Data, Evaluation, Model, Pooling, Pruning, Training
 from lottery_pools.errors import UserError
 
 
@@ -76,6 +76,25 @@ def test_a_bad_file_names_the_key(tmp_path: Path, text: str, message: str) -> No
     assert "\n" not in str(caught.value)
 
 
+def test_a_setting_is_read_by_its_former_name(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('name = "old"\n[evaluation]\ncompetitors = ["sms", "longer"]\nbatch = 7\n')
+    found = toml.of_folder(tmp_path)
+    assert found == Config("old", evaluation=Evaluation(trained_baselines=("sms", "longer"), batch=7))
+    assert "competitors" not in toml.to_toml(found)
+    path.write_text('[evaluation]\ncompetitors = ["sms"]\ntrained_baselines = ["longer"]\n')
+    with pytest.raises(UserError, match=r"has both evaluation.trained_baselines and .*: remove evaluation.competitors"):
+        toml.read_toml(path)
+
+
+def test_former_names_stand_for_settings_of_now() -> None:
+    for former, now in toml.RENAMED.items():
+        part, setting = now.split(".")
+        assert setting in toml.to_dict(Config())[part]
+        assert former.split(".")[0] == part
+        assert former.split(".")[1] not in toml.to_dict(Config())[part]
+
+
 def test_a_whole_number_is_a_float() -> None:
     assert toml.from_dict(Training, {"lr": 1, "milestones": [3]}) == Training(lr=1.0, milestones=(3.0,))
 
@@ -92,3 +111,11 @@ def test_difference_names_the_first_setting() -> None:
     assert toml.difference(one, other) == "training.epochs = 182, not 5"
     assert toml.difference(one, Config(seeds=(1,))) == "seeds = [0], not [1]"
     assert toml.difference(one, Config(data=Data(size=8))) == "data.size = none, not 8"
+    assert toml.difference(one, one) == "none"
+
+
+def test_what_has_no_effect_is_not_relevant() -> None:
+    assert toml.relevant(Config()) == toml.to_dict(Config())
+    values = toml.to_dict(Config(data=Data("cifar10")))
+    del values["data"]["difficulty"]
+    assert toml.relevant(Config(data=Data("cifar10"))) == values

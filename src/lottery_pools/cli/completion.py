@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Literal, get_args, get_origin
 
+from lottery_pools.cli.options import walk
+from lottery_pools.cli.parsing import FULL_HELP
 from lottery_pools.config import toml
 from lottery_pools.pooling.methods import METHODS
 
 Options = Mapping[str, Mapping[str, tuple[str, ...]]]
-"""Command → option → the values it may take; none are known of a number, a path or a flag."""
+"""Command → option → the values it may take: none for a number, a path or a flag. The values of an argument that is
+given by its place are under the empty name."""
 
 _BASH = """\
 # Completion of lottery-pools in bash: source it, or keep it as
@@ -58,31 +60,35 @@ complete -c lottery-pools -n __fish_use_subcommand -f -a '{commands}'
 """
 
 
-def walk(kind: type, prefix: str = "--") -> Iterator[tuple[str, Any]]:
-    """The options of a command, or of a part of the settings, each with the type of its values."""
-    hints = get_type_hints(kind, include_extras=True)
-    for name in (setting.name for setting in dataclasses.fields(kind)):
-        hint, marks = hints[name], getattr(hints[name], "__metadata__", ())
-        plain = get_args(hint)[0] if marks else hint
-        option = prefix + name.replace("_", "-")
-        if dataclasses.is_dataclass(plain):
-            yield from walk(plain, prefix if marks else f"{option}.")  # type: ignore[arg-type]
-        elif "Positional" in map(str, marks):
-            yield "", plain
-        elif get_origin(plain) is not dict:  # what model.arguments has depends on the model
-            yield option, plain
-            if plain is bool and not marks:
-                yield prefix + "no-" + name.replace("_", "-"), plain
-
-
 def known(kinds: Mapping[str, type]) -> Options:
-    """What each command takes, by the dataclass that it parses; a positional argument's name is empty."""
+    """The options of every command and the values they may take, by the dataclass that each command parses."""
+    names = _named_values()
+    return {
+        command: _taken(kind, {**names, "": names["--preset"]} if command == "presets" else names)
+        for command, kind in kinds.items()
+    }
+
+
+def _taken(kind: type, names: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """The options that `kind` describes, each with the values it may take: choices of its type, or else of `names`."""
+    options = list(walk(kind))
+    helps: dict[str, tuple[str, ...]] = {"--help": ()}
+    if any(option.rare for option in options):
+        helps[FULL_HELP] = ()
+    values = {
+        option.name: get_args(option.type) if get_origin(option.type) is Literal else names.get(option.name, ())
+        for option in options
+    }
+    return {**helps, **values}
+
+
+def _named_values() -> dict[str, tuple[str, ...]]:
+    """Options whose values are names that this package knows, and these names."""
     methods = (*METHODS, "other-seed")
     signals, images = table("data/shifts.py", "SIGNAL_SHIFTS"), table("data/corruptions/__init__.py", "_COMMON")
     corruptions = ("common", "all", *images, *table("data/corruptions/__init__.py", "_EXTRA"), *signals)
-    presets = tuple(toml.presets())
-    named = {
-        "--preset": presets,
+    return {
+        "--preset": tuple(toml.presets()),
         "--data.name": ("mnist1d", "cifar10", "cifar100"),
         "--model.name": table("models/registry.py", "MODELS"),
         "--pooling.methods": methods,
@@ -91,16 +97,6 @@ def known(kinds: Mapping[str, type]) -> Options:
         "--corruptions": corruptions,
         "--evaluation.trained-baselines": table("tickets/trained_baselines.py", "TRAINED_BASELINES"),
         "--device": ("auto", "cpu", "cuda", "mps"),
-    }
-
-    def values(command: str, option: str, hint: Any) -> tuple[str, ...]:
-        if (command, option) == ("presets", ""):
-            return presets
-        return get_args(hint) if get_origin(hint) is Literal else named.get(option, ())
-
-    return {
-        command: {"--help": (), **{option: values(command, option, hint) for option, hint in walk(kind)}}
-        for command, kind in kinds.items()
     }
 
 
@@ -116,35 +112,37 @@ def table(file: str, name: str) -> tuple[str, ...]:
 
 def bash(options: Options) -> str:
     """The script for bash: commands, options, and the values that are known."""
-    lines = [f'      {command}) words="{" ".join(taken)}" ;;' for command, taken in options.items()]
-    values = [
-        f'      "{command} {option}") words="{" ".join(choices)}" ;;'
-        for command, taken in options.items()
-        for option, choices in taken.items()
-        if choices
+    names = [f'      {command}) words="{" ".join(values)}" ;;' for command, values in options.items()]
+    choices = [
+        f'      "{command} {option}") words="{" ".join(words)}" ;;'
+        for command, values in options.items()
+        for option, words in values.items()
+        if words
     ]
-    return _BASH.format(commands=" ".join(options), options="\n".join(lines), values="\n".join(values))
+    return _BASH.format(commands=" ".join(options), options="\n".join(names), values="\n".join(choices))
 
 
 def zsh(options: Options) -> str:
-    """The script for zsh, which can run that for bash."""
+    """The script for zsh, which can run the one for bash."""
     return _ZSH + bash(options)
 
 
 def fish(options: Options) -> str:
-    """The script for fish."""
+    """The script for fish: commands, options, and the values that are known."""
     lines = []
-    for command, taken in options.items():
-        seen = f"complete -c lottery-pools -n '__fish_seen_subcommand_from {command}'"
-        for option, choices in taken.items():
-            words = f"-a '{' '.join(choices)}'"
+    for command, values in options.items():
+        after_command = f"complete -c lottery-pools -n '__fish_seen_subcommand_from {command}'"
+        for option, words in values.items():
+            choices = f"-a '{' '.join(words)}'"
             if option.startswith("--"):
-                lines.append(f"{seen} -l {option.removeprefix('--')}{f' -x {words}' if choices else ''}")
-                if choices:  # several may follow
-                    lines.append(f"complete -c lottery-pools -n '__lottery_pools_after {command} {option}' -f {words}")
-            elif choices:
-                lines.append(f"{seen} -f {words}")
+                lines.append(f"{after_command} -l {option.removeprefix('--')}{f' -x {choices}' if words else ''}")
+                if words:  # several may follow
+                    after_option = f"complete -c lottery-pools -n '__lottery_pools_after {command} {option}'"
+                    lines.append(f"{after_option} -f {choices}")
+            elif words:
+                lines.append(f"{after_command} -f {choices}")
     return _FISH.format(commands=" ".join(options)) + "\n".join(lines) + "\n"
 
 
 SHELLS: dict[str, Callable[[Options], str]] = {"bash": bash, "zsh": zsh, "fish": fish}
+"""Shell → what writes its script."""

@@ -1,231 +1,246 @@
-"""What the commands take: their options, parsed, and what is said of a mistake in them."""
+"""What each command takes: one dataclass for each, whose fields are the arguments and options of the command.
+
+The text under a field is the help of its option. What several commands take alike is described once, at the top.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
-import re
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
-from lottery_pools.cli import completion
-from lottery_pools.config import toml, variants
+from lottery_pools.config.fields import RARE
 from lottery_pools.config.schema import Config
-from lottery_pools.errors import UserError, unknown
+from lottery_pools.errors import UserError
 from lottery_pools.runs.engine import Machine
 
-T = TypeVar("T")
-Command = Callable[[list[str]], None]
-"""Named and described as on the command line."""
-Flat = tyro.conf.arg(name="")
-FlagOn = tyro.conf.FlagCreatePairsOff[bool]
+Flag = tyro.conf.FlagCreatePairsOff[bool]
+"""An option without a value that can only be switched on: `--json`, without `--no-json`."""
+POSITIONAL, FLAG = get_args(tyro.conf.Positional[Path])[1], get_args(Flag)[1]
+"""The marks by which arguments and such flags are recognised."""
+FLAT = tyro.conf.arg(name="")
+"""Marks a part whose options have no prefix: `--device`, not `--machine.device`."""
+
+FolderArgument = Annotated[
+    tyro.conf.Positional[Path], tyro.conf.arg(help="Folder of a run, as `--out` of `run` or `tickets` named it.")
+]
+FileArgument = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help="A ticket file.")]
+DryRun = Annotated[
+    Flag, tyro.conf.arg(help="Print what the command would do and about what it would cost, and do nothing.")
+]
+Json = Annotated[Flag, tyro.conf.arg(help="Print one JSON object for machines instead of text.")]
+MachineOptions = Annotated[Machine, FLAT]
 
 
 @dataclass(frozen=True)
-class Start:
+class RunOptions:
+    """Options of `run` and `tickets`: where to start from, and every setting."""
+
     preset: str = "demo"
     """Settings to start from: a name that `lottery-pools presets` lists, or a TOML file."""
     out: Path | None = None
-    """The run's folder; none: runs/NAME."""
+    """Folder of the run; none: runs/NAME."""
     limit: int | None = None
-    """Try the code of any settings quickly: so many images a split, two epochs; all levels, methods, corruptions."""
-    dry_run: FlagOn = False
-    """Print what would be done and about what it would cost, and do nothing."""
-    json: FlagOn = False
-    """Print one JSON object for machines."""
-    machine: Annotated[Machine, Flat] = field(default_factory=Machine)
-    config: Annotated[Config, Flat] = field(default_factory=Config)
+    """Try the code of any settings quickly: with so many images in each split and two epochs, but all levels, methods
+    and corruptions; none: no limit."""
+    dry_run: DryRun = False
+    json: Json = False
+    machine: MachineOptions = field(default_factory=Machine)
+    config: Annotated[Config, FLAT] = field(default_factory=Config)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run goes."""
+        return self.out or Path("runs") / self.config.name
 
 
 @dataclass(frozen=True)
-class Folder:
-    folder: tyro.conf.Positional[Path]
-    """A run's folder, as `--out` named it."""
-    json: FlagOn = False
-    """Print one JSON object for machines."""
+class PoolOptions:
+    """Options of `pool`."""
 
-
-@dataclass(frozen=True)
-class Report(Folder):
-    reference: Path | None = None
-    """Another run's folder: its dense network is the reference of a table of mCE, mean corruption errors."""
-    publish: Path | None = None
-    """Write tables, settings, rows, recipes and the diagnosis, but no weights, into this folder, to be shared."""
-    others: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Further runs' folders: compare all of them on one page instead."""
-    out: Path | None = None
-    """Where the page goes; none: report.html in the run's folder, or of several comparison.html in the current one."""
-
-
-@dataclass(frozen=True)
-class Evaluate(Folder):
-    corruptions: tuple[str, ...] = ()
-    """Corruptions to measure on besides those of the run's settings: names, `common`, or `all`."""
-    severities: tuple[int, ...] = ()
-    """Severities from 1 to 5; none named: those of the run's settings."""
-    corrupted: int | None = None
-    """Test samples that are corrupted; none: as the run's settings say."""
-    corrupted_from: str | None = None
-    """Folder of a published set (CIFAR-10-C, CIFAR-100-C, ImageNet-C) to read instead."""
-    dry_run: FlagOn = False
-    """Print what would be done and about what it would cost, and do nothing."""
-    machine: Annotated[Machine, Flat] = field(default_factory=Machine)
-
-
-@dataclass(frozen=True)
-class Diagnose(Folder):
-    points: int = 5
-    """Places on the line between two tickets that are measured, both ends included."""
-    machine: Annotated[Machine, Flat] = field(default_factory=Machine)
-
-
-@dataclass(frozen=True)
-class Pool(Folder):
+    folder: FolderArgument
     methods: tuple[str, ...] = ()
-    """Methods of pooling; none named: those of the run's settings."""
+    """Methods that pool the tickets; none: those of the run's settings."""
     targets: tuple[int, ...] = ()
-    """Levels to strengthen; none named: those of the run's settings."""
+    """Levels whose tickets are strengthened; none: those of the run's settings."""
     budget: int | None = None
-    """Images that the search for one pooled ticket forwards at most; none: as the run's settings say."""
+    """Largest number of images that the search for one pooled ticket forwards; none: as the run's settings say."""
     candidates_from: Path | None = None
-    """Another run's folder: pool with its tickets instead, as a control."""
-    allow_other_run: FlagOn = False
-    """Do so although they are of another run."""
-    dry_run: FlagOn = False
-    """Print what would be done and about what it would cost, and do nothing."""
-    machine: Annotated[Machine, Flat] = field(default_factory=Machine)
+    """Folder of another run whose tickets are offered instead of the run's own (a control); none: the run's own."""
+    allow_other_run: Flag = False
+    """Pool the tickets of `--candidates-from` although they are of another run."""
+    dry_run: DryRun = False
+    json: Json = False
+    machine: MachineOptions = field(default_factory=Machine)
+
+    def applied(self, config: Config) -> Config:
+        """The settings of a run, with what these options say in place of theirs.
+
+        Raises `UserError` where methods are named together with `--candidates-from`, which has one of its own.
+        """
+        if self.candidates_from is not None and self.methods:
+            raise UserError("pool --candidates-from pools by interpolation alone: leave --methods away")
+        pooling = dataclasses.replace(
+            config.pooling,
+            methods=self.methods or config.pooling.methods,
+            targets=self.targets or config.pooling.targets,
+            budget=config.pooling.budget if self.budget is None else self.budget,
+        )
+        return dataclasses.replace(config, pooling=pooling)
 
 
 @dataclass(frozen=True)
-class File:
-    file: tyro.conf.Positional[Path]
-    """A ticket file."""
-    json: FlagOn = False
-    """Print one JSON object for machines."""
+class EvaluateOptions:
+    """Options of `evaluate`."""
+
+    folder: FolderArgument
+    corruptions: tuple[str, ...] = ()
+    """Corruptions to measure on, besides those of the run's settings: names, `common`, or `all`; none: no others."""
+    severities: tuple[int, ...] = ()
+    """Severities from 1 to 5 at which every corruption is measured; none: those of the run's settings."""
+    corrupted: int | None = None
+    """Number of test samples that are corrupted; none: as the run's settings say."""
+    corrupted_from: str | None = None
+    """Folder of a published set (CIFAR-10-C, CIFAR-100-C, ImageNet-C) that is read instead of corrupting test samples;
+    none: as the run's settings say."""
+    dry_run: DryRun = False
+    json: Json = False
+    machine: MachineOptions = field(default_factory=Machine)
+
+    def applied(self, config: Config) -> Config:
+        """The settings of a run, with what these options add to them.
+
+        Raises `UserError` where an option is about corruptions and neither the options nor the settings name any.
+        """
+        corruptions = tuple(dict.fromkeys((*config.evaluation.corruptions, *self.corruptions)))
+        for name in ("severities", "corrupted", "corrupted_from"):
+            if getattr(self, name) and not corruptions:
+                option = f"--{name.replace('_', '-')}"
+                raise UserError(f"evaluate {option} is of corruptions, none are named: add --corruptions")
+        evaluation = dataclasses.replace(
+            config.evaluation,
+            corruptions=corruptions,
+            severities=self.severities or config.evaluation.severities,
+            corrupted=self.corrupted or config.evaluation.corrupted,
+            corrupted_from=self.corrupted_from or config.evaluation.corrupted_from,
+        )
+        return dataclasses.replace(config, evaluation=evaluation)
 
 
 @dataclass(frozen=True)
-class Replay(File):
+class DiagnoseOptions:
+    """Options of `diagnose`."""
+
+    folder: FolderArgument
+    points: int = 5
+    """Number of places that are measured on the line between two tickets, both ends included."""
+    json: Json = False
+    machine: MachineOptions = field(default_factory=Machine)
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Options of `report`."""
+
+    folder: FolderArgument
+    others: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Folders of further runs, to compare all of them on one page; none: the report of one run."""
+    reference: Path | None = None
+    """Folder of another run whose dense network is the reference of a table of mean corruption errors (mCE); none: no
+    such table."""
+    publish: Path | None = None
+    """Folder into which tables, settings, rows, recipes and the diagnosis, but no weights, are written to be shared;
+    none: nothing is."""
     out: Path | None = None
-    """Keep the rebuilt ticket here."""
+    """File of the page; none: report.html in the run's folder, or comparison.html in the current one for several
+    runs."""
+    json: Json = False
 
 
 @dataclass(frozen=True)
-class Presets:
+class ReplayOptions:
+    """Options of `replay`."""
+
+    file: FileArgument
+    out: Path | None = None
+    """File in which the rebuilt ticket is kept; none: it is not kept."""
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class TicketFileOptions:
+    """Options of `inspect`."""
+
+    file: FileArgument
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class PresetsOptions:
+    """Options of `presets`."""
+
     name: tyro.conf.Positional[str | None] = None
-    """Print this preset's settings as TOML; none: list all presets."""
-    models: FlagOn = False
-    """List the networks of the package."""
-    json: FlagOn = False
-    """Print one JSON object for machines."""
+    """Preset whose settings are printed as TOML; none: all presets are listed."""
+    models: Flag = False
+    """List the networks of the package instead."""
+    json: Json = False
 
 
 @dataclass(frozen=True)
-class Completion:
+class CompletionOptions:
+    """Options of `completion`."""
+
     shell: tyro.conf.Positional[Literal["bash", "zsh", "fish"]]
-    """The shell that is to complete."""
+    """The shell whose script is printed."""
 
 
 OPTIONS: dict[str, type] = {
-    "run": Start,
-    "tickets": Start,
-    "pool": Pool,
-    "evaluate": Evaluate,
-    "diagnose": Diagnose,
-    "report": Report,
-    "replay": Replay,
-    "inspect": File,
-    "presets": Presets,
-    "completion": Completion,
+    "run": RunOptions,
+    "tickets": RunOptions,
+    "pool": PoolOptions,
+    "evaluate": EvaluateOptions,
+    "diagnose": DiagnoseOptions,
+    "report": ReportOptions,
+    "replay": ReplayOptions,
+    "inspect": TicketFileOptions,
+    "presets": PresetsOptions,
+    "completion": CompletionOptions,
 }
+"""Command → what it takes."""
 
 
-def begin(arguments: list[str], function: Command) -> Start:
-    """The options of a command that starts a run: those of the preset, but for what is given."""
-    command = function.__name__
-    if arguments and not arguments[0].startswith("-"):
-        raise UserError(
-            f"{command} takes only options: did you mean `lottery-pools {command} --preset {arguments[0]}`?"
-        )
-    words = [word for argument in arguments for word in argument.split("=", 1)]
-    name = words[words.index("--preset") + 1] if "--preset" in words[:-1] else Start.preset
-    config = toml.preset(name)
-    model = words[words.index("--model.name") + 1] if "--model.name" in words[:-1] else config.model.name
-    if model != config.model.name:  # the preset's arguments are those of its own network
-        config = dataclasses.replace(config, model=dataclasses.replace(config.model, name=model, arguments={}))
-    default = Start(preset=name, config=config)
-    given = parse(Start, arguments, function, default)
-    if given.limit is None:
-        return given
-    return dataclasses.replace(given, config=variants.limited(given.config, given.limit))
+@dataclass(frozen=True)
+class Option:
+    """One option as it is written on the command line."""
+
+    name: str
+    """`--training.epochs`; empty for an argument that is given by its place."""
+    type: Any
+    """The type of its value, without marks: `int`, `str | None`, `tuple[int, ...]`."""
+    rare: bool
+    """Whether the short help leaves it out."""
 
 
-def parse(kind: type[T], arguments: list[str], function: Command, default: Any = tyro.MISSING_NONPROP) -> T:
-    """The options of a command; a mistake becomes one line."""
-    given = [argument.split("=")[0] for argument in arguments if argument.startswith("--")]
-    for option in given:
-        if given.count(option) > 1:
-            raise UserError(f"{option} is given twice: give it once, with all its values")
-    output = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(output):
-            found: T = tyro.cli(
-                kind,
-                args=arguments,
-                prog=f"lottery-pools {function.__name__}",
-                description=f"{function.__doc__}.",
-                default=default,
-            )
-            return found
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        lines = [re.sub("[╭╮╰╯│─]|--+(?= |$)", " ", line).strip() for line in output.getvalue().splitlines()]
-        body = "\n".join(lines[1:]).strip().split("\n")  # without the title, and the line that plain boxes have below
-        raise _mistake(body, kind, function.__name__) from None
+def walk(kind: type, prefix: str = "--", rare: bool = False) -> Iterator[Option]:
+    """The options that a dataclass describes, in the order of its fields and of those of its parts.
 
-
-def _mistake(body: list[str], kind: type, command: str) -> UserError:
-    """What the parser says of a mistake in a command's options, in our words and with what mends it."""
-    message = " ".join(body[: body.index("")]) if "" in body else " ".join(body)
-    message = re.sub(r"^Error parsing config\.\S+: ", "", message)
-    see = f"(see `lottery-pools {command} --help`)"
-    if message.startswith("Missing from"):
-        what, example = next(value for of, value in _NEEDS.items() if issubclass(kind, of))
-        return UserError(f"{command} needs {what}: `lottery-pools {command} {example}` {see}")
-    if found := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)", message):
-        return unknown(f"value of {found[2]}", found[1], re.findall("'(.*?)'", found[3]))
-    if (found := re.match(r"Error parsing (--\S+): .*?'(.*)'", message)) and found[1] in (
-        known := dict(completion.walk(kind))
-    ):
-        return UserError(f"{found[1]} is {found[2]!r}: give {_kind(known[found[1]])} {see}")
-    if found := re.match(r"Unrecognized options: (\S+?)(,|$)", message):
-        near = next((line.split(" ")[0] for line in body if line.startswith("--")), None)
-        option = found[1].startswith("-")
-        hint = f"did you mean {near}? " if near and option else ""
-        return UserError(
-            f"{command} has no {'option' if option else 'use for'} {found[1]}: {hint or 'leave it out '}{see}"
-        )
-    return UserError(f"{message} {see}")
-
-
-_NEEDS: dict[type, tuple[str, str]] = {
-    Folder: ("a run's folder", "runs/demo"),
-    File: ("a ticket file", "runs/demo/seed_0/tickets/level_00.safetensors"),
-    Completion: ("a shell", "bash"),
-}
-"""What must be given, and an example."""
-
-
-def _kind(hint: Any) -> str:
-    """What an option takes, in words."""
-    names = {int: "a whole number", float: "a number"}
-    parts = [part for part in get_args(hint) if part is not type(None)]
-    if get_origin(hint) is tuple:
-        return names.get(parts[0], "values").removeprefix("a ").removesuffix("s") + "s"
-    return names.get(parts[0] if parts else hint, "another value")
+    A setting that is true or false has two, `--data.flip` and `--data.no-flip`. Arguments of a network are left out:
+    which there are depends on the network. `rare` marks all of them.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    for name in (member.name for member in dataclasses.fields(kind)):
+        marks: tuple[Any, ...] = getattr(hints[name], "__metadata__", ())
+        plain = get_args(hints[name])[0] if marks else hints[name]
+        words, hidden = name.replace("_", "-"), rare or RARE in marks
+        if dataclasses.is_dataclass(plain):
+            yield from walk(plain, prefix if FLAT in marks else f"{prefix}{words}.", hidden)  # type: ignore[arg-type]
+        elif POSITIONAL in marks:
+            yield Option("", plain, hidden)
+        elif get_origin(plain) is not dict:
+            yield Option(prefix + words, plain, hidden)
+            if plain is bool and FLAG not in marks:
+                yield Option(f"{prefix}no-{words}", plain, hidden)

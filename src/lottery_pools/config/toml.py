@@ -1,4 +1,4 @@
-"""Settings as TOML: read, written, found by the name of a preset, compared, and identified by content."""
+"""Settings as TOML: reading and writing them, the presets, comparing two of them, and a name for their content."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ from lottery_pools.errors import UserError, unknown
 
 T = TypeVar("T")
 
+RENAMED = {"evaluation.competitors": "evaluation.trained_baselines"}
+"""Former name of a setting → its name now. Files may have either name: run folders of older versions have the former.
+The command line refuses the former and offers the new one."""
+
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A dataclass as plain values that TOML and JSON know; what is None is left out."""
+    """A dataclass of settings as plain values that TOML and JSON know; settings that are None are left out."""
 
     def plain(value: Any) -> Any:
         if dataclasses.is_dataclass(value):
-            items = {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            items = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
             return {key: item for key, item in items.items() if item is not None}
         return [plain(item) for item in value] if isinstance(value, tuple) else value
 
@@ -33,7 +37,11 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def relevant(config: Config) -> dict[str, Any]:
-    """The settings that play a part, as `to_dict`: what only the generator of MNIST-1D reads is left out elsewhere."""
+    """The settings that have an effect, as plain values: what reports show.
+
+    That is all of them, as in `to_dict`, but for `data.difficulty`: only the generator of MNIST-1D reads it, so it is
+    left out where the data are others.
+    """
     values = to_dict(config)
     if config.data.name != "mnist1d":
         del values["data"]["difficulty"]
@@ -41,7 +49,11 @@ def relevant(config: Config) -> dict[str, Any]:
 
 
 def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "config") -> T:
-    """The dataclass `cls` from plain values; raises UserError naming the key that is unknown or of the wrong type."""
+    """The dataclass `cls` with these plain values; what they leave out has its default.
+
+    `where` says in messages where the values stand. Raises `UserError` naming the key that is unknown or whose value
+    has the wrong type.
+    """
     hints = get_type_hints(cls)
     arguments = {}
     for key, value in values.items():
@@ -52,7 +64,7 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "config") ->
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
-    """`value`, as read from TOML or JSON, as the type `hint`; raises UserError where it is of another."""
+    """`value`, as read from TOML or JSON, as the type `hint`; raises UserError where it has another type."""
     origin, parts = get_origin(hint), get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return from_dict(hint, value, where)  # type: ignore[arg-type]
@@ -78,17 +90,11 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     raise UserError(f"{where} is {value!r}: give {choices}")
 
 
-def _value(item: Any) -> str:
-    """As in TOML."""
-    many = isinstance(item, list | tuple)
-    return f"[{', '.join(map(_value, item))}]" if many else json.dumps(item, ensure_ascii=False)
-
-
 def to_toml(config: Any) -> str:
-    """A dataclass, or what `to_dict` makes of one, as TOML, in the order of its fields."""
+    """A dataclass of settings, or what `to_dict` makes of one, as TOML; keys are in the order of its fields."""
 
     def table(items: Mapping[str, Any], path: str) -> list[str]:
-        lines = [f"{key} = {_value(item)}" for key, item in items.items() if not isinstance(item, Mapping)]
+        lines = [f"{key} = {_toml_value(item)}" for key, item in items.items() if not isinstance(item, Mapping)]
         for key, item in items.items():
             if isinstance(item, Mapping):
                 lines += ["", f"[{path}{key}]", *table(item, f"{path}{key}.")]
@@ -97,19 +103,46 @@ def to_toml(config: Any) -> str:
     return "\n".join(table(config if isinstance(config, Mapping) else to_dict(config), "")) + "\n"
 
 
+def _toml_value(value: Any) -> str:
+    """One value as TOML writes it: a string, number, boolean, or list of such."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
 def read_toml(path: Path) -> Config:
-    """The experiment that a TOML file describes; what it leaves out has its default."""
+    """The experiment that the TOML file `path` describes; settings that the file leaves out have their defaults.
+
+    Raises `UserError` where the file cannot be read, is not TOML, or has a key or value that is not allowed.
+    """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; give a TOML file of settings") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}") from error
+    _rename(values, str(path))
     return from_dict(Config, values, str(path))
 
 
+def _rename(values: dict[str, Any], where: str) -> None:
+    """Give settings in `values` that have a former name the name of now; raises UserError where both are there."""
+    for former, now in RENAMED.items():
+        part, _, former_key = former.partition(".")
+        settings = values.get(part)
+        if not isinstance(settings, dict) or former_key not in settings:
+            continue
+        key = now.partition(".")[2]
+        if key in settings:
+            raise UserError(f"{where} has both {now} and {former}, its former name: remove {former}")
+        settings[key] = settings.pop(former_key)
+
+
 def of_folder(folder: Path) -> Config:
-    """The settings of a run's folder; where it is none, the nearest that is one is offered."""
+    """The settings of the run in `folder`, read from its `config.toml`.
+
+    Raises `UserError` where the folder holds no run, and offers the nearest folder that holds one.
+    """
     if not (folder / "config.toml").exists():
         runs = [str(path.parent) for path in sorted(folder.parent.glob("*/config.toml"))]
         runs += [str(path.parent) for path in sorted(Path("runs").glob("*/config.toml"))]
@@ -120,32 +153,41 @@ def of_folder(folder: Path) -> Config:
 
 
 def presets() -> dict[str, Path]:
-    """The settings that come with the package, by name."""
+    """The TOML files of settings that come with the package, by name: `demo`, `cifar100-cpu` and others."""
     folder = Path(str(resources.files("lottery_pools") / "presets"))
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def preset(name: str) -> Config:
-    """The settings called `name`, or read from the TOML file of that path."""
+    """The settings of the preset `name`; a name that ends in `.toml` is the path of a file to read instead.
+
+    Raises `UserError` where there is no such preset, and as `read_toml` does.
+
+    >>> preset("demo").data.name
+    'mnist1d'
+    """
     if name.endswith(".toml"):
         return read_toml(Path(name))
-    known = presets()
-    if name not in known:
-        raise unknown("preset", name, known)
-    return read_toml(known[name])
+    paths = presets()
+    if name not in paths:
+        raise unknown("preset", name, paths)
+    return read_toml(paths[name])
 
 
 def identity(config: Any) -> str:
-    """Sixteen hexadecimal digits that name these settings: equal if and only if all of them are (1 and 1.0 are).
+    """Sixteen hexadecimal digits that stand for the content of settings, a dataclass or a tuple of such.
 
-    Only settings that are not at their default count, so that a new setting leaves the names of old runs alone.
+    Two settings have the same digits if and only if all their values are equal; 1 and 1.0 are. The digits are a hash
+    of the settings that differ from their defaults, and only of these, so that a setting added to the schema later
+    does not change the digits of earlier runs.
     """
 
     def canonical(value: Any) -> Any:
         if dataclasses.is_dataclass(value):
             default: Any = type(value)()  # type: ignore[misc]
-            found = {f.name: (getattr(value, f.name), getattr(default, f.name)) for f in dataclasses.fields(value)}
-            return {name: canonical(own) for name, (own, usual) in found.items() if own != usual}
+            names = [field.name for field in dataclasses.fields(value)]
+            changed = [name for name in names if getattr(value, name) != getattr(default, name)]
+            return {name: canonical(getattr(value, name)) for name in changed}
         if isinstance(value, dict):
             return {key: canonical(item) for key, item in value.items()}
         if isinstance(value, tuple | list):
@@ -156,13 +198,17 @@ def identity(config: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def difference(one: Any, other: Any, path: str = "") -> str:
-    """The first setting in which two differ, with both values, as `training.epochs = 5, not 3`."""
-    for setting in dataclasses.fields(one):
-        a, b = getattr(one, setting.name), getattr(other, setting.name)
-        if a != b:
-            if dataclasses.is_dataclass(a):
-                return difference(a, b, f"{path}{setting.name}.")
-            one, other = ("none" if value is None else _value(value) for value in (a, b))
-            return f"{path}{setting.name} = {one}, not {other}"
+def difference(first: Any, second: Any, path: str = "") -> str:
+    """The first setting in which two dataclasses of settings differ, and both values; "none" where they are equal.
+
+    The text reads `training.epochs = 5, not 3`, with the value of `first` first. `path` is the name of the part that
+    the two are, with a dot at its end.
+    """
+    for field in dataclasses.fields(first):
+        values = getattr(first, field.name), getattr(second, field.name)
+        if values[0] != values[1]:
+            if dataclasses.is_dataclass(values[0]):
+                return difference(*values, f"{path}{field.name}.")
+            shown, other = ("none" if value is None else _toml_value(value) for value in values)
+            return f"{path}{field.name} = {shown}, not {other}"
     return "none"

@@ -9,9 +9,14 @@ from lottery_pools.errors import UserError
 
 
 def scaled(config: Config, epochs: int) -> Config:
-    """`config` with so many epochs, and all else that is counted in epochs or steps in proportion.
+    """`config` with the dense network trained for `epochs`, and all else that is counted in epochs or steps in
+    proportion: warm-up, milestones, rewind point, epochs of fine-tuning.
 
-    A rewind point after the first step stays after it where it can.
+    A rewind point after the first step stays after it, unless one epoch is all there is.
+
+    >>> from lottery_pools.config.schema import Training
+    >>> scaled(Config(training=Training(epochs=182, milestones=(91.0,))), 10).training.milestones
+    (5.0,)
     """
     training, pruning = config.training, config.pruning
 
@@ -33,9 +38,10 @@ def scaled(config: Config, epochs: int) -> Config:
 
 
 def limited(config: Config, n: int) -> Config:
-    """`config` made quick, to try its code: `n` images a split and 2 epochs at most, all else in proportion.
+    """`config` made quick, to try its code: at most `n` images in each split and 2 epochs, all else in proportion.
 
-    Levels, methods, corruptions and networks stay; the name says what it is. Raises UserError where `n` is below 2.
+    Levels, methods, corruptions and the network stay; `-limit-n` is added to the name. Raises `UserError` where `n` is
+    below 2.
     """
     if n < 2:
         raise UserError(f"limit is {n}: give 2 or more images, for BatchNorm needs two a batch")

@@ -13,6 +13,7 @@ from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lottery_pools.config.fields import Rare
 from lottery_pools.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,16 +31,17 @@ def cores() -> int:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where the work is done: changes how long it takes and (threads, device) the last bits of the results."""
+    """Where the work is done; this changes how long it takes, and (device, threads) the last bits of the results."""
 
     device: str = "auto"
-    """`cpu`, `cuda`, `cuda:1`, `mps`; `auto`: the best there is."""
+    """Device that computes: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`, the best there is."""
     workers: int | None = None
-    """Processes side by side; none: as many as there are tasks and cores (one on a GPU)."""
-    threads: int | None = None
-    """Threads of each process; none: the cores shared out."""
-    cluster: str | None = None
-    """Address of a Dask scheduler to use instead of local processes."""
+    """Number of processes that work side by side; none: as many as there are tasks and processor cores (one on a
+    GPU)."""
+    threads: Rare[int | None] = None
+    """Number of threads of each process; none: the processor cores are shared out."""
+    cluster: Rare[str | None] = None
+    """Address of a Dask scheduler whose workers do the work; none: local processes do it."""
 
     def __post_init__(self) -> None:
         for name in ("workers", "threads"):

@@ -1,0 +1,94 @@
+"""The settings under `data`: which samples there are, how they are split, and how training images are varied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from lottery_pools.config.fields import Rare, require
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """Parameters of the MNIST-1D generator; the defaults are those of Greydanus (2020, arXiv 2011.14439)."""
+
+    padding: tuple[int, int] = (36, 60)
+    """Fewest and most zeros appended to the 12-point template, before it is stretched to 12 points plus the most
+    zeros."""
+    scale_coeff: float = 0.4
+    """Width of the range of the random amplitude, which lies around 1: 0.4 draws it from 0.8 to 1.2."""
+    max_translation: int = 48
+    """Each signal is rolled by a random number of points that is smaller than this."""
+    corr_noise_scale: float = 0.25
+    """Standard deviation of the noise in places without signal, before it is smoothed (Gaussian, σ = 2 points)."""
+    iid_noise_scale: float = 0.02
+    """Standard deviation of the independent noise added to every point."""
+    shear_scale: float = 0.75
+    """Width of the range of the random slope, which lies around 0: 0.75 draws it from -0.375 to 0.375; half of the
+    slope is added at one end of the signal and subtracted at the other."""
+    shuffle_seq: bool = False
+    """Permute the points, in the same way in every sample."""
+    final_seq_length: int = 40
+    """Number of points in a finished sample."""
+
+    def __post_init__(self) -> None:
+        low, high = self.padding
+        require(0 <= low <= high, f"data.difficulty.padding is {self.padding}: give two numbers, 0 ≤ fewest ≤ most")
+        require(self.max_translation >= 1, f"data.difficulty.max_translation is {self.max_translation}: give 1 or more")
+        require(
+            self.final_seq_length >= 2, f"data.difficulty.final_seq_length is {self.final_seq_length}: give 2 or more"
+        )
+
+
+@dataclass(frozen=True)
+class Data:
+    """Which samples there are, how they are split, and how training images are varied."""
+
+    name: str = "mnist1d"
+    """The data set: `mnist1d`, `cifar10`, `cifar100`, a Hugging Face hub id, a folder of parquet files, or an image
+    folder."""
+    size: int | None = None
+    """Side in pixels to which images are resized; none: they keep their size."""
+    train: int | None = None
+    """Number of training samples; none: all that the validation split leaves (mnist1d: 4,000)."""
+    validation: int = 5000
+    """Number of samples taken from the training set to choose epochs and pools."""
+    carve: Rare[Literal["stratified", "last"]] = "stratified"
+    """How validation samples are taken from the training set: `stratified`, drawn in proportion to the classes; `last`,
+    its last samples (for a training set in random order)."""
+    epoch_share: Rare[float] = 0.0
+    """Share of the validation samples that only chooses epochs, while the rest only chooses pools; 0: all choose
+    both."""
+    test: int | None = None
+    """Number of test samples; none: all there are (mnist1d: 10,000)."""
+    image_column: Rare[str | None] = None
+    """Column of the data set that holds the images; none: it is detected."""
+    label_column: Rare[str | None] = None
+    """Column of the data set that holds the labels; none: it is detected."""
+    crop: int = 0
+    """Pixels (points, for signals) of zero padding around each training image before a random crop back to its size;
+    0: no crop."""
+    resized_crop: Rare[bool] = False
+    """Train on a random part of each image, scaled to `size` (Szegedy et al., 2015), and test on the middle 7/8."""
+    flip: bool = False
+    """Mirror each training image left to right with probability one half."""
+    seed: Rare[int] = 0
+    """Seed that draws the validation split and generated samples. It is the same for every run, so that runs are
+    compared on the same samples."""
+    difficulty: Rare[Difficulty] = field(default_factory=Difficulty)
+    """Parameters of the MNIST-1D generator."""
+
+    def __post_init__(self) -> None:
+        require(
+            self.validation > 0,
+            f"data.validation is {self.validation}: pools are chosen on validation samples, give 1 or more",
+        )
+        require(0 <= self.epoch_share < 1, f"data.epoch_share is {self.epoch_share}: give a share in [0, 1)")
+        for name in ("train", "test", "size"):
+            value = getattr(self, name)
+            require(value is None or value > 0, f"data.{name} is {value}: give 1 or more, or leave it out")
+        require(self.crop >= 0, f"data.crop is {self.crop}: give 0 or more pixels")
+        require(
+            not self.resized_crop or (self.size is not None and self.crop == 0 and self.name != "mnist1d"),
+            "data.resized_crop is for images, needs data.size, and replaces data.crop: set these",
+        )
