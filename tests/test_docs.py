@@ -17,8 +17,10 @@ import pytest
 
 import lottery_pools
 from docs.figures import draw
+from docs.site import hooks
 from lottery_pools.cli import commands
 from lottery_pools.runs import engine
+from tests.test_browser import BROWSER
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -129,14 +131,14 @@ class Page(HTMLParser):
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {key: value or "" for key, value in attrs}
-        self.anchors |= {found[key] for key in ("id", "name") if key in found}
-        if tag == "a" and "href" in found:
-            self.links.append(found["href"])
-        elif tag in ("img", "script", "iframe", "source") and "src" in found:
-            self.fetched.append(found["src"])
-        elif tag == "link" and "href" in found and found.get("rel") != "canonical":
-            self.fetched.append(found["href"])
+        attributes = {key: value or "" for key, value in attrs}
+        self.anchors |= {attributes[key] for key in ("id", "name") if key in attributes}
+        if tag == "a" and "href" in attributes:
+            self.links.append(attributes["href"])
+        elif tag in ("img", "script", "iframe", "source") and "src" in attributes:
+            self.fetched.append(attributes["src"])
+        elif tag == "link" and "href" in attributes and attributes.get("rel") != "canonical":
+            self.fetched.append(attributes["href"])
 
 
 @pytest.fixture(scope="module")
@@ -164,11 +166,13 @@ def test_the_site_fetches_nothing_and_its_links_lead_somewhere(site: Path) -> No
     pages = {path.resolve(): Page(path) for path in site.rglob("*.html")}
     for path, page in pages.items():
         for address in page.fetched:
+            if address.startswith("data:"):  # within the page itself
+                continue
             assert not re.match(r"(https?:)?//", address), f"{path.name} fetches {address}"
             if path.name != "404.html":  # its addresses begin at the root of a server
                 assert (path.parent / unquote(address.split("?")[0])).exists(), f"{path.name} lacks {address}"
         for link in page.links:
-            if path.name == "404.html" or re.match(r"https?:|mailto:", link):
+            if path.name == "404.html" or re.match(r"https?:|mailto:|data:", link):
                 continue
             place, _, anchor = unquote(link).partition("#")
             target = (path.parent / place).resolve() if place else path
@@ -177,6 +181,46 @@ def test_the_site_fetches_nothing_and_its_links_lead_somewhere(site: Path) -> No
             assert not anchor or target not in pages or anchor in pages[target].anchors, f"{path.name} links to {link}"
     for style in site.rglob("*.css"):
         assert not re.search(r"url\(['\"]?(https?:)?//|@import", style.read_text(encoding="utf-8")), style
+
+
+def test_the_site_has_a_whole_report(site: Path) -> None:
+    """Made from committed rows, and linked from Results."""
+    page = (site / "results/cifar10-resnet/full-report.html").read_text(encoding="utf-8")
+    assert "+0.73 [+0.48, +0.99]" in re.sub("&nbsp;|\u00a0", " ", page)
+    assert page.count("<svg") > 5
+    assert "cifar10-resnet/full-report.html" in Page(site / "results/index.html").links
+
+
+@pytest.mark.parametrize(
+    ("html", "kept"),
+    [
+        ("<p>by +0.73 [+0.48, +0.99]</p>", ["+0.73 [+0.48, +0.99]"]),
+        ("<p>5.8 % of CIFAR-100 in [-1.2, +3]</p>", ["5.8 %", "CIFAR-100", "[-1.2, +3]"]),
+        ("<h3>Settled (2026-11-25)</h3>", ["2026-11-25"]),
+        ("<p><code>--data.name path/to/it</code></p>", ["--data.name", "path/to/it"]),
+        (f"<p><code>{'long-' * 9}</code></p>", []),
+        ("<pre><code>--data.name 5 %</code></pre><p>well-known</p>", []),
+        ('<p><a href="a-1.html">plain 3</a></p>', []),
+    ],
+)
+def test_numbers_names_and_options_stay_on_one_line(html: str, kept: list[str]) -> None:
+    marked = hooks.keep_together(html)
+    assert re.findall(r'<span class="together">(.*?)</span>', marked) == kept
+    assert re.sub(r'<span class="together">(.*?)</span>', r"\1", marked) == html
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path")
+def test_the_search_works_from_disk(site: Path, tmp_path: Path) -> None:
+    assert BROWSER is not None
+    options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
+    offline = ("--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND")
+    waits = ("--virtual-time-budget=10000", f"--user-data-dir={tmp_path}", "--window-size=500,900")
+    address = f"{(site / 'results/index.html').as_uri()}?q=recalibrated"
+    command = [BROWSER, *options, *offline, *waits, "--dump-dom", address]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    result = re.search(r"(\d+) matching documents", dom)
+    assert result, "the search found nothing"
+    assert int(result[1]) >= 5
 
 
 def test_the_reference_has_the_docstring_of_every_public_name(site: Path) -> None:
