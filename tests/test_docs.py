@@ -17,11 +17,15 @@ import pytest
 
 import lottery_pools
 from docs.figures import draw
+from docs.site import hooks
 from lottery_pools.cli import commands
 from lottery_pools.runs import engine
+from lottery_pools.version import VERSION
+from tests.test_browser import BROWSER
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+README = ROOT / "README.md"
 TRIED = [DOCS / "ten-minutes.md", DOCS / "method.md", *sorted(DOCS.glob("howto/*.md"))]
 BLOCK = re.compile(r'(<!-- not run: [^\n]+ -->\n)?```(\w+)(?: title="([^"\n]+)")?\n(.*?)^```$', re.M | re.S)
 
@@ -91,26 +95,77 @@ def test_the_checkpoints_page_leaves_a_better_network(tmp_path: Path, monkeypatc
     assert lottery_pools.load(tmp_path / "stronger.safetensors").origin["recipe"]
 
 
+def shown_after(page: Path, command: str) -> list[str]:
+    """The lines that a page shows below a command."""
+    return page.read_text(encoding="utf-8").split(f"$ {command}\n")[1].split("```")[0].splitlines()
+
+
+def test_the_readmes_example_prints_what_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = (block for block in blocks(README) if block.title == "example.py")
+    exec(compile(example.content, "example.py", "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    assert list(map(outline, printed)) == list(map(outline, shown_after(README, "python example.py")))
+    recipe, score, density = printed
+    assert recipe.count("(") > 1, "nothing is mixed"
+    before, pooled = map(float, re.findall(r"-\d\.\d+", score))
+    assert pooled > before
+    assert density == "density: 0.800 before, 0.800 pooled"
+
+
 def test_the_readmes_own_network_is_pooled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])
     monkeypatch.setattr(engine, "cores", lambda: 1)
-    (network,) = (block for block in blocks(ROOT / "README.md") if block.title == "mynet.py")
+    (network,) = (block for block in blocks(README) if block.title == "mynet.py")
     (tmp_path / "mynet.py").write_text(network.content, encoding="utf-8")
-    shown = (ROOT / "README.md").read_text(encoding="utf-8").split("$ . .venv/bin/activate\n$ ")[1].split("```")[0]
-    train, inspect = shown.split("$ ")
-    command, *lines = train.splitlines()
-    try_command(f"{command} --limit 200", lines, capsys)
-    command, *lines = inspect.splitlines()
-    try_command(command, lines, capsys)
+    command = "lottery-pools run --model.name mynet:build --seeds 0 --out runs/mynet"
+    try_command(f"{command} --limit 200", shown_after(README, command), capsys)
+    assert (tmp_path / "runs/mynet/pools/trimmed-soup/level_02.safetensors").exists()
 
 
-def test_the_demo_is_shown_as_in_the_readme() -> None:
-    shown = (DOCS / "ten-minutes.md").read_text(encoding="utf-8").split("--out runs/demo\n")[1].split("```")[0]
-    readme = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    assert [line for line in shown.splitlines() if line != "…" and line not in readme] == []
+def test_the_demo_is_shown_in_the_readme_as_in_ten_minutes() -> None:
+    ten_minutes = shown_after(DOCS / "ten-minutes.md", "lottery-pools run --preset demo --out runs/demo")
+    shown = [line for line in shown_after(README, "make demo") if line != "…"]
+    assert len(shown) > 5
+    assert [line for line in shown if line not in ten_minutes] == []
+
+
+@pytest.mark.parametrize(
+    "page", [README, ROOT / "CONTRIBUTING.md", ROOT / "studies/README.md"], ids=lambda page: page.stem
+)
+def test_links_outside_of_the_site_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"https?:", link):
+            continue
+        place, _, anchor = link.partition("#")
+        target = page.parent / place
+        assert target.exists(), f"{page.name} links to {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name} links to {link}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as both GitHub and the site name them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", [README, DOCS / "architecture.md"], ids=lambda page: page.stem)
+def test_files_that_are_named_exist(page: Path) -> None:
+    source = Path(lottery_pools.__file__).parent
+    named = set(re.findall(r"`((?:\w+/)+\w+\.py)[:`]", page.read_text(encoding="utf-8")))
+    assert len(named) > 5
+    for name in named:
+        assert (source / name).exists() or (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+def test_the_citation_agrees_with_the_package() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {VERSION}\n" in citation
+    assert "\nlicense: Apache-2.0\n" in citation
+    assert "2208.10842" in citation
+    assert "(CITATION.cff)" in README.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", draw.FIGURES)
@@ -129,14 +184,14 @@ class Page(HTMLParser):
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = {key: value or "" for key, value in attrs}
-        self.anchors |= {found[key] for key in ("id", "name") if key in found}
-        if tag == "a" and "href" in found:
-            self.links.append(found["href"])
-        elif tag in ("img", "script", "iframe", "source") and "src" in found:
-            self.fetched.append(found["src"])
-        elif tag == "link" and "href" in found and found.get("rel") != "canonical":
-            self.fetched.append(found["href"])
+        attributes = {key: value or "" for key, value in attrs}
+        self.anchors |= {attributes[key] for key in ("id", "name") if key in attributes}
+        if tag == "a" and "href" in attributes:
+            self.links.append(attributes["href"])
+        elif tag in ("img", "script", "iframe", "source") and "src" in attributes:
+            self.fetched.append(attributes["src"])
+        elif tag == "link" and "href" in attributes and attributes.get("rel") != "canonical":
+            self.fetched.append(attributes["href"])
 
 
 @pytest.fixture(scope="module")
@@ -164,11 +219,13 @@ def test_the_site_fetches_nothing_and_its_links_lead_somewhere(site: Path) -> No
     pages = {path.resolve(): Page(path) for path in site.rglob("*.html")}
     for path, page in pages.items():
         for address in page.fetched:
+            if address.startswith("data:"):  # within the page itself
+                continue
             assert not re.match(r"(https?:)?//", address), f"{path.name} fetches {address}"
             if path.name != "404.html":  # its addresses begin at the root of a server
                 assert (path.parent / unquote(address.split("?")[0])).exists(), f"{path.name} lacks {address}"
         for link in page.links:
-            if path.name == "404.html" or re.match(r"https?:|mailto:", link):
+            if path.name == "404.html" or re.match(r"https?:|mailto:|data:", link):
                 continue
             place, _, anchor = unquote(link).partition("#")
             target = (path.parent / place).resolve() if place else path
@@ -177,6 +234,46 @@ def test_the_site_fetches_nothing_and_its_links_lead_somewhere(site: Path) -> No
             assert not anchor or target not in pages or anchor in pages[target].anchors, f"{path.name} links to {link}"
     for style in site.rglob("*.css"):
         assert not re.search(r"url\(['\"]?(https?:)?//|@import", style.read_text(encoding="utf-8")), style
+
+
+def test_the_site_has_a_whole_report(site: Path) -> None:
+    """Made from committed rows, and linked from Results."""
+    page = (site / "results/cifar10-resnet/full-report.html").read_text(encoding="utf-8")
+    assert "+0.73 [+0.48, +0.99]" in re.sub("&nbsp;|\u00a0", " ", page)
+    assert page.count("<svg") > 5
+    assert "cifar10-resnet/full-report.html" in Page(site / "results/index.html").links
+
+
+@pytest.mark.parametrize(
+    ("html", "kept"),
+    [
+        ("<p>by +0.73 [+0.48, +0.99]</p>", ["+0.73 [+0.48, +0.99]"]),
+        ("<p>5.8 % of CIFAR-100 in [-1.2, +3]</p>", ["5.8 %", "CIFAR-100", "[-1.2, +3]"]),
+        ("<h3>Settled (2026-11-25)</h3>", ["2026-11-25"]),
+        ("<p><code>--data.name path/to/it</code></p>", ["--data.name", "path/to/it"]),
+        (f"<p><code>{'long-' * 9}</code></p>", []),
+        ("<pre><code>--data.name 5 %</code></pre><p>well-known</p>", []),
+        ('<p><a href="a-1.html">plain 3</a></p>', []),
+    ],
+)
+def test_numbers_names_and_options_stay_on_one_line(html: str, kept: list[str]) -> None:
+    marked = hooks.keep_together(html)
+    assert re.findall(r'<span class="together">(.*?)</span>', marked) == kept
+    assert re.sub(r'<span class="together">(.*?)</span>', r"\1", marked) == html
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium on the path")
+def test_the_search_works_from_disk(site: Path, tmp_path: Path) -> None:
+    assert BROWSER is not None
+    options = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
+    offline = ("--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND")
+    waits = ("--virtual-time-budget=10000", f"--user-data-dir={tmp_path}", "--window-size=500,900")
+    address = f"{(site / 'results/index.html').as_uri()}?q=recalibrated"
+    command = [BROWSER, *options, *offline, *waits, "--dump-dom", address]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+    result = re.search(r"(\d+) matching documents", dom)
+    assert result, "the search found nothing"
+    assert int(result[1]) >= 5
 
 
 def test_the_reference_has_the_docstring_of_every_public_name(site: Path) -> None:
