@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,21 +76,16 @@ class Ended:
         return "Traceback (most recent call last)" in self.errors
 
 
-def environment(cache: Path, **values: str) -> dict[str, str]:
-    """The variables of a command's process: one thread, and a cache of its own."""
-    plain = {**os.environ, "OMP_NUM_THREADS": "1", "LOTTERY_POOLS_CACHE": str(cache)}
-    return {**plain, **values}
-
-
-def command(arguments: Sequence[str], folder: Path, timeout: float = 300, **values: str) -> Ended:
-    """Run `lottery-pools` with these arguments in `folder`."""
+def command(arguments: Sequence[str], folder: Path, variables: Mapping[str, str] | None = None) -> Ended:
+    """Run `lottery-pools` with these arguments in `folder`, on one thread, with a cache of its own."""
+    plain = {**os.environ, "OMP_NUM_THREADS": "1", "LOTTERY_POOLS_CACHE": str(folder / "cache")}
     done = subprocess.run(
         [sys.executable, "-m", "lottery_pools", *arguments],
         cwd=folder,
-        env=environment(folder / "cache", **values),
+        env={**plain, **(variables or {})},
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=300,
         check=False,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
@@ -102,7 +97,7 @@ def spoiled(arguments: Sequence[str], folder: Path, kind: str, at: int) -> Ended
         (Path(injected) / "sitecustomize.py").write_text(INJECTION, encoding="utf-8")
         search = os.pathsep.join([injected, *filter(None, [os.environ.get("PYTHONPATH")])])
         faults = {"FAULT_AT": str(at), "FAULT_KIND": kind, "FAULT_ROOT": str(folder.resolve())}
-        return command(arguments, folder, PYTHONPATH=search, **faults)
+        return command(arguments, folder, {"PYTHONPATH": search, **faults})
 
 
 def digests(run: Path) -> dict[str, str]:
