@@ -23,7 +23,7 @@ from lottery_pools.pooling import methods
 from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.runs import results
 from lottery_pools.runs.engine import Machine
-from lottery_pools.runs.results import CONTROLS, ENSEMBLE
+from lottery_pools.runs.rows import CONTROLS, ENSEMBLE
 from lottery_pools.tickets import imp
 from lottery_pools.tickets.ticket import Ticket
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
