@@ -88,8 +88,8 @@ def test_what_others_left_stays(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     with lock(tmp_path):
-        left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.tmp")}
-    assert left == {"other/.precious.7.tmp", "tickets/.mine.tmp", ".mine.tmp"}
+        remaining = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.tmp")}
+    assert remaining == {"other/.precious.7.tmp", "tickets/.mine.tmp", ".mine.tmp"}
 
 
 @pytest.mark.parametrize("below", ["seed_0", "trained_baselines/longer/level_01"])

@@ -1,3 +1,5 @@
+"""Networks by name: initial weights from the seed alone, what users mistake, and what rules prune."""
+
 from __future__ import annotations
 
 import math
@@ -52,9 +54,9 @@ def test_every_network_runs_and_has_prunable_tensors(
         assert set(prunable(network, "convolutions")) == set(expected) - {"fc.weight"}
 
 
-@given(seed=st.integers(0, 2**32), other=st.integers(0, 2**32))
+@given(seed=st.integers(0, 2**32), other_seed=st.integers(0, 2**32))
 @settings(max_examples=20, deadline=None)
-def test_seed_alone_sets_the_weights(seed: int, other: int) -> None:
+def test_seed_alone_sets_the_weights(seed: int, other_seed: int) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first = build("conv1d", {}, 10, SIGNAL, seed).state_dict()
@@ -62,8 +64,8 @@ def test_seed_alone_sets_the_weights(seed: int, other: int) -> None:
     torch.rand(3)
     again = build("conv1d", {}, 10, SIGNAL, seed).state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
-    different = build("conv1d", {}, 10, SIGNAL, other).state_dict()
-    assert torch.equal(first["fc.weight"], different["fc.weight"]) == (seed == other)
+    different = build("conv1d", {}, 10, SIGNAL, other_seed).state_dict()
+    assert torch.equal(first["fc.weight"], different["fc.weight"]) == (seed == other_seed)
 
 
 def test_convolutions_are_kaiming_normal_and_norms_the_identity() -> None:
@@ -114,7 +116,7 @@ def test_mistakes_are_named(
     assert "\n" not in str(caught.value)
 
 
-OWN = """
+USERS_MODULE = """
 from torch import nn
 import own_neighbour
 
@@ -138,9 +140,9 @@ def nothing():
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def users_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A user's module in the current directory, forgotten afterwards."""
-    (tmp_path / "own_networks.py").write_text(OWN)
+    (tmp_path / "own_networks.py").write_text(USERS_MODULE)
     (tmp_path / "own_neighbour.py").write_text("")
     (tmp_path / "own_broken.py").write_text("import own_absent")
     monkeypatch.chdir(tmp_path)
@@ -150,14 +152,14 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "own_networks"
 
 
-def test_users_factory_gets_what_its_signature_accepts(own: str) -> None:
-    plain = build(f"{own}:plain", {"width": 5}, 10, SMALL, 0)
+def test_users_factory_gets_what_its_signature_accepts(users_module: str) -> None:
+    plain = build(f"{users_module}:plain", {"width": 5}, 10, SMALL, 0)
     assert plain.get_parameter("weight").shape == (2, 5)
-    renamed = build(f"{own}:renamed", {"depth": 2}, 10, SMALL, 0)
+    renamed = build(f"{users_module}:renamed", {"depth": 2}, 10, SMALL, 0)
     assert renamed.get_parameter("2.weight").shape == (10, 4)
-    assert build(f"{own}:Full", {"scale": 0.5}, 10, SMALL, 0).given == (10, SMALL, 0.5)
-    assert build(f"{own}:loose", {"width": 6}, 10, SMALL, 0).get_parameter("weight").shape == (2, 6)
-    twin = build(f"{own}:plain", {"width": 5}, 10, SMALL, 0)
+    assert build(f"{users_module}:Full", {"scale": 0.5}, 10, SMALL, 0).given == (10, SMALL, 0.5)
+    assert build(f"{users_module}:loose", {"width": 6}, 10, SMALL, 0).get_parameter("weight").shape == (2, 6)
+    twin = build(f"{users_module}:plain", {"width": 5}, 10, SMALL, 0)
     assert torch.equal(twin.get_parameter("weight"), plain.get_parameter("weight"))
 
 
@@ -172,7 +174,7 @@ def test_users_factory_gets_what_its_signature_accepts(own: str) -> None:
         ("own_broken:net", {}, "No module named 'own_absent'"),
     ],
 )
-def test_users_mistakes_are_named(own: str, factory: str, arguments: dict[str, int], message: str) -> None:
+def test_users_mistakes_are_named(users_module: str, factory: str, arguments: dict[str, int], message: str) -> None:
     with pytest.raises(UserError) as caught:
         build(factory, arguments, 10, SMALL, 0)
     assert message in str(caught.value)
