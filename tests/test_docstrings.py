@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-MODULES = ("errors", "models.registry", "runs.engine", "runs.folder", "runs.results", "runs.seeds")
+MODULES = ("data.sources", "errors", "models.registry", "runs.engine", "runs.folder", "runs.results", "runs.seeds")
 """The modules whose docstrings have examples that run."""
 
 

@@ -18,7 +18,8 @@ from typing import Any
 from lottery_pools.config.schema import Config
 from lottery_pools.errors import UserError
 
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""The error numbers of a full disk and of an exhausted quota."""
 _UNSUITABLE_PATH = (
     errno.EACCES,
     errno.EPERM,
@@ -29,6 +30,8 @@ _UNSUITABLE_PATH = (
     errno.ENOENT,
     errno.ENAMETOOLONG,
 )
+OTHER_CACHE = "set LOTTERY_POOLS_CACHE to another folder"
+"""The advice if the cache is in a place that cannot be written (`failed_write`)."""
 _UNFINISHED = re.compile(r"\..+\.\d+\.tmp")
 _FOLDERS_OF_A_RUN = ("", "tickets/", "pools/**/", "trained_baselines/**/", "seed_*/**/")
 
@@ -118,7 +121,7 @@ def failed_write(target: Path | str, error: OSError, elsewhere: str = "choose an
         Traceback (most recent call last):
         lottery_pools.errors.UserError: cannot write results.jsonl: No space left on device; free some space, ...
     """
-    if error.errno in _NO_SPACE:
+    if error.errno in NO_SPACE:
         advice = "free some space, then run the same command again"
     elif error.errno in _UNSUITABLE_PATH:
         advice = elsewhere
