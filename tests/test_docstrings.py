@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-MODULES = ("data.sources", "errors", "models.registry", "runs.engine", "runs.folder", "runs.results", "runs.seeds")
+MODULES = (
+    "data.corruptions",
+    "data.sources",
+    "errors",
+    "models.registry",
+    "runs.engine",
+    "runs.folder",
+    "runs.results",
+    "runs.seeds",
+)
 """The modules whose docstrings have examples that run."""
 
 
