@@ -1,20 +1,18 @@
-"""Networks by name, ours and others', and the tensors of a network that a rule prunes."""
+"""Networks by name, and the tensors of a network that a rule prunes."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from functools import partial
-from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from torch import nn
 
 from lottery_pools.errors import UserError, nearest, unknown
+from lottery_pools.models import external
+from lottery_pools.models.external import Factory
 from lottery_pools.models.resnet import resnet18, resnet20, resnet34, resnet50
 from lottery_pools.models.small import conv1d, mlp
 from lottery_pools.models.vgg import vgg16
@@ -22,8 +20,6 @@ from lottery_pools.runs.seeds import derive
 
 Argument = int | float | bool | str
 """A value of the setting `model.arguments`."""
-Factory = Callable[..., nn.Module]
-"""A function that builds a network, or the network's class."""
 
 MODELS: Mapping[str, Factory] = {
     "conv1d": conv1d,
@@ -153,57 +149,12 @@ def _no_match(model: nn.Module, pattern: str, names_of: Mapping[nn.Parameter, li
 
 
 def _factory(name: str, classes: int, input_shape: tuple[int, ...]) -> Factory:
-    """The function that builds the network called `name`.
-
-    Where its parameter for the number of classes has another name than ours, it is already given.
-    """
-    origin, colon, attribute = name.partition(":")
-    if not colon:
-        if name not in MODELS:
-            raise unknown("model", name, MODELS)
-        return MODELS[name]
-    if origin == "timm":
-        timm = _package("timm", name)
-        if not timm.is_model(attribute):
-            raise unknown("timm model", attribute, timm.list_models())
-        return partial(timm.create_model, attribute, num_classes=classes, in_chans=input_shape[0])
-    if origin == "torchvision":
-        models = _package("torchvision", name).models
-        if attribute not in models.list_models(module=models):
-            raise unknown("torchvision model", attribute, models.list_models(module=models))
-        if input_shape[0] != 3:
-            raise UserError(f"model {name!r} takes images of 3 channels, these have {input_shape[0]}: choose another")
-        return partial(models.get_model, attribute, num_classes=classes)
-    return _imported_factory(name, origin, attribute)
-
-
-def _package(package: str, name: str) -> Any:
-    """The optional package that the network called `name` comes from."""
-    try:
-        return importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        raise UserError(f"model {name!r} needs {error.name}: pip install 'lottery-pools[{package}]'") from error
-
-
-def _imported_factory(name: str, module: str, attribute: str) -> Factory:
-    """The callable `attribute` of a module of the user's."""
-    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
-        raise UserError(f"model {name!r} is not an importable name: write package.module:factory")
-    # As `python -m` does. It stays there, because the module may import others beside it later.
-    current_directory = str(Path.cwd())
-    if current_directory not in sys.path:
-        sys.path.insert(0, current_directory)
-    try:
-        imported = importlib.import_module(module)
-    except (ImportError, SyntaxError) as error:
-        raise UserError(
-            f"model {name!r} cannot be imported from {current_directory}: {error}; "
-            "install the module, or run the command in its folder"
-        ) from error
-    callables: dict[str, Factory] = {key: value for key, value in vars(imported).items() if callable(value)}
-    if attribute not in callables:
-        raise unknown(f"factory of module {module}", attribute, (key for key in callables if not key.startswith("_")))
-    return callables[attribute]
+    """The function that builds the network called `name`."""
+    if ":" in name:
+        return external.factory(name, classes, input_shape)
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    return MODELS[name]
 
 
 def _keywords(
