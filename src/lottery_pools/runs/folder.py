@@ -30,10 +30,13 @@ _UNSUITABLE_PATH = (
     errno.ENOENT,
     errno.ENAMETOOLONG,
 )
+"""The error numbers of a path where nothing can be written: read-only, not permitted, not a folder, or too long."""
 OTHER_CACHE = "set LOTTERY_POOLS_CACHE to another folder"
 """The advice if the cache is in a place that cannot be written (`failed_write`)."""
 _UNFINISHED = re.compile(r"\..+\.\d+\.tmp")
+"""The names of the temporary files of `write`."""
 _FOLDERS_OF_A_RUN = ("", "tickets/", "pools/**/", "trained_baselines/**/", "seed_*/**/")
+"""The folders, as glob patterns below a run's folder, into which runs write."""
 
 
 @dataclass(frozen=True)

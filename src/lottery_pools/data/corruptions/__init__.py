@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lottery_pools.data.corruptions.blur import defocus_blur, gaussian_blur, glass_blur, motion_blur, zoom_blur
-from lottery_pools.data.corruptions.constants import CIFAR, IMAGENET, SEVERITIES, Constants, check
+from lottery_pools.data.corruptions.constants import CIFAR, IMAGENET, ROUNDING_ERROR, SEVERITIES, Constants, check
 from lottery_pools.data.corruptions.digital import (
     contrast,
     elastic_transform,
@@ -63,8 +63,6 @@ _EXTRA: dict[str, Callable[[Tensor, Constants, Draws], Tensor]] = {
 
 BLOCK = 1 << 17
 """Values corrupted in one step on a CPU, so that intermediate results stay in its cache."""
-_ROUNDING = 2**-14
-"""Added before truncation: float32 may leave a value that is whole just below it."""
 
 
 def names(extra: bool = False) -> tuple[str, ...]:
@@ -122,5 +120,5 @@ def corrupt(images: Tensor, name: str, severity: int, seed: int, *, first: int =
         batch = images[start : start + block]
         drawn = draws(len(batch), first + start, images.device, seed, "corruption", name, severity)
         corrupted = function(batch.float(), strength, drawn)
-        result[start : start + block] = corrupted.add_(_ROUNDING).clamp_(0, 255)
+        result[start : start + block] = corrupted.add_(ROUNDING_ERROR).clamp_(0, 255)
     return result

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lottery_pools.data.corruptions import linear
-from lottery_pools.data.corruptions.constants import Constants
+from lottery_pools.data.corruptions.constants import ROUNDING_ERROR, Constants
 from lottery_pools.data.corruptions.draws import Draws
 
 
@@ -28,7 +28,7 @@ def _smooth(x: Tensor, sigma: float) -> Tensor:
 
 
 def defocus_blur(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
-    """Correlate with a smoothed disk, mirrored at the edge. Constants: radius and σ of the smoothing, in pixels."""
+    """Correlate with a smoothed disk, mirrored at the edge. Constants: disk radius and smoothing σ, in pixels."""
     return linear.correlate(x, _disk(*constants))
 
 
@@ -62,7 +62,7 @@ def glass_blur(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
     """
     sigma, step, rounds = constants[0], int(constants[1]), int(constants[2])
     n, channels, h, w = x.shape
-    flat = _smooth(x, sigma).add_(2**-14).floor_().flatten(2)
+    flat = _smooth(x, sigma).add_(ROUNDING_ERROR).floor_().flatten(2)
     row, column = (torch.arange(size, device=x.device) for size in (h, w))
     inside = ((row > step) & (row <= h - step))[:, None] & ((column > step) & (column <= w - step))
     pixel = torch.arange(h * w, device=x.device)

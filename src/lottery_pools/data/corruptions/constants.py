@@ -13,6 +13,9 @@ from lottery_pools.errors import UserError, unknown
 Constants = tuple[float, ...]
 """The numbers that set how strong a corruption is, at one severity."""
 
+ROUNDING_ERROR = 2**-14
+"""Added to values before they are truncated or rounded, because float32 may leave a whole value just below itself."""
+
 SEVERITIES = (1, 2, 3, 4, 5)
 """The severities that there are."""
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lottery_pools.data.corruptions import linear
-from lottery_pools.data.corruptions.constants import Constants
+from lottery_pools.data.corruptions.constants import ROUNDING_ERROR, Constants
 from lottery_pools.data.corruptions.draws import Draws
 from lottery_pools.data.corruptions.weather import grey
 
@@ -51,9 +51,9 @@ def _relief(liquid: Tensor) -> Tensor:
     """The shading of drops that are lit from one corner: (n, 1, h, w), whole values, for `liquid` of that kind."""
     rows, columns = (linear.box(size) for size in liquid.shape[2:])
     distance = _distance(_edges(liquid, 50, 150)).clamp_(max=20)
-    distance = _equalise(linear.separable(distance, rows, columns).add_(2**-14).floor_())
+    distance = _equalise(linear.separable(distance, rows, columns).add_(ROUNDING_ERROR).floor_())
     lit = linear.correlate(distance, np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]])).clamp_(0, 255)
-    return linear.separable(lit, rows, columns).add_(2**-14).round_()
+    return linear.separable(lit, rows, columns).add_(ROUNDING_ERROR).round_()
 
 
 def _edges(x: Tensor, low: int, high: int) -> Tensor:
