@@ -29,7 +29,7 @@ from lottery_pools.experiment.tasks import Run
 from lottery_pools.pooling.methods import DEFAULT, find
 from lottery_pools.runs import engine
 from lottery_pools.runs.folder import RunFolder
-from lottery_pools.runs.results import pack_hits, unpack
+from lottery_pools.runs.rows import pack_hits, unpack
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import load_into

@@ -17,7 +17,7 @@ from lottery_pools.experiment import report as reports
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.reporting.names import label, percent
 from lottery_pools.reporting.tables import DASH, Table, interval, markdown
-from lottery_pools.runs.results import Gain, Row
+from lottery_pools.runs.rows import Gain, Row
 
 WORTH = 0.25
 """Percentage points of which less would not be worth a search."""

@@ -1,3 +1,5 @@
+"""Crops and flips: each image has its own draw, and the values are those of doing it image by image."""
+
 from __future__ import annotations
 
 import math
@@ -99,15 +101,17 @@ def test_resized_crop_interpolates_each_images_own_part(
     n: int, c: int, side: int, size: int, seed: int, dtype: torch.dtype
 ) -> None:
     images = batch(n, c, side, side, seed).to(dtype)
-    found = augment.resized_crop(images, size, generator(seed, "crop"))
-    assert found.dtype == dtype
-    for i, (top, left, height, width) in enumerate(augment.boxes(n, side, side, generator(seed, "crop")).tolist()):
+    resized = augment.resized_crop(images, size, generator(seed, "crop"))
+    assert resized.dtype == dtype
+    for i, (top, left, height, width) in enumerate(
+        augment.random_boxes(n, side, side, generator(seed, "crop")).tolist()
+    ):
         part = images[i : i + 1, :, top : top + height, left : left + width].float()
         expected = functional.interpolate(part, (size, size), mode="bilinear", antialias=True)[0]
         if dtype == torch.uint8:  # a half may be rounded to either side
-            assert (found[i].float() - expected).abs().max() <= 0.501
+            assert (resized[i].float() - expected).abs().max() <= 0.501
         else:
-            torch.testing.assert_close(found[i], expected, atol=1e-3, rtol=0)
+            torch.testing.assert_close(resized[i], expected, atol=1e-3, rtol=0)
 
 
 def test_resized_crop_keeps_its_precision_under_autocast() -> None:
@@ -119,17 +123,17 @@ def test_resized_crop_keeps_its_precision_under_autocast() -> None:
 
 def test_resized_crop_of_many_images_is_that_of_each() -> None:
     images = batch(130, 1, 8, 8, 0)  # more than one block
-    found = augment.resized_crop(images, 7, generator(0, "crop"))
-    drawn = augment.boxes(130, 8, 8, generator(0, "crop"))
+    resized = augment.resized_crop(images, 7, generator(0, "crop"))
+    drawn = augment.random_boxes(130, 8, 8, generator(0, "crop"))
     for i in (0, 63, 64, 129):
         top, left, height, width = drawn[i].tolist()
         part = images[i : i + 1, :, top : top + height, left : left + width].float()
         expected = functional.interpolate(part, (7, 7), mode="bilinear", antialias=True)[0]
-        assert (found[i].float() - expected).abs().max() <= 0.501
+        assert (resized[i].float() - expected).abs().max() <= 0.501
 
 
 def test_boxes_have_the_areas_ratios_and_places_that_are_asked_for() -> None:
-    top, left, height, width = augment.boxes(40_000, 256, 256, generator(0, "crop")).double().unbind(1)
+    top, left, height, width = augment.random_boxes(40_000, 256, 256, generator(0, "crop")).double().unbind(1)
     assert bool(((top >= 0) & (left >= 0) & (top + height <= 256) & (left + width <= 256)).all())
     assert bool(((height > 0) & (width > 0)).all())
     ratio, area = width / height, height * width / 256**2
@@ -147,12 +151,12 @@ def test_boxes_have_the_areas_ratios_and_places_that_are_asked_for() -> None:
 
 
 def test_a_box_that_never_fits_is_the_whole_image() -> None:
-    assert augment.boxes(5, 2, 60, generator(0, "crop")).tolist().count([0, 0, 2, 60]) > 0
-    assert (augment.boxes(200, 1, 100, generator(0, "crop"))[:, 2] == 1).all()
+    assert augment.random_boxes(5, 2, 60, generator(0, "crop")).tolist().count([0, 0, 2, 60]) > 0
+    assert (augment.random_boxes(200, 1, 100, generator(0, "crop"))[:, 2] == 1).all()
 
 
 @pytest.mark.parametrize(("side", "size"), [(8, 7), (9, 5), (6, 6)])
 def test_middle_is_the_central_square(side: int, size: int) -> None:
     images = batch(2, 3, side, side, 0)
     start = (side - size) // 2
-    assert torch.equal(augment.middle(images, size), images[..., start : start + size, start : start + size])
+    assert torch.equal(augment.centre_crop(images, size), images[..., start : start + size, start : start + size])

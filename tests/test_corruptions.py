@@ -158,11 +158,11 @@ def test_jpeg_is_pils_to_the_bit_at_any_size(quality: int, channels: int) -> Non
 @settings(max_examples=40, deadline=None)
 def test_a_batch_may_be_cut_anywhere(name: str, severity: int, cuts: list[int], first: int) -> None:
     images = smooth(7, 16)
-    whole = corrupt(images, name, severity, SEED, first)
+    whole = corrupt(images, name, severity, SEED, first=first)
     bounds = [0, *sorted(cuts), 7]
-    parts = [corrupt(images[a:b], name, severity, SEED, first + a) for a, b in itertools.pairwise(bounds)]
+    batches = [corrupt(images[a:b], name, severity, SEED, first=first + a) for a, b in itertools.pairwise(bounds)]
     assert whole.dtype == torch.uint8
-    assert torch.equal(whole, torch.cat(parts))
+    assert torch.equal(whole, torch.cat(batches))
 
 
 def test_a_batch_larger_than_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,8 +211,8 @@ def test_draws_are_frozen_and_evenly_spread() -> None:
     assert stats.chisquare(counts.numpy()).pvalue > 1e-3
     normal = drawn.normal(10_000)
     assert stats.kstest(normal.flatten().numpy()[::7], "norm").pvalue > 1e-3
-    others = (normal[:-1], normal[1:]), (normal[:, :-1], normal[:, 1:]), (normal, drawn.normal(10_000, stream=1))
-    for a, b in others:
+    pairs = (normal[:-1], normal[1:]), (normal[:, :-1], normal[:, 1:]), (normal, drawn.normal(10_000, stream=1))
+    for a, b in pairs:
         assert abs(float(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1])) < 4 / a.numel() ** 0.5
     assert set(drawn.integers(-2, 2, 100).flatten().tolist()) == {-2, -1, 0, 1}
     assert drawn.uniform(3, 4).shape == (64, 3, 4)
@@ -310,15 +310,16 @@ def test_image_folders(tmp_path: Path) -> None:
     assert images.shape == (4, 3, 24, 24)
     assert labels.tolist() == [0, 0, 1, 1]
     assert [round(float(image[0].float().mean()), -1) for image in images] == [50, 50, 200, 200]
-    part, places = read_image_folder(tmp_path, "fog", 3, size=24, first=1, count=2, classes=["z", "a", "b"])
-    assert torch.equal(part, images[1:3])
-    assert places.tolist() == [1, 2]
+    again, shifted_labels = read_image_folder(tmp_path, "fog", 3, size=24, classes=["z", "a", "b"])
+    assert torch.equal(again, images)
+    assert shifted_labels.tolist() == [1, 1, 2, 2]
     with pytest.raises(UserError, match="does not exist"):
         read_image_folder(tmp_path, "fog", 1)
     with pytest.raises(UserError, match="is not one of the 1 classes"):
         read_image_folder(tmp_path, "fog", 3, classes=["a"])
+    (tmp_path / "fog" / "2").mkdir()
     with pytest.raises(UserError, match="no images"):
-        read_image_folder(tmp_path, "fog", 3, first=4)
+        read_image_folder(tmp_path, "fog", 2)
     (root / "a" / "0.JPEG").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"0.JPEG is not an image"):
         read_image_folder(tmp_path, "fog", 3)

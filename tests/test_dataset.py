@@ -19,9 +19,9 @@ def split(n: int = 10, side: int = 4) -> Split:
 
 
 def dataset(resized_crop: int | None = None) -> Dataset:
-    some = split(side=8)
+    samples = split(side=8)
     moments = torch.tensor([100.0, 110.0, 120.0]), torch.tensor([50.0, 60.0, 70.0])
-    return Dataset(some, some, some, some, ("a", "b"), *moments, 0, False, resized_crop)
+    return Dataset(samples, samples, samples, samples, ("a", "b"), *moments, 0, False, resized_crop)
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=8), st.integers(1, 6))
@@ -34,12 +34,12 @@ def test_a_split_by_rows_is_the_split_of_these_samples(chosen: list[int], size: 
     assert len(by_rows) == len(copied) == 5
     assert by_rows.nbytes == copied.nbytes == copied.stored.nbytes
     assert torch.equal(by_rows.images, copied.images)
-    for part in (by_rows, copied):
-        assert torch.equal(part.labels, ROWS)
-        assert torch.equal(part.batch(indices), whole.images[ROWS[indices]])
-        assert torch.equal(torch.cat(list(part.batches(size))), whole.images[ROWS])
+    for chosen_split in (by_rows, copied):
+        assert torch.equal(chosen_split.labels, ROWS)
+        assert torch.equal(chosen_split.batch(indices), whole.images[ROWS[indices]])
+        assert torch.equal(torch.cat(list(chosen_split.batches(size))), whole.images[ROWS])
         for large in (0, 10**6):
-            again = part.take(indices, large)
+            again = chosen_split.take(indices, large)
             assert torch.equal(again.images, whole.images[ROWS[indices]])
             assert torch.equal(again.labels, ROWS[indices])
 
@@ -47,19 +47,19 @@ def test_a_split_by_rows_is_the_split_of_these_samples(chosen: list[int], size: 
 @pytest.mark.parametrize(("large", "moved"), [(5 * 48, True), (5 * 48 - 1, False)])
 def test_only_splits_up_to_a_size_move_whole_and_the_labels_always(large: int, moved: bool) -> None:
     whole = split()
-    there = whole.take(ROWS, large=0).to("meta", large)
-    assert there.labels.device.type == "meta"
-    assert there.stored.device.type == ("meta" if moved else "cpu")
-    assert len(there.stored) == (5 if moved else 10)
-    assert there.batch(torch.tensor([1, 2])).device.type == "meta"
-    assert [len(part) for part in there.batches(2)] == [2, 2, 1]
+    elsewhere = whole.take(ROWS, large=0).to("meta", large)
+    assert elsewhere.labels.device.type == "meta"
+    assert elsewhere.stored.device.type == ("meta" if moved else "cpu")
+    assert len(elsewhere.stored) == (5 if moved else 10)
+    assert elsewhere.batch(torch.tensor([1, 2])).device.type == "meta"
+    assert [len(part) for part in elsewhere.batches(2)] == [2, 2, 1]
 
 
 def test_a_dataset_moves_its_moments_and_keeps_one_split_for_both_choices() -> None:
-    there = dataset().to("meta", large=0)
-    assert there.epochs is there.validation
-    assert there.device.type == there.train.labels.device.type == "meta"
-    assert there.train.stored.device.type == "cpu"
+    elsewhere = dataset().to("meta", large=0)
+    assert elsewhere.epochs is elsewhere.validation
+    assert elsewhere.device.type == elsewhere.train.labels.device.type == "meta"
+    assert elsewhere.train.stored.device.type == "cpu"
 
 
 def test_the_middle_is_looked_at_and_what_has_the_size_is_passed_on() -> None:

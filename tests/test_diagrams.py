@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lottery_pools.reporting import diagrams
 from lottery_pools.reporting.style import Figure
-from lottery_pools.runs.results import PoolRow
+from lottery_pools.runs.rows import PoolRow
 from tests.test_diagnosis import FOUND
 
 POOLS = [

@@ -17,7 +17,7 @@ import torch
 
 from lottery_pools.errors import UserError
 from lottery_pools.runs import engine
-from lottery_pools.runs.engine import Machine, each
+from lottery_pools.runs.engine import Machine, run_tasks
 
 
 def work(name: int, seconds: float) -> tuple[int, int, int]:
@@ -33,14 +33,14 @@ def work(name: int, seconds: float) -> tuple[int, int, int]:
 def test_one_worker_works_here_in_order_one_task_at_a_time() -> None:
     before = torch.get_num_threads()
     try:
-        found = each(work, [(3, 0), (1, 0), (-2, 0), (9, 0)], workers=1, threads=2)
-        assert next(found) == (3, 2, os.getpid())
-        assert next(found) == (1, 2, os.getpid())
+        finished = run_tasks(work, [(3, 0), (1, 0), (-2, 0), (9, 0)], workers=1, threads=2)
+        assert next(finished) == (3, 2, os.getpid())
+        assert next(finished) == (1, 2, os.getpid())
         with pytest.raises(UserError, match="task -2 is wrong"):
-            next(found)
+            next(finished)
     finally:
         torch.set_num_threads(before)
-    assert list(each(work, [], workers=1, threads=before)) == []
+    assert list(run_tasks(work, [], workers=1, threads=before)) == []
 
 
 def test_two_workers_keep_the_order_and_a_mistake_ends_what_is_under_way() -> None:
@@ -48,12 +48,12 @@ def test_two_workers_keep_the_order_and_a_mistake_ends_what_is_under_way() -> No
     bystander.start()
     try:
         start = time.monotonic()
-        found = each(work, [(7, 0.5), (1, 0), (-2, 0), (9, 60)], workers=2, threads=3)
-        first, second = next(found), next(found)
+        finished = run_tasks(work, [(7, 0.5), (1, 0), (-2, 0), (9, 60)], workers=2, threads=3)
+        first, second = next(finished), next(finished)
         assert (first[:2], second[:2]) == ((7, 3), (1, 3))
         assert os.getpid() not in (first[2], second[2])
         with pytest.raises(UserError, match="task -2 is wrong: mend it"):
-            next(found)
+            next(finished)
         assert time.monotonic() - start < 50
         assert multiprocessing.active_children() == [bystander]
     finally:
@@ -67,21 +67,21 @@ def die() -> None:
 
 def test_a_worker_that_is_killed_is_one_line() -> None:
     with pytest.raises(UserError, match="a worker process was killed, perhaps for want of memory"):
-        list(each(die, [(), ()], workers=2, threads=1))
+        list(run_tasks(die, [(), ()], workers=2, threads=1))
     assert multiprocessing.active_children() == []
 
 
 FOLLOW = """
 import os
 import time
-from lottery_pools.runs.engine import each
+from lottery_pools.runs.engine import run_tasks
 
 def work(name):
     os.write(1, b"at work\\n")  # in one piece
     time.sleep(300)
 
 if __name__ == "__main__":
-    list(each(work, [(0,), (1,)], workers=2, threads=1))
+    list(run_tasks(work, [(0,), (1,)], workers=2, threads=1))
 """
 
 
@@ -121,19 +121,19 @@ def test_a_cluster_does_the_same_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = ModuleType("distributed")
     fake.Client = Client  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "distributed", fake)
-    found = each(work, [(7, 0.05), (1, 0), (-2, 0)], workers=1, threads=1, cluster="tcp://here:8786")
-    assert [next(found)[0], next(found)[0]] == [7, 1]
+    finished = run_tasks(work, [(7, 0.05), (1, 0), (-2, 0)], workers=1, threads=1, cluster="tcp://here:8786")
+    assert [next(finished)[0], next(finished)[0]] == [7, 1]
     with pytest.raises(UserError, match="task -2 is wrong"):
-        next(found)
+        next(finished)
     assert Client.addresses == ["tcp://here:8786"]
     with pytest.raises(UserError, match=r"no Dask scheduler answers at tcp://nowhere:1 \(timed out\)"):
-        list(each(work, [(7, 0)], workers=1, threads=1, cluster="tcp://nowhere:1"))
+        list(run_tasks(work, [(7, 0)], workers=1, threads=1, cluster="tcp://nowhere:1"))
 
 
 def test_a_cluster_without_its_package_is_a_mistake_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UserError, match=r"needs the extra `cluster`: pip install 'lottery-pools\[cluster\]'"):
-        list(each(work, [(7, 0)], workers=1, threads=1, cluster="tcp://here:8786"))
+        list(run_tasks(work, [(7, 0)], workers=1, threads=1, cluster="tcp://here:8786"))
 
 
 def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,5 +168,6 @@ def test_no_workers_or_threads_are_refused() -> None:
 
 
 def test_this_wing_is_imported_without_torch() -> None:
-    code = "import sys; from lottery_pools.runs import engine, folder, results, seeds; sys.exit('torch' in sys.modules)"
+    wing = "engine, folder, results, rows, seeds"
+    code = f"import sys; from lottery_pools.runs import {wing}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

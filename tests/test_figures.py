@@ -15,7 +15,7 @@ from lottery_pools.evaluation.metrics import accuracies
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.reporting import figures
 from lottery_pools.reporting.style import Figure, look
-from lottery_pools.runs.results import BASELINES, Row
+from lottery_pools.runs.rows import BASELINES, Row
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 from tests.test_tables import MANY, make_gain, make_rows, make_shifted
 

@@ -238,7 +238,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(path: Path) -> None:
     _, most = limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most))
     try:
-        with pytest.raises(UserError, match=r"^cannot write .*: File too large; free some space") as error:
+        with pytest.raises(UserError, match=r"^cannot write .*: File too large; remove the cause") as error:
             files.save(ticket_of(network(), level=3), path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

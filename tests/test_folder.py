@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lottery_pools.errors import UserError
-from lottery_pools.runs.folder import RunFolder, digest, lock, write
+from lottery_pools.runs.folder import RunFolder, digest, failed_write, lock, write
 
 
 def test_layout(tmp_path: Path) -> None:
@@ -77,18 +78,18 @@ def test_what_others_left_stays(tmp_path: Path) -> None:
     for name in ("other/.precious.7.tmp", "tickets/.mine.tmp", ".mine.tmp"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    own = (
+    unfinished = (
         "seed_3/tickets/.a.1.tmp",
         "seed_3/.a.1.tmp",
         "pools/swa/.a.1.tmp",
         "trained_baselines/longer/level_01/.a.1.tmp",
     )
-    for name in own:
+    for name in unfinished:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     with lock(tmp_path):
-        left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.tmp")}
-    assert left == {"other/.precious.7.tmp", "tickets/.mine.tmp", ".mine.tmp"}
+        remaining = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.tmp")}
+    assert remaining == {"other/.precious.7.tmp", "tickets/.mine.tmp", ".mine.tmp"}
 
 
 @pytest.mark.parametrize("below", ["seed_0", "trained_baselines/longer/level_01"])
@@ -112,12 +113,50 @@ def test_a_run_and_those_it_lies_in_are_not_worked_on_at_once(tmp_path: Path, be
 
 def test_where_nothing_can_be_written_the_path_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot write .*file/below: .*; free some space or choose another folder"):
+    with pytest.raises(UserError, match=r"cannot write .*file/below: .*; choose another folder"):
         write(tmp_path / "file" / "below", "content")
     with pytest.raises(UserError, match=r"cannot write .*below/log\.jsonl: "):
         RunFolder(tmp_path / "file" / "below").event(stage="training")
-    with pytest.raises(UserError, match=r"cannot write to .*below: "), lock(tmp_path / "file" / "below"):
+    with (
+        pytest.raises(UserError, match=r"cannot write to .*below: .*; choose another folder with --out"),
+        lock(tmp_path / "file" / "below"),
+    ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free some space, then run the same command again"),
+        (errno.EDQUOT, "free some space, then run the same command again"),
+        (errno.EACCES, "choose another folder"),
+        (errno.EROFS, "choose another folder"),
+        (errno.EIO, "remove the cause, then run the same command again"),
+    ],
+)
+def test_the_advice_on_a_failed_write_fits_its_reason(number: int, advice: str) -> None:
+    error = OSError(number, os.strerror(number))
+    assert str(failed_write("rows", error)) == f"cannot write rows: {os.strerror(number)}; {advice}"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EIO])
+def test_what_the_system_says_of_a_failed_write_is_passed_on(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    expected = str(failed_write("it", OSError(number, os.strerror(number)), "write elsewhere")).partition("it: ")[2]
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", refuse)
+        patch.setattr(Path, "open", refuse)
+        with pytest.raises(UserError) as of_file:
+            write(tmp_path / "file", "content", "write elsewhere")
+        with pytest.raises(UserError) as of_log:
+            RunFolder(tmp_path).event(stage="training")
+    assert str(of_file.value) == f"cannot write {tmp_path / 'file'}: {expected}"
+    expected = expected.replace("write elsewhere", "choose another folder")
+    assert str(of_log.value) == f"cannot write {tmp_path / 'log.jsonl'}: {expected}"
 
 
 def test_digest_is_the_start_of_sha256(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from lottery_pools.evaluation.metrics import accuracies, calibration_error, comparable, gains, paired_intervals, student
-from lottery_pools.runs.results import Gain, Row, pack_hits
+from lottery_pools.runs.rows import Gain, Row, pack_hits
 
 
 def test_calibration_error_by_hand() -> None:

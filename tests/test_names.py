@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lottery_pools.pooling import methods
 from lottery_pools.reporting import names
-from lottery_pools.runs.results import BASELINES, CONTROLS, ENSEMBLE
+from lottery_pools.runs.rows import BASELINES, CONTROLS, ENSEMBLE
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 

@@ -17,7 +17,7 @@ from lottery_pools.evaluation.metrics import accuracies
 from lottery_pools.reporting import page
 from lottery_pools.reporting.content import Report
 from lottery_pools.reporting.tables import Table
-from lottery_pools.runs.results import Gain, PoolRow
+from lottery_pools.runs.rows import Gain, PoolRow
 from tests.test_diagnosis import FOUND
 from tests.test_figures import BINS
 from tests.test_tables import MANY, make_gain, make_rows, make_shifted

@@ -1,3 +1,5 @@
+"""Residual networks: published sizes, shapes, and the formula of a block."""
+
 from __future__ import annotations
 
 import math

@@ -1,4 +1,4 @@
-"""Rows: what is written is read back, and a kill in mid-write costs one row at most."""
+"""Files of rows: what is written is read back, and a kill in mid-write costs one row at most."""
 
 from __future__ import annotations
 
@@ -9,35 +9,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lottery_pools.errors import UserError
 from lottery_pools.runs import results
-from lottery_pools.runs.results import Row, pack_hits, unpack_hits
+from tests.test_rows import ROW
 
-ROW = Row(
-    run="größer",
-    seed=3,
-    method="average",
-    level=2,
-    density=0.64,
-    split="test",
-    corruption="none",
-    severity=0,
-    n=10,
-    correct=4,
-    loss=1.25,
-    accuracy=0.4,
-    ece=0.1,
-    source=2,
-    train_images=10**12,
-    search_images=5,
-    flops=7,
-    hits=pack_hits(np.arange(10) < 4),
-)
 ROWS = [ROW, replace(ROW, level=3, loss=0.1 + 0.2), replace(ROW, seed=4)]
 
 
@@ -51,14 +28,6 @@ def test_round_trip(path: Path) -> None:
     results.append(path, ROWS[:1])
     results.append(path, iter(ROWS[1:]))
     assert results.read(path) == ROWS
-    assert ROW.key == ("average", 2, "test", "none", 0)
-
-
-@given(st.lists(st.booleans(), max_size=40))
-def test_hits_are_packed_without_loss(hits: list[bool]) -> None:
-    packed = pack_hits(np.array(hits, bool))
-    assert unpack_hits(replace(ROW, n=len(hits), hits=packed)).tolist() == hits
-    assert len(packed) <= len(hits) / 6 + 4
 
 
 def test_a_torn_last_line_is_no_row_and_mend_cuts_it(path: Path) -> None:
@@ -74,16 +43,26 @@ def test_a_torn_last_line_is_no_row_and_mend_cuts_it(path: Path) -> None:
         assert path.read_bytes() == whole
 
 
-def test_a_write_that_fails_leaves_no_half_of_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.ENOSPC, "No space left on device; free some space"),
+        (errno.EROFS, "Read-only file system; choose another folder"),
+        (errno.EIO, "Input/output error; remove the cause"),
+    ],
+)
+def test_a_write_that_fails_leaves_no_half_of_it(
+    number: int, message: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     results.append(path, ROWS[:1])
     whole = path.read_bytes()
 
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def fail(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
-        with pytest.raises(UserError, match=r"cannot write .*results\.jsonl: No space left on device; free some space"):
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(UserError, match=rf"cannot write .*results\.jsonl: {message}"):
             results.append(path, ROWS[1:])
     assert path.read_bytes() == whole
     results.append(path, ROWS[1:])
@@ -140,17 +119,3 @@ def test_bins_are_read_back_and_rows_without_them_look_as_ever(path: Path) -> No
     first, second = map(json.loads, path.read_text().splitlines())
     assert first.pop("bins") == [[0, 0, 0.0], [3, 2, 0.7067]]
     assert first == second
-
-
-def test_complete_and_shared_rows() -> None:
-    """`swa` lacks seed 1 at level 1: it is incomplete there, and level 1 is not shared."""
-    rows = [
-        replace(ROW, method=method, level=level, seed=seed)
-        for method in ("ticket", "swa")
-        for level in (0, 1)
-        for seed in (0, 1)
-        if (method, level, seed) != ("swa", 1, 1)
-    ]
-    assert [row for row in rows if row not in results.complete(rows)] == [rows[-1]]
-    assert results.common_rows(rows) == [row for row in rows if row.level == 0]
-    assert results.common_rows([]) == results.complete([]) == []

@@ -31,17 +31,17 @@ def test_frozen_values(seed: int, name: tuple[str | int, ...], value: int) -> No
 def test_streams_differ_where_seed_or_name_do(
     seed: int, name: list[str | int], other_seed: int, other_name: list[str | int]
 ) -> None:
-    one, other = derive(seed, *name), derive(other_seed, *other_name)
-    assert 0 <= one < 2**63
-    assert (one == other) == ((seed, name) == (other_seed, other_name))
+    derived, other_derived = derive(seed, *name), derive(other_seed, *other_name)
+    assert 0 <= derived < 2**63
+    assert (derived == other_derived) == ((seed, name) == (other_seed, other_name))
 
 
 def test_generators_are_reproducible_and_on_the_cpu() -> None:
-    one, other = generator(0, "augment", 1, 7), generator(0, "augment", 1, 7)
-    assert one.device == torch.device("cpu")
+    first, second = generator(0, "augment", 1, 7), generator(0, "augment", 1, 7)
+    assert first.device == torch.device("cpu")
     torch.rand(3, generator=generator(0, "augment", 1, 8))  # draws of one stream do not move another
-    assert torch.equal(torch.rand(5, generator=one), torch.rand(5, generator=other))
-    assert not torch.equal(torch.rand(5, generator=one), torch.rand(5, generator=generator(0, "augment", 1, 7)))
+    assert torch.equal(torch.rand(5, generator=first), torch.rand(5, generator=second))
+    assert not torch.equal(torch.rand(5, generator=first), torch.rand(5, generator=generator(0, "augment", 1, 7)))
 
 
 def test_neighbouring_streams_are_uncorrelated() -> None:

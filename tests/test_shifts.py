@@ -1,4 +1,4 @@
-"""Test samples beyond the training distribution: the same for every network, from generator, corruption or files."""
+"""Corrupted and shifted test samples: the same for every network; generated, corrupted, or read from files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IMAGES = Data("some-folder")
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LOTTERY_POOLS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -58,40 +58,46 @@ def test_signals_shift_more_with_severity_and_keep_their_labels(name: str) -> No
 
 
 def test_a_share_of_the_samples_is_stratified_and_of_the_same_ones() -> None:
-    dataset, some = images(), Evaluation(corrupted=8)
-    one = shifts.shifted(dataset, IMAGES, some, "contrast", 1)
-    other = shifts.shifted(dataset, IMAGES, some, "brightness", 5)
-    assert one.labels.bincount().tolist() == [2, 2, 2, 2]
-    assert torch.equal(one.labels, other.labels)
+    dataset, eight = images(), Evaluation(corrupted=8)
+    contrast = shifts.shifted(dataset, IMAGES, eight, "contrast", 1)
+    brightness = shifts.shifted(dataset, IMAGES, eight, "brightness", 5)
+    assert contrast.labels.bincount().tolist() == [2, 2, 2, 2]
+    assert torch.equal(contrast.labels, brightness.labels)
     assert len(shifts.shifted(dataset, IMAGES, Evaluation(corrupted=99), "contrast", 1)) == 40
 
 
-def test_corrupted_images_are_made_once_and_kept(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_corrupted_images_are_made_once_and_kept(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = images()
     first = shifts.shifted(dataset, IMAGES, Evaluation(), "gaussian_noise", 3)
     path = shifts.cached(dataset, IMAGES, Evaluation(), "gaussian_noise", 3)
     assert path is not None
-    assert path.is_relative_to(own_cache)
+    assert path.is_relative_to(cache_folder)
     monkeypatch.setattr(corruptions, "corrupt", None)
     again = shifts.shifted(dataset, IMAGES, Evaluation(), "gaussian_noise", 3)
     assert torch.equal(first.images, again.images)
     assert not torch.equal(first.images, dataset.test.images)
-    others = [(IMAGES, Evaluation(), "gaussian_noise", 4), (IMAGES, Evaluation(corrupted=8), "gaussian_noise", 3)]
-    others.append((Data("some-folder", seed=1), Evaluation(), "gaussian_noise", 3))
-    assert len({path, *(shifts.cached(dataset, *other) for other in others)}) == 4
+    variants = [(IMAGES, Evaluation(), "gaussian_noise", 4), (IMAGES, Evaluation(corrupted=8), "gaussian_noise", 3)]
+    variants.append((Data("some-folder", seed=1), Evaluation(), "gaussian_noise", 3))
+    assert len({path, *(shifts.cached(dataset, *variant) for variant in variants)}) == 4
 
 
 def test_the_same_images_with_other_labels_or_seen_otherwise_are_corrupted_anew() -> None:
     """Labels choose which images are corrupted, and the view what is seen of them."""
-    dataset, some = images(), Evaluation(corrupted=8)
-    shifts.shifted(dataset, IMAGES, some, "contrast", 1)
+    dataset, eight = images(), Evaluation(corrupted=8)
+    shifts.shifted(dataset, IMAGES, eight, "contrast", 1)
     coarse = Split(dataset.test.stored, torch.arange(40) // 20)
-    for other in (replace(dataset, test=coarse), replace(dataset, resized_crop=28)):
-        found = shifts.shifted(other, IMAGES, some, "contrast", 1)
-        chosen = shifts._chosen(other.test.labels, IMAGES, some)
-        expected = corruptions.corrupt(other.view(other.test.batch(chosen)), "contrast", 1, 0, constants="auto")
-        assert torch.equal(found.images, expected)
-        assert torch.equal(found.labels, other.test.labels[chosen])
+    for changed in (replace(dataset, test=coarse), replace(dataset, resized_crop=28)):
+        corrupted = shifts.shifted(changed, IMAGES, eight, "contrast", 1)
+        chosen = shifts._chosen(changed.test.labels, IMAGES, eight)
+        expected = corruptions.corrupt(changed.view(changed.test.batch(chosen)), "contrast", 1, 0, constants="auto")
+        assert torch.equal(corrupted.images, expected)
+        assert torch.equal(corrupted.labels, changed.test.labels[chosen])
+
+
+def test_a_cache_that_cannot_be_written_says_how_to_move_it(cache_folder: Path) -> None:
+    cache_folder.write_text("a file where a folder should be")
+    with pytest.raises(UserError, match=r"cannot write .*\.safetensors: .*; set LOTTERY_POOLS_CACHE to another folder"):
+        shifts.shifted(images(), IMAGES, Evaluation(), "contrast", 1)
 
 
 def published(folder: Path, n: int = 10_000, classes: int = 4) -> Path:
@@ -106,9 +112,9 @@ def published(folder: Path, n: int = 10_000, classes: int = 4) -> Path:
 
 def test_a_published_set_is_read_instead(tmp_path: Path) -> None:
     folder = published(tmp_path / "CIFAR-4-C")
-    found = shifts.shifted(images(), IMAGES, Evaluation(corrupted=20, corrupted_from=str(folder)), "fog", 2)
-    assert bool((found.images == 2).all())
-    assert found.labels.bincount().tolist() == [5, 5, 5, 5]
+    split = shifts.shifted(images(), IMAGES, Evaluation(corrupted=20, corrupted_from=str(folder)), "fog", 2)
+    assert bool((split.images == 2).all())
+    assert split.labels.bincount().tolist() == [5, 5, 5, 5]
 
 
 def test_a_published_set_that_does_not_belong_is_refused(tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+"""The small networks: sizes, shapes, and that they learn."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -27,7 +27,7 @@ from lottery_pools.experiment import stages, tasks
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest
-from lottery_pools.runs.results import ENSEMBLE, Row
+from lottery_pools.runs.rows import ENSEMBLE, Row
 from lottery_pools.tickets import files, imp
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 

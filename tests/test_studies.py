@@ -10,7 +10,7 @@ import pytest
 
 from lottery_pools.config import toml
 from lottery_pools.experiment import report as reports
-from lottery_pools.runs.results import Gain
+from lottery_pools.runs.rows import Gain
 from studies import questions, small
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ from lottery_pools.config.schema import Config, Data
 from lottery_pools.errors import UserError
 from lottery_pools.reporting import names, tables
 from lottery_pools.reporting.tables import DASH, Table
-from lottery_pools.runs.results import Gain, PoolRow, Row
+from lottery_pools.runs.rows import Gain, PoolRow, Row
 
 METHODS = ("ticket", "recalibrated", "admissible", "average", "interpolation")
 MANY = ("ticket", "recalibrated", "swa", "average", "interpolation", "ensemble")

@@ -32,11 +32,11 @@ def test_speeds_are_per_unit_and_costs_add_up() -> None:
 def test_workers_that_slow_one_another_down_are_averaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
-    def each(function: Any, tasks: Sequence[Any], workers: int, threads: int, cluster: str | None) -> Any:
+    def run_tasks(function: Any, tasks: Sequence[Any], workers: int, threads: int, cluster: str | None) -> Any:
         seen.extend((function, len(tasks), workers, threads))
         yield from ((Speed(1, 2, 3, 4, 5), 0.0), (Speed(3, 2, 1, 0, 0), 1e9))
 
-    monkeypatch.setattr(engine, "each", each)
+    monkeypatch.setattr(engine, "run_tasks", run_tasks)
     run = stages.checked(tiny(), tmp_path / "run", ONE)[0]
     assert measured(run, 2, 1, None) == Speed(2, 2, 2, 2, 2.5, start=0)
     assert seen == [timing.of_process, 2, 2, 1]

@@ -1,3 +1,5 @@
+"""VGG-16: the published size, any size of image, and its width."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,4 @@
-"""The one exception for mistakes that a user can mend."""
+"""The error for mistakes that a user can put right, and the search for the name that was probably meant."""
 
 from __future__ import annotations
 
@@ -7,12 +7,38 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """A mistake in what was given: one line that says what is wrong, where, and what to do (exit code 2)."""
+    """A mistake that the user can put right: in a setting, an argument, a file or a folder.
+
+    The message is one line that says what is wrong, where, and what to do. The command line prints it without a
+    traceback and ends with exit code 2.
+    """
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not among `known`, with the nearest of them offered."""
-    known = sorted(known)
-    near = get_close_matches(name, known, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}?" if near else f"choose one of: {', '.join(known)}"
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the entry of `names` that `name` is probably a misspelling of, or None if none is similar.
+
+    Examples:
+        >>> nearest("resnet81", ["mlp", "resnet18", "vgg16"])
+        'resnet18'
+    """
+    matches = get_close_matches(name, list(names), n=1, cutoff=0.4)
+    return matches[0] if matches else None
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
+    """Return the error for a name that is not among `choices`: it suggests the nearest one, or lists them all.
+
+    Args:
+        kind: What the name stands for, as the message calls it, such as "model".
+        name: The name that was given.
+        choices: The names that exist.
+
+    Examples:
+        >>> raise unknown("model", "resnet81", ["mlp", "resnet18"])
+        Traceback (most recent call last):
+        lottery_pools.errors.UserError: unknown model 'resnet81': did you mean 'resnet18'?
+    """
+    choices = sorted(choices)
+    suggestion = nearest(name, choices)
+    hint = f"did you mean {suggestion!r}?" if suggestion else f"choose one of: {', '.join(choices)}"
     return UserError(f"unknown {kind} {name!r}: {hint}")

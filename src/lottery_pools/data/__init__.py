@@ -1,1 +1,1 @@
-"""From a name or a path to samples: training, validation, test."""
+"""Data sets: from a name or a path to training, validation and test samples."""

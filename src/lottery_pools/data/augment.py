@@ -1,4 +1,4 @@
-"""Random crops and flips of whole batches, each image its own, on whatever device holds them."""
+"""Random crops and flips of whole batches of images: each image has its own draw, on whatever device the batch is."""
 
 from __future__ import annotations
 
@@ -8,68 +8,92 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_BLOCK = 64  # images resized at once, which bounds what lies between the two products
+_RESIZED_AT_ONCE = 64
+"""Images that `resized_crop` resizes in one step, which bounds the memory that the step needs."""
 
 
 def crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    """Each image cut at random, to its own size, out of itself with `padding` zeros on every side.
+    """Pad each image with zeros on every side, and cut a window of its own size from a random place.
 
-    Images are (n, c, h, w), or signals (n, c, length); type and memory format stay. Every offset in 0..2·padding, down
-    and across, is as likely; `generator` lives on the CPU.
+    Args:
+        images: Images (n, c, h, w), or signals (n, c, length), which are padded at both ends only.
+        padding: Zeros on each side, in pixels or points.
+        generator: Draws the offset of each window, every one in 0 … 2 · padding as likely; on the CPU.
+
+    Returns:
+        The windows, of the shape, type, memory format and device of `images`.
     """
-    planes = images if images.ndim == 4 else images[:, :, None]
+    is_image = images.ndim == 4
+    planes = images if is_image else images[:, :, None]
     n, c, h, w = planes.shape
-    vertical = padding if images.ndim == 4 else 0
+    vertical = padding if is_image else 0
     across = torch.randint(2 * padding + 1, (n, 1, 1), generator=generator).to(images.device)
     down = torch.randint(2 * vertical + 1, (n, 1, 1), generator=generator).to(images.device)
     planes = functional.pad(planes, (padding, padding, vertical, vertical))
-    interleaved = images.ndim == 4 and images.is_contiguous(memory_format=torch.channels_last)
-    # Rows of what lies side by side in memory are copied whole: per channel, or with the channels interleaved.
-    step, layers = (c, 1) if interleaved else (1, c)
+    # The windows are copied row by row, as rows lie in memory: those of one channel, or of all channels interleaved.
+    interleaved = is_image and images.is_contiguous(memory_format=torch.channels_last)
+    values, layers = (c, 1) if interleaved else (1, c)
     flat = (planes.permute(0, 2, 3, 1) if interleaved else planes).contiguous().view(-1)
-    height, width, row = h + 2 * vertical, (w + 2 * padding) * step, w * step
-    windows = flat.as_strided((flat.numel() - row + 1, row), (1, 1))  # a row from every place there is; costs no memory
+    padded_height, padded_row, row = h + 2 * vertical, (w + 2 * padding) * values, w * values
+    # Element i of `row_from` is the row of a window that starts at value i; the view takes no memory.
+    row_from = flat.as_strided((flat.numel() - row + 1, row), (1, 1))
     layer = torch.arange(n * layers, device=images.device).view(n, layers, 1)
-    start = (layer * height + down + torch.arange(h, device=images.device)) * width + across * step
-    rows = windows.index_select(0, start.view(-1))
+    start = (layer * padded_height + down + torch.arange(h, device=images.device)) * padded_row + across * values
+    rows = row_from.index_select(0, start.view(-1))
     return (rows.view(n, h, w, c).permute(0, 3, 1, 2) if interleaved else rows).view(images.shape)
 
 
 def flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image, (n, c, h, w) or (n, c, length), mirrored left to right with probability one half.
+    """Mirror each image left to right with probability one half.
 
-    Type and memory format stay; `generator` lives on the CPU.
+    Args:
+        images: Images (n, c, h, w), or signals (n, c, length).
+        generator: Draws which images are mirrored; on the CPU.
+
+    Returns:
+        A new tensor of the shape, type, memory format and device of `images`.
     """
-    chosen = (torch.rand(len(images), generator=generator) < 0.5).nonzero()[:, 0].to(images.device)
+    mirrored = (torch.rand(len(images), generator=generator) < 0.5).nonzero()[:, 0].to(images.device)
     flipped = images.clone()
-    flipped[chosen] = images[chosen].flip(-1)
+    flipped[mirrored] = images[mirrored].flip(-1)
     return flipped
 
 
 def resized_crop(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """A random part of each image (n, c, h, w), brought to (n, c, size, size): bilinear, antialiased; the type stays.
+    """Cut a random box from each image and resize it, by bilinear interpolation with antialiasing.
 
-    The parts are those of `boxes`; `generator` lives on the CPU. Each image is multiplied from both sides by the
-    matrices of its own interpolation, so a batch takes two products and no loop; values are those of interpolating the
-    part by itself, as torchvision does, to float32 rounding.
+    The values are those of interpolating each box by itself, as torchvision does, to the rounding of float32. Here each
+    image is multiplied by the matrices of its own interpolation, one for rows and one for columns, so that a batch
+    takes two products instead of a loop.
+
+    Args:
+        images: Images (n, c, h, w).
+        size: Height and width of the results, in pixels.
+        generator: Draws the boxes (`random_boxes`); on the CPU.
+
+    Returns:
+        Images (n, c, size, size) of the type and device of `images`.
     """
-    drawn = boxes(len(images), images.shape[2], images.shape[3], generator).to(images.device)
-    parts = []
+    boxes = random_boxes(len(images), images.shape[2], images.shape[3], generator).to(images.device)
+    resized = []
     with torch.autocast(images.device.type, enabled=False):
-        for some, box in zip(torch.split(images, _BLOCK), torch.split(drawn, _BLOCK), strict=True):
+        for batch, box in zip(torch.split(images, _RESIZED_AT_ONCE), torch.split(boxes, _RESIZED_AT_ONCE), strict=True):
             top, left, height, width = box.unbind(1)
             rows = _interpolation(top, height, images.shape[2], size)[:, None]
             columns = _interpolation(left, width, images.shape[3], size)[:, None]
-            part = rows @ (some.float() @ columns.mT)
-            parts.append(part.round_().to(images.dtype) if not images.is_floating_point() else part.to(images.dtype))
-    return torch.cat(parts)
+            result = rows @ (batch.float() @ columns.mT)
+            resized.append((result if images.is_floating_point() else result.round_()).to(images.dtype))
+    return torch.cat(resized)
 
 
-def boxes(n: int, h: int, w: int, generator: torch.Generator) -> Tensor:
-    """Random parts of images of h × w pixels: top, left, height, width, (n, 4) int64.
+def random_boxes(n: int, h: int, w: int, generator: torch.Generator) -> Tensor:
+    """Draw boxes inside images of h × w pixels (Szegedy et al., CVPR 2015).
 
-    Their area is uniform in 0.08–1 of the image's, their aspect ratio log-uniform in 3/4–4/3, their place uniform
-    (Szegedy et al., CVPR 2015); of ten draws the first that fits is taken, if none does the whole image.
+    The area is uniform in 0.08 to 1 of the image's, the aspect ratio log-uniform in 3/4 to 4/3, the place uniform. Ten
+    boxes are drawn for each image and the first that fits into it is taken; if none fits, the whole image.
+
+    Returns:
+        (n, 4) int64: top, left, height and width of each box, in pixels.
     """
     area, shape, down, across = torch.rand(4, n, 10, generator=generator, dtype=torch.float64)
     area = (0.08 + 0.92 * area) * (h * w)
@@ -78,21 +102,28 @@ def boxes(n: int, h: int, w: int, generator: torch.Generator) -> Tensor:
     fits = (height <= h) & (width <= w) & (height > 0) & (width > 0)
     top = (down * (h - height + 1)).long()
     left = (across * (w - width + 1)).long()
-    first = fits.to(torch.uint8).argmax(1)[:, None, None]  # of equals the first
-    drawn = torch.stack([top, left, height, width], 2).take_along_dim(first, 1)[:, 0]
-    return torch.where(fits.any(1)[:, None], drawn, torch.tensor([0, 0, h, w]))
+    first = fits.to(torch.uint8).argmax(1)[:, None, None]  # argmax returns the first of equals
+    boxes = torch.stack([top, left, height, width], 2).take_along_dim(first, 1)[:, 0]
+    return torch.where(fits.any(1)[:, None], boxes, torch.tensor([0, 0, h, w]))
 
 
-def middle(images: Tensor, size: int) -> Tensor:
-    """The central square of `size` pixels of images (n, c, h, w)."""
+def centre_crop(images: Tensor, size: int) -> Tensor:
+    """Return the central square of `size` × `size` pixels of images (n, c, h, w), as a view."""
     top, left = (images.shape[2] - size) // 2, (images.shape[3] - size) // 2
     return images[:, :, top : top + size, left : left + size]
 
 
 def _interpolation(start: Tensor, length: Tensor, side: int, size: int) -> Tensor:
-    """Matrices (n, size, side) that bring the `length` (n,) points from `start` (n,) of a line of `side` to `size`.
+    """The matrices (n, size, side) that resize a part of a line of `side` points to `size` points.
 
-    Linear where there are fewer points than wanted; else a triangle as wide as the points are close, cut at the ends.
+    Args:
+        start: First point of the part, (n,).
+        length: Points of the part, (n,).
+        side: Points of the line.
+        size: Points of the result.
+
+    Enlarging is linear interpolation. Reducing weighs the points by a triangle as wide as the step between two points
+    of the result, on each side. Points outside the part get no weight.
     """
     place = torch.arange(side, device=start.device) + 0.5
     step = (length / size)[:, None]

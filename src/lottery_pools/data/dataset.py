@@ -1,4 +1,4 @@
-"""The values of the data wing: samples with their classes, and the splits of an experiment."""
+"""The values of this wing: samples with their classes (`Split`), and all the samples of an experiment (`Dataset`)."""
 
 from __future__ import annotations
 
@@ -13,52 +13,64 @@ from torch import Tensor
 from lottery_pools.data import augment
 
 LARGE = 2 << 30
-"""Bytes of images beyond which they are neither copied into memory nor moved to a device whole."""
+"""A split of more bytes of images than this stays in its file: it is neither copied into memory nor moved to a device;
+only the batches that are taken from it are."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Samples and their classes. The images of a large split stay in their file, wherever its labels are."""
+    """Samples and their classes.
 
-    stored: Tensor  # (N, c, h, w) uint8, or (N, 1, length) float32 for signals
-    labels: Tensor  # (n,) int64, on the device that the samples are wanted on
-    rows: Tensor | None = (
-        None  # (n,) int64, beside `stored`: sample i is stored[rows[i]]; none: the samples are `stored`
-    )
+    The samples are all of `stored`, or those that `rows` chooses of it: a large split shares the memory-mapped file of
+    the images with other splits. Batches always come on the device of the labels.
+    """
+
+    stored: Tensor
+    """Images (N, c, h, w) uint8, or signals (N, 1, length) float32."""
+    labels: Tensor
+    """Class of each sample, (n,) int64, on the device where batches are wanted."""
+    rows: Tensor | None = None
+    """Which of `stored` are the samples, (n,) int64: sample i is `stored[rows[i]]`; none: all of them, in order."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def images(self) -> Tensor:
-        """All samples, (n, …), in one tensor beside `stored`: of a large split take batches instead."""
+        """All samples in one tensor (n, …), on the device of `stored`. Of a large split, take batches instead."""
         return self.stored if self.rows is None else self.stored.index_select(0, self.rows)
 
     @property
     def nbytes(self) -> int:
-        """The size of all samples together."""
+        """The size of all samples together, in bytes."""
         return len(self) * math.prod(self.stored.shape[1:]) * self.stored.itemsize
 
     def batch(self, indices: Tensor) -> Tensor:
-        """The samples at `indices` (m,) int64, on the device of the labels."""
+        """Return the samples at `indices` (m,) int64: (m, …), on the device of the labels."""
         indices = indices.to(self.stored.device)
         rows = indices if self.rows is None else self.rows[indices]
         return self.stored.index_select(0, rows).to(self.labels.device)
 
     def batches(self, size: int) -> Iterator[Tensor]:
-        """All samples in order, `size` at a time, on the device of the labels."""
-        for rows in torch.split(self.stored if self.rows is None else self.rows, size):
-            part = rows if self.rows is None else self.stored.index_select(0, rows)
-            yield part.to(self.labels.device)
+        """Yield all samples in order, `size` at a time, on the device of the labels."""
+        if self.rows is None:
+            for samples in torch.split(self.stored, size):
+                yield samples.to(self.labels.device)
+        else:
+            for rows in torch.split(self.rows, size):
+                yield self.stored.index_select(0, rows).to(self.labels.device)
 
     def take(self, indices: Tensor, large: int = LARGE) -> Split:
-        """The samples at `indices` (m,) int64, in that order; copied, unless they are more than `large` bytes."""
+        """Return the samples at `indices` (m,) int64, in that order, as a split of their own.
+
+        They are copied, unless they are more than `large` bytes.
+        """
         rows = indices if self.rows is None else self.rows[indices]
         chosen = Split(self.stored, self.labels[indices], rows)
         return chosen if chosen.nbytes > large else Split(chosen.images, chosen.labels)
 
     def to(self, device: torch.device | str, large: int = LARGE) -> Split:
-        """The same samples, held on `device`; of more than `large` bytes, only the labels, and the batches taken."""
+        """Return the same samples on `device`; of more than `large` bytes, only the labels and batches are there."""
         labels = self.labels.to(device)
         if self.nbytes > large:
             return dataclasses.replace(self, labels=labels)
@@ -67,41 +79,59 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """All the samples of an experiment; `test` chooses nothing, it is for the report."""
+    """All the samples of an experiment, and how they are prepared for a network.
+
+    Training samples train, validation samples choose, and test samples are for the report only.
+    """
 
     train: Split
+    """Training samples."""
     epochs: Split
-    """Chooses epochs."""
+    """Validation samples that choose the epoch of each ticket."""
     validation: Split
-    """Chooses pools: the same object as `epochs`, or disjoint from it."""
+    """Validation samples that choose pools: the same object as `epochs`, or other samples."""
     test: Split
+    """Test samples; nothing is chosen by them."""
     classes: tuple[str, ...]
+    """Names of the classes; a label is an index into them."""
     mean: Tensor
-    """Of each channel (c,) over `train`, in the units of the images."""
+    """Mean of each channel over `train`, (c,) float32, in the units of the images."""
     std: Tensor
+    """Standard deviation of each channel over `train`, (c,) float32, in the units of the images."""
     crop: int
+    """Zeros on each side for random crops of training samples, in pixels or points; 0: no crops."""
     flip: bool
+    """Whether training samples are mirrored left to right at random."""
     resized_crop: int | None = None
-    """Side to which a random part of each training image is brought, and of the middle of all others; none: neither."""
+    """Side in pixels to which a random box of each training image is resized; other images are then cut to their
+    central square of that side. None: images are used as they are."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of one sample as networks take it: (c, h, w), or (1, length)."""
+        """The shape of one sample as networks receive it: (c, h, w), or (1, length) for signals."""
         channels, *sides = self.train.stored.shape[1:]
         return channels, *(sides if self.resized_crop is None else (self.resized_crop, self.resized_crop))
 
     @property
     def device(self) -> torch.device:
-        """Where batches and labels are."""
+        """The device of batches and labels."""
         return self.mean.device
 
     def normalise(self, images: Tensor) -> Tensor:
-        """`images` (n, c, …), on the device of this data, as float32 of mean 0 and deviation 1 over `train`."""
+        """Return `images` (n, c, …) as float32, scaled so that each channel of `train` has mean 0 and deviation 1.
+
+        The images must be on the device of this data set.
+        """
         shape = (-1, *[1] * (images.ndim - 2))
         return (images - self.mean.view(shape)).div_(self.std.view(shape))
 
     def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """`images` (n, c, …) as stored, cropped and flipped at random as the settings say; not yet normalised."""
+        """Return training samples (n, c, …), cropped and mirrored at random as the settings say.
+
+        Args:
+            images: Samples as they are stored, not normalised.
+            generator: Draws the crops and flips; on the CPU.
+        """
         if self.resized_crop is not None:
             images = augment.resized_crop(images, self.resized_crop, generator)
         if self.crop:
@@ -109,11 +139,14 @@ class Dataset:
         return augment.flip(images, generator) if self.flip else images
 
     def view(self, images: Tensor) -> Tensor:
-        """`images` (n, c, …) as networks are tested on them: the middle of `input_shape`; what has it is passed on."""
-        return images if self.resized_crop is None else augment.middle(images, self.resized_crop)
+        """Return samples (n, c, …) as networks are tested on them: the central part of `input_shape`.
+
+        Samples that have this shape already are returned as they are.
+        """
+        return images if self.resized_crop is None else augment.centre_crop(images, self.resized_crop)
 
     def to(self, device: torch.device | str, large: int = LARGE) -> Dataset:
-        """The same data, held on `device`; of splits of more than `large` bytes, only what batches are taken."""
+        """Return the same data on `device`; of splits of more than `large` bytes, only labels and batches are there."""
         validation = self.validation.to(device, large)
         return dataclasses.replace(
             self,
@@ -128,8 +161,9 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Source:
-    """What a data set brings, before it is divided."""
+    """The samples of a data set as it is published, before validation samples are taken from its training samples."""
 
     train: Split
     test: Split
     classes: tuple[str, ...]
+    """Names of the classes; a label is an index into them."""

@@ -1,4 +1,8 @@
-"""MNIST-1D (Greydanus, 2020, arXiv 2011.14439): ten short signals, deformed at random, as many samples as wanted."""
+"""MNIST-1D (Greydanus, 2020, arXiv 2011.14439): signals in ten classes, generated.
+
+Each class has a template of 12 points in the shape of a digit. A sample is the template of its class: padded with
+zeros, stretched, scaled, rolled, with noise added, and sheared, all by random amounts.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from lottery_pools.config.schema import Difficulty
 from lottery_pools.errors import UserError
 from lottery_pools.runs.seeds import generator
 
-# The ten digits as the pen's height at twelve moments.
+# The templates of the digits 0 to 9: the height of the pen at twelve moments.
 _DIGITS = (
     (5, 6, 6.5, 6.75, 7, 7, 7, 7, 6.75, 6.5, 6, 5),
     (5, 3, 3, 3.4, 3.8, 4.2, 4.6, 5, 5.4, 5.8, 5, 5),
@@ -26,27 +30,49 @@ _DIGITS = (
     (5, 4, 3.5, 3.5, 4, 5, 5, 5, 5, 4.7, 4.3, 5),
 )
 CLASSES = len(_DIGITS)
+"""Number of classes."""
 _POINTS = len(_DIGITS[0])
-_CHUNK = 4096  # samples transformed at once: their arrays stay in a core's cache
+"""Points of a template."""
+_SAMPLES_AT_ONCE = 4096
+"""Samples transformed in one step, so that the arrays of a step stay in the cache of a core."""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """All that is random in n samples of `points` points each, before any setting scales it."""
+    """The random numbers of n samples, before the settings scale them.
 
-    padding: Tensor  # (n,) int64: zeros appended
-    roll: Tensor  # (n,) int64: points
-    amplitude: Tensor  # (n,) uniform in [0, 1)
-    slope: Tensor  # (n,) uniform in [0, 1)
-    correlated: Tensor  # (n, points) standard normal
-    independent: Tensor  # (n, points) standard normal
+    `points` is the length of a sample before it is resized: 12, and the most zeros that may be appended.
+    """
+
+    padding: Tensor
+    """Zeros appended to the template, (n,) int64."""
+    roll: Tensor
+    """Points by which the signal is rolled, (n,) int64."""
+    amplitude: Tensor
+    """Uniform in [0, 1), (n,)."""
+    slope: Tensor
+    """Uniform in [0, 1), (n,)."""
+    correlated: Tensor
+    """Standard normal, (n, points): noise that is smoothed, for the padding."""
+    independent: Tensor
+    """Standard normal, (n, points): noise of every point."""
 
 
 def generate(n: int, seed: int, difficulty: Difficulty, split: str = "train") -> tuple[Tensor, Tensor]:
-    """`n` signals (n, 1, length) float32 and their digits (n,) int64, shuffled, digits as equally frequent as can be.
+    """Generate samples in random order, with all classes as equally frequent as possible.
 
-    Signals are not standardised. Each `split` is a random stream of its own; the order of points that `shuffle_seq`
-    asks for is the same in all of them. Raises UserError where `n` is below 1.
+    Args:
+        n: Number of samples.
+        seed: Seed of the data.
+        difficulty: Parameters of the generator.
+        split: Name of the random stream: other names give other samples. The order of points that
+            `difficulty.shuffle_seq` asks for is the same for all names.
+
+    Returns:
+        Signals (n, 1, length) float32, not standardised, and their digits (n,) int64.
+
+    Raises:
+        UserError: `n` is below 1.
     """
     if n < 1:
         raise UserError(f"mnist1d: {n} samples asked for the {split} split: give 1 or more")
@@ -55,8 +81,8 @@ def generate(n: int, seed: int, difficulty: Difficulty, split: str = "train") ->
     digits = templates()
     signals = torch.cat(
         [
-            transform(digits[part], draw(len(part), difficulty, stream), difficulty)
-            for part in torch.split(labels, _CHUNK)
+            transform(digits[batch], draw(len(batch), difficulty, stream), difficulty)
+            for batch in torch.split(labels, _SAMPLES_AT_ONCE)
         ]
     )
     if difficulty.shuffle_seq:
@@ -66,14 +92,14 @@ def generate(n: int, seed: int, difficulty: Difficulty, split: str = "train") ->
 
 
 def templates() -> Tensor:
-    """The ten digits (10, 12): standardised each, shifted so that they start and end at 0, divided by 6."""
+    """Return the templates of the ten digits, (10, 12): each standardised, with 0 at both ends, divided by 6."""
     heights = torch.tensor(_DIGITS, dtype=torch.float64)
     heights = heights / heights.std(1, correction=0, keepdim=True)
     return ((heights - heights[:, :1]) / 6).float()
 
 
 def draw(n: int, difficulty: Difficulty, stream: torch.Generator) -> Draws:
-    """The random numbers of `n` samples."""
+    """Draw the random numbers of `n` samples from `stream`, in the order of the fields of `Draws`."""
     low, high = difficulty.padding
     points = _POINTS + high
     return Draws(
@@ -87,14 +113,23 @@ def draw(n: int, difficulty: Difficulty, stream: torch.Generator) -> Draws:
 
 
 def transform(digits: Tensor, draws: Draws, difficulty: Difficulty) -> Tensor:
-    """Signals (n, length) from templates `digits` (n, 12): padded, stretched, scaled, rolled, noised, sheared.
+    """Make signals from templates: pad, stretch, scale, roll, add noise, shear, and resize to the final length.
 
-    Greydanus (2020) raises templates by 1e-8, so that exactly the points that stretching takes from the padding are 0
-    and get correlated noise; here they are told by their place.
+    The points that stretching takes from the padding get correlated noise instead. Greydanus (2020) finds them by their
+    value: he raises the templates by 1e-8, so that only these points are exactly 0. Here they are found by their place.
+
+    Args:
+        digits: Template of each sample, (n, 12).
+        draws: Random numbers of the samples.
+        difficulty: Parameters of the generator.
+
+    Returns:
+        Signals (n, difficulty.final_seq_length) float32.
     """
     points = _POINTS + difficulty.padding[1]
     index = torch.arange(points)
-    # Where each finished point lies on the padded template; of whole numbers below 2^24, so 12 is exact.
+    # The place of each point on the padded template. All factors are whole numbers below 2^24, so that the first
+    # point of the padding, 12, is exact in float32.
     position = (index - draws.roll[:, None]) % points * (_POINTS - 1 + draws.padding[:, None]) / (points - 1)
     position = position.clamp_(max=_POINTS)
     left = position.long()
@@ -110,13 +145,19 @@ def transform(digits: Tensor, draws: Draws, difficulty: Difficulty) -> Tensor:
 
 
 def _resampling(points: int, size: int) -> Tensor:
-    """The matrix (points, size) that interpolates a signal linearly, from end to end, at `size` points."""
-    identity = torch.eye(points, dtype=torch.float64)[None]  # double: single precision misplaces points by 1e-6
+    """The matrix (points, size) that resizes a signal to `size` points by linear interpolation from end to end."""
+    identity = torch.eye(points, dtype=torch.float64)[None]  # float32 would misplace points by 1e-6
     return functional.interpolate(identity, size, mode="linear", align_corners=True)[0].float()
 
 
 def _smoothing(points: int, sigma: float = 2.0, radius: int = 8) -> Tensor:
-    """The matrix (points, points) of a Gaussian filter cut off at 4 σ, the signal mirrored beyond its ends."""
+    """The matrix (points, points) that smooths a signal with a Gaussian; beyond its ends the signal is mirrored.
+
+    Args:
+        points: Points of the signal.
+        sigma: Standard deviation of the Gaussian, in points.
+        radius: Points on each side after which the Gaussian is cut off.
+    """
     kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.float64) / sigma) ** 2)
     identity = torch.eye(points, dtype=torch.float64)
     mirrored = torch.cat([identity[:radius].flip(0), identity, identity[-radius:].flip(0)])

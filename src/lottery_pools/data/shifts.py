@@ -1,4 +1,4 @@
-"""Test samples beyond the training distribution: corrupted images, published sets, shifted MNIST-1D; one door."""
+"""Test samples that differ from the training samples: corrupted images, published sets of them, shifted MNIST-1D."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from lottery_pools.data import corruptions, mnist1d
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.data.sources import stratified
 from lottery_pools.errors import UserError, unknown
-from lottery_pools.runs.folder import cache_root, write
+from lottery_pools.runs.folder import OTHER_CACHE, cache_root, write
 from lottery_pools.runs.seeds import generator
 
-_VERSION = 2  # of the corruptions: a change of their pixels needs a new one
+_VERSION = 2
+"""Part of the names of cached images. Increase it with every change of the corruptions that changes pixels."""
+_IMAGES_AT_ONCE = 1000
 
 SIGNAL_SHIFTS: dict[str, Callable[[Difficulty, int], Difficulty]] = {
     "iid_noise": lambda d, s: replace(d, iid_noise_scale=d.iid_noise_scale + 0.02 * s),
@@ -30,69 +32,99 @@ SIGNAL_SHIFTS: dict[str, Callable[[Difficulty, int], Difficulty]] = {
     "shear": lambda d, s: replace(d, shear_scale=d.shear_scale + 0.4 * s),
     "stretch": lambda d, s: replace(d, padding=(max(0, d.padding[0] - 6 * s), max(0, d.padding[1] - 6 * s))),
 }
-"""Shifts of MNIST-1D by its generator's own parameters: (difficulty of the data, severity) → difficulty."""
+"""The shifts of MNIST-1D: from the difficulty of the data and a severity, 1 to 5, to the difficulty of shifted data."""
 
 
 def names(data: Data, wanted: Sequence[str]) -> tuple[str, ...]:
-    """The corruptions that `wanted` names for these data, in order, `common` and `all` spelled out."""
-    signals = data.name == "mnist1d"
-    known = tuple(SIGNAL_SHIFTS) if signals else corruptions.names(extra=True)
-    groups = {"common": known if signals else corruptions.names(), "all": known}
-    found: list[str] = []
+    """Return the corruptions that `wanted` stands for, each once, in order.
+
+    Args:
+        data: The settings `[data]`: images have corruptions, MNIST-1D has shifts.
+        wanted: Names, `common` (the 15 of the published sets; for MNIST-1D its shifts), or `all`.
+
+    Raises:
+        UserError: One of the names is unknown for these data.
+    """
+    is_signals = data.name == "mnist1d"
+    available = tuple(SIGNAL_SHIFTS) if is_signals else corruptions.names(extra=True)
+    groups = {"common": available if is_signals else corruptions.names(), "all": available}
+    expanded: list[str] = []
     for name in wanted:
-        if name not in groups and name not in known:
-            raise unknown(f"corruption of {data.name}", name, (*known, *groups))
-        found += groups.get(name, (name,))
-    return tuple(dict.fromkeys(found))
+        if name not in groups and name not in available:
+            raise unknown(f"corruption of {data.name}", name, (*available, *groups))
+        expanded += groups.get(name, (name,))
+    return tuple(dict.fromkeys(expanded))
 
 
 def shifted(dataset: Dataset, data: Data, evaluation: Evaluation, name: str, severity: int) -> Split:
-    """The test samples under a corruption of some severity, on the device of `dataset`; the same for every network.
+    """Return the test samples under a corruption: the same for every network that is evaluated.
 
-    MNIST-1D is generated anew with shifted parameters, from the streams of its test samples. Images come from the
-    published set that `evaluation.corrupted_from` names, its labels checked against the test set's class count, or
-    are corrupted from the test set, each from a seed of its own, and cached on disk.
+    MNIST-1D is generated with shifted parameters, from the random streams of its test samples. Images come from the
+    published set in `evaluation.corrupted_from`. If that is not set, they are the test images, corrupted by
+    `corruptions.corrupt` and kept in the cache.
+
+    Args:
+        dataset: The data without corruption.
+        data: Its settings `[data]`.
+        evaluation: The settings `[evaluation]`.
+        name: The corruption or shift, one of `names(data, ["all"])`.
+        severity: 1 to 5.
+
+    Returns:
+        The samples, or a stratified draw of `evaluation.corrupted` of them, on the device of `dataset`.
+
+    Raises:
+        UserError: The published set is missing, damaged, or not of these classes; or the cache cannot be written.
     """
-    if data.name == "mnist1d":
-        signals, labels = _signals(data, name, severity, len(dataset.test))
-        split = Split(signals, labels)
-        return split.take(_chosen(labels, data, evaluation)).to(dataset.device)
     path = cached(dataset, data, evaluation, name, severity)
-    if path is None:
+    if path is not None:
+        labels = dataset.test.labels.cpu()
+        chosen = _chosen(labels, data, evaluation)
+        if not path.exists():
+            images = _corrupted_images(dataset, chosen, name, severity, data.seed)
+            write(path, serialize({"images": images}), OTHER_CACHE)
+        with safe_open(path, "pt") as file:
+            return Split(file.get_tensor("images"), labels[chosen]).to(dataset.device)
+    if data.name == "mnist1d":
+        split = Split(*_signals(data, name, severity, len(dataset.test)))
+    else:
         split = _published(Path(str(evaluation.corrupted_from)).expanduser(), dataset, name, severity)
-        return split.take(_chosen(split.labels, data, evaluation)).to(dataset.device)
-    chosen = _chosen(dataset.test.labels.cpu(), data, evaluation)
-    if not path.exists():
-        parts = torch.split(chosen, 1000)
-        images = torch.cat([dataset.view(dataset.test.batch(part)).cpu() for part in parts])
-        write(path, serialize({"images": corruptions.corrupt(images, name, severity, data.seed, constants="auto")}))
-    with safe_open(path, "pt") as file:
-        return Split(file.get_tensor("images"), dataset.test.labels.cpu()[chosen]).to(dataset.device)
+    return split.take(_chosen(split.labels, data, evaluation)).to(dataset.device)
 
 
 def cached(dataset: Dataset, data: Data, evaluation: Evaluation, name: str, severity: int) -> Path | None:
-    """Where corrupted test images are kept, whether made yet or not; none for signals and published sets."""
+    """Return the file in the cache for the images that `shifted` corrupts; it may not exist yet.
+
+    The arguments are those of `shifted`. None for samples that are not cached: signals, and published sets.
+    """
     if data.name == "mnist1d" or evaluation.corrupted_from is not None:
         return None
     chosen = hashlib.sha256(_chosen(dataset.test.labels.cpu(), data, evaluation).numpy().tobytes()).hexdigest()
     content = f"{_digest(dataset.test)} {chosen} {dataset.input_shape} {name} {severity} {data.seed} {_VERSION}"
-    root = cache_root()
-    return root / "corrupted" / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.safetensors"
+    return cache_root() / "corrupted" / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.safetensors"
+
+
+def _corrupted_images(dataset: Dataset, chosen: Tensor, name: str, severity: int, seed: int) -> Tensor:
+    """The test images at the indices `chosen` (n,), as networks are tested on them, corrupted: on the CPU."""
+    batches = torch.split(chosen, _IMAGES_AT_ONCE)
+    images = torch.cat([dataset.view(dataset.test.batch(batch)).cpu() for batch in batches])
+    return corruptions.corrupt(images, name, severity, seed, constants="auto")
 
 
 def _chosen(labels: Tensor, data: Data, evaluation: Evaluation) -> Tensor:
-    """Which test samples are corrupted: all, or a stratified draw."""
+    """The indices of the test samples that are corrupted: all, or a stratified draw."""
     n = min(evaluation.corrupted or len(labels), len(labels))
     return stratified(labels, n, generator(data.seed, "split", "corrupted"))
 
 
 @cache
 def _signals(data: Data, name: str, severity: int, n: int) -> tuple[Tensor, Tensor]:
+    """Shifted samples of MNIST-1D: (n, 1, length) float32, and their labels (n,) int64."""
     return mnist1d.generate(n, data.seed, SIGNAL_SHIFTS[name](data.difficulty, severity), "test")
 
 
 def _published(folder: Path, dataset: Dataset, name: str, severity: int) -> Split:
-    """The samples of a published set."""
+    """The samples of a published set, CIFAR-C or ImageNet-C."""
     size = dataset.input_shape[-1]
     if not folder.is_dir():
         raise UserError(
@@ -112,8 +144,8 @@ def _published(folder: Path, dataset: Dataset, name: str, severity: int) -> Spli
 
 @cache
 def _digest(test: Split) -> str:
-    """The content of the test images; a split is hashed by the identity of its tensors, so once a process."""
+    """The SHA-256 of the test images, computed once: the cache tells splits apart by the identity of their tensors."""
     content = hashlib.sha256()
-    for batch in test.batches(1000):
+    for batch in test.batches(_IMAGES_AT_ONCE):
         content.update(batch.cpu().contiguous().numpy().tobytes())
     return content.hexdigest()

@@ -1,4 +1,4 @@
-"""One door to data: a name or a path becomes train, validation and test samples, with class names."""
+"""Loading data: a name or a path becomes training, validation and test samples."""
 
 from __future__ import annotations
 
@@ -11,24 +11,49 @@ from lottery_pools.data.dataset import LARGE, Dataset, Source, Split
 from lottery_pools.errors import UserError
 from lottery_pools.runs.seeds import generator
 
-_AT_ONCE = 3 << 20  # values summed at once: more only costs memory and the time to get it
+_SUMMED_AT_ONCE = 3 << 20
+"""Values that `_moments` sums in one step: more values take more memory and are no faster."""
 
 
 def load(data: schema.Data, large: int = LARGE) -> Dataset:
-    """The data that the settings describe, on the CPU; raises UserError for what is missing, ambiguous or too small.
+    """Load the data that the settings describe, on the CPU.
 
-    `mnist1d` is generated. `cifar10`, `cifar100` and hub ids come through Hugging Face `datasets`, as do folders of
-    train*.parquet and test*.parquet (or val*.parquet) files and image folders train/CLASS/…, test/CLASS/…. Decoded
-    images are cached in $LOTTERY_POOLS_CACHE (~/.cache/lottery-pools) under a hash of their content. Splits of more
-    than `large` bytes stay there, memory-mapped: take batches of them.
+    `mnist1d` is generated. All others are images: `cifar10`, `cifar100`, the id of a data set on the Hugging Face hub,
+    a folder of parquet files (train*.parquet, and test*.parquet or val*.parquet), or an image folder (train/CLASS/…
+    and test/CLASS/…). Images are decoded once, and kept in the folder $LOTTERY_POOLS_CACHE (by default
+    ~/.cache/lottery-pools) under a name that follows from their content.
+
+    Args:
+        data: The settings `[data]`.
+        large: Bytes of images beyond which a split stays in the cache, memory-mapped: take batches of it.
+
+    Raises:
+        UserError: The data are missing or damaged, it is not clear which column to use, or there are too few samples.
+
+    Examples:
+        >>> dataset = load(schema.Data("mnist1d", train=1000, validation=200, test=500))
+        >>> len(dataset.train), len(dataset.validation), len(dataset.test)
+        (1000, 200, 500)
+        >>> dataset.input_shape
+        (1, 40)
+        >>> inputs = dataset.normalise(dataset.train.batch(torch.arange(64)))
+        >>> inputs.shape
+        torch.Size([64, 1, 40])
     """
     return _divide(data, _generated(data) if data.name == "mnist1d" else images.load(data), large)
 
 
 def stratified(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """Indices (n,), ascending, of a random subset with the class proportions of `labels` (at most `len(labels)`).
+    """Draw a random subset that has the class proportions of the whole, as nearly as whole numbers allow.
 
-    Each class gets the whole part of its share; the largest remainders, of equals the lowest classes, get one more.
+    Args:
+        labels: Class of each sample, (N,) int64.
+        n: Size of the subset, at most N.
+        generator: Draws the subset; on the CPU.
+
+    Returns:
+        The indices of the subset, (n,) int64, ascending. Each class gets the whole part of its share; the samples still
+        missing go one each to the classes with the largest remainders, the lower class first if they are equal.
     """
     counts = labels.bincount()
     shares = counts * n
@@ -41,34 +66,19 @@ def stratified(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
 
 
 def _divide(data: schema.Data, source: Source, large: int) -> Dataset:
-    """Training, validation and test samples from what a source brings."""
-    available, needed = len(source.train), data.validation + (data.train or 1)
-    if needed > available:
-        raise UserError(
-            f"data.validation = {data.validation} and data.train = {data.train or 'the rest'} need {needed} or more "
-            f"training samples, {data.name} has {available}: lower them"
-        )
-    if data.test is not None and data.test > len(source.test):
-        raise UserError(f"data.test is {data.test}, {data.name} has {len(source.test)} test samples: lower it")
+    """Divide a data set into training, validation and test samples as the settings say."""
+    _check_sizes(data, source)
+    available, labels = len(source.train), source.train.labels
     if data.carve == "last":
-        chosen = torch.arange(available - data.validation, available)
+        validation_rows = torch.arange(available - data.validation, available)
     else:
-        chosen = stratified(source.train.labels, data.validation, generator(data.seed, "split", "validation"))
-    rest = _others(available, chosen)
+        validation_rows = stratified(labels, data.validation, generator(data.seed, "split", "validation"))
+    train_rows = _complement(available, validation_rows)
     if data.train is not None:
-        rest = rest[stratified(source.train.labels[rest], data.train, generator(data.seed, "split", "train"))]
-    train = source.train.take(rest, large)
-    epochs = validation = source.train.take(chosen, large)
-    if data.epoch_share:
-        n = round(data.epoch_share * data.validation)
-        if not 0 < n < data.validation:
-            raise UserError(
-                f"data.epoch_share = {data.epoch_share} of data.validation = {data.validation} samples leaves "
-                f"{n} to choose epochs and {data.validation - n} to choose pools: give both at least 1"
-            )
-        first = stratified(validation.labels, n, generator(data.seed, "split", "epochs"))
-        others = _others(data.validation, first)
-        epochs, validation = validation.take(first, large), validation.take(others, large)
+        subset = stratified(labels[train_rows], data.train, generator(data.seed, "split", "train"))
+        train_rows = train_rows[subset]
+    train = source.train.take(train_rows, large)
+    epochs, validation = _divide_validation(data, source.train.take(validation_rows, large), large)
     test = source.test
     if data.test is not None:
         test = test.take(stratified(test.labels, data.test, generator(data.seed, "split", "test")), large)
@@ -77,32 +87,59 @@ def _divide(data: schema.Data, source: Source, large: int) -> Dataset:
     return Dataset(train, epochs, validation, test, source.classes, mean, std, data.crop, data.flip, resized)
 
 
-def _others(n: int, indices: Tensor) -> Tensor:
+def _check_sizes(data: schema.Data, source: Source) -> None:
+    """Raise UserError if the settings ask for more samples than the data set has."""
+    available, needed = len(source.train), data.validation + (data.train or 1)
+    if needed > available:
+        raise UserError(
+            f"data.validation = {data.validation} and data.train = {data.train or 'the rest'} need {needed} or more "
+            f"training samples, {data.name} has {available}: lower them"
+        )
+    if data.test is not None and data.test > len(source.test):
+        raise UserError(f"data.test is {data.test}, {data.name} has {len(source.test)} test samples: lower it")
+
+
+def _divide_validation(data: schema.Data, validation: Split, large: int) -> tuple[Split, Split]:
+    """The validation samples that choose epochs and those that choose pools: one split, or two without overlap."""
+    if not data.epoch_share:
+        return validation, validation
+    n = round(data.epoch_share * data.validation)
+    if not 0 < n < data.validation:
+        raise UserError(
+            f"data.epoch_share = {data.epoch_share} of data.validation = {data.validation} samples leaves "
+            f"{n} to choose epochs and {data.validation - n} to choose pools: give both at least 1"
+        )
+    for_epochs = stratified(validation.labels, n, generator(data.seed, "split", "epochs"))
+    return validation.take(for_epochs, large), validation.take(_complement(data.validation, for_epochs), large)
+
+
+def _complement(n: int, indices: Tensor) -> Tensor:
     """The indices below `n` that are not among `indices`, ascending."""
-    free = torch.ones(n, dtype=torch.bool)
-    free[indices] = False
-    return free.nonzero()[:, 0]
+    absent = torch.ones(n, dtype=torch.bool)
+    absent[indices] = False
+    return absent.nonzero()[:, 0]
 
 
 def _moments(split: Split, large: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel, (c,) float32; a constant channel has deviation 1.
+    """Mean and standard deviation of each channel, (c,) float32; the deviation of a constant channel is set to 1.
 
-    Of a split of more than `large` bytes, over every k-th sample, so that these are not more.
+    Of a split of more than `large` bytes, every k-th sample is read, with the smallest k that reads no more than that.
     """
-    places = torch.arange(0, len(split), -(-split.nbytes // large))
-    first = second = torch.zeros(split.stored.shape[1], dtype=torch.float64)
-    at_once = min(1000, -(-_AT_ONCE // split.stored[0].numel()))
-    for part in torch.split(places, at_once):
-        values = split.batch(part).flatten(2).float()
-        first = first + values.sum((0, 2))
-        second = second + values.square().sum((0, 2))
-    count = len(places) * split.stored[0, 0].numel()
-    mean = first / count
-    std = (second / count - mean.square()).clamp(min=0).sqrt()
+    indices = torch.arange(0, len(split), -(-split.nbytes // large))
+    total = total_of_squares = torch.zeros(split.stored.shape[1], dtype=torch.float64)
+    batch_size = min(1000, -(-_SUMMED_AT_ONCE // split.stored[0].numel()))
+    for batch in torch.split(indices, batch_size):
+        values = split.batch(batch).flatten(2).float()
+        total = total + values.sum((0, 2))
+        total_of_squares = total_of_squares + values.square().sum((0, 2))
+    count = len(indices) * split.stored[0, 0].numel()
+    mean = total / count
+    std = (total_of_squares / count - mean.square()).clamp(min=0).sqrt()
     return mean.float(), torch.where(std > 1e-6, std, 1.0).float()
 
 
 def _generated(data: schema.Data) -> Source:
+    """The samples of MNIST-1D: as many as the settings ask for."""
     train = mnist1d.generate((data.train or 4000) + data.validation, data.seed, data.difficulty, "train")
     test = mnist1d.generate(data.test or 10_000, data.seed, data.difficulty, "test")
     return Source(Split(*train), Split(*test), tuple(map(str, range(mnist1d.CLASSES))))

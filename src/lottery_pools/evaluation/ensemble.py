@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation.evaluate import measured
 from lottery_pools.pooling.evaluator import Recalibrate, load_and_recalibrate
-from lottery_pools.runs.results import pack_hits
+from lottery_pools.runs.rows import pack_hits
 from lottery_pools.tickets.ticket import Ticket
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lottery_pools.config.schema import Training
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.evaluation.metrics import calibration_error, reliability
-from lottery_pools.runs.results import Bins
+from lottery_pools.runs.rows import Bins
 from lottery_pools.tickets.training import logits
 
 

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 import numpy as np
 from numpy.typing import NDArray
 
-from lottery_pools.runs.results import (
+from lottery_pools.runs.rows import (
     BASELINES,
     Accuracy,
     Bins,

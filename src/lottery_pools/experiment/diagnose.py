@@ -17,7 +17,7 @@ from lottery_pools.pooling.pool import Recipe
 from lottery_pools.pooling.result import Trial
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import digest
-from lottery_pools.runs.results import Row
+from lottery_pools.runs.rows import Row, unpack_hits
 from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import Ticket
 
@@ -109,7 +109,7 @@ def _classes(run: Run, rows: Sequence[Row]) -> list[dict[str, Any]]:
                 ticket = by_key.get(("ticket", row.level, *condition))
                 if row.method != method or row.split != "test" or bool(row.severity) != corrupted or ticket is None:
                     continue
-                change = results.unpack_hits(row).astype(float) - results.unpack_hits(ticket)
+                change = unpack_hits(row).astype(float) - unpack_hits(ticket)
                 right += np.bincount(labels[condition], change, len(names))
                 seen += np.bincount(labels[condition], minlength=len(names))
             if seen.any():

@@ -22,7 +22,7 @@ from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.runs import results
 from lottery_pools.runs.engine import Machine
-from lottery_pools.runs.results import ENSEMBLE
+from lottery_pools.runs.rows import ENSEMBLE
 from lottery_pools.tickets import imp
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 

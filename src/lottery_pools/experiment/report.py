@@ -17,7 +17,7 @@ from lottery_pools.reporting import page, tables
 from lottery_pools.reporting.content import Report
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import run_folder, write
-from lottery_pools.runs.results import PoolRow, Row
+from lottery_pools.runs.rows import PoolRow, Row
 from lottery_pools.tickets import files
 
 

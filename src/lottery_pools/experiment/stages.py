@@ -30,7 +30,7 @@ from lottery_pools.reporting.content import Report
 from lottery_pools.runs import engine, results
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
-from lottery_pools.runs.results import Row
+from lottery_pools.runs.rows import Row
 from lottery_pools.tickets import files, imp
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
@@ -366,6 +366,6 @@ def _do(part: Part, machine: Machine, keep: Callable[[Task, Any], None] = lambda
     workers, threads = machine.share(len(part.tasks))
     left = [task for task in part.tasks if task.left]
     if left:
-        found = engine.each(part.function, [task.arguments for task in left], workers, threads, machine.cluster)
+        found = engine.run_tasks(part.function, [task.arguments for task in left], workers, threads, machine.cluster)
         for task, result in zip(left, found, strict=True):
             keep(task, result)

@@ -20,9 +20,8 @@ from lottery_pools.evaluation import cost
 from lottery_pools.evaluation.evaluate import Measured, evaluate, measured
 from lottery_pools.experiment.selection import Selection, hits, logits, recalibrate
 from lottery_pools.pooling.methods import METHODS, PAPERS_RULE, find
-from lottery_pools.runs import results
 from lottery_pools.runs.folder import RunFolder, digest
-from lottery_pools.runs.results import CONTROLS, ENSEMBLE, Row
+from lottery_pools.runs.rows import CONTROLS, ENSEMBLE, Row, pack_hits
 from lottery_pools.tickets import files, imp
 from lottery_pools.tickets.ticket import Ticket, load_into
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
@@ -287,7 +286,7 @@ def _row(
         train_images=train_images,
         search_images=search_images,
         flops=flops,
-        hits=results.pack_hits(found.hits),
+        hits=pack_hits(found.hits),
         bins=found.bins if condition == CLEAN[-1] else (),
     )
 

@@ -126,7 +126,7 @@ def measured(run: Run, workers: int, threads: int, cluster: str | None) -> Speed
     """The mean speed of so many workers side by side, and what it takes to start them."""
     names = tuple(dict.fromkeys(condition[1] for condition in run.conditions if not tasks.ready(run, condition)))
     began = time.perf_counter()
-    found = list(engine.each(of_process, [(run, names)] * workers, workers, threads, cluster))
+    found = list(engine.run_tasks(of_process, [(run, names)] * workers, workers, threads, cluster))
     start = max(0.0, time.perf_counter() - began - max(seconds for _, seconds in found))
     kinds = [field.name for field in dataclasses.fields(Speed)]
     means = {kind: sum(getattr(one, kind) for one, _ in found) / len(found) for kind in kinds}

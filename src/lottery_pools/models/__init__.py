@@ -1,1 +1,1 @@
-"""From a name to a network, and to its prunable tensors."""
+"""Networks: built from their name, and which of their tensors are pruned."""

@@ -1,27 +1,25 @@
-"""From a name to a network, and from a rule to the tensors that are pruned."""
+"""Networks by name, and the tensors of a network that a rule prunes."""
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
-from collections.abc import Callable, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from functools import partial
-from pathlib import Path
 from typing import Any, get_args
 
 import torch
 from torch import nn
 
-from lottery_pools.errors import UserError, unknown
+from lottery_pools.errors import UserError, nearest, unknown
+from lottery_pools.models import external
+from lottery_pools.models.external import Factory
 from lottery_pools.models.resnet import resnet18, resnet20, resnet34, resnet50
 from lottery_pools.models.small import conv1d, mlp
 from lottery_pools.models.vgg import vgg16
 from lottery_pools.runs.seeds import derive
 
-Factory = Callable[..., nn.Module]
+Argument = int | float | bool | str
+"""A value of the setting `model.arguments`."""
 
 MODELS: Mapping[str, Factory] = {
     "conv1d": conv1d,
@@ -32,7 +30,7 @@ MODELS: Mapping[str, Factory] = {
     "resnet50": resnet50,
     "vgg16": vgg16,
 }
-"""Every network of the package: called with `classes`, `input_shape` and its own arguments by keyword."""
+"""The networks of this package. All take `classes` and `input_shape`, and arguments of their own by keyword."""
 
 _CONVOLUTIONS = (
     nn.Conv1d,
@@ -42,33 +40,47 @@ _CONVOLUTIONS = (
     nn.ConvTranspose2d,
     nn.ConvTranspose3d,
 )
-_RULES: Mapping[str, tuple[type[nn.Module], ...]] = {
+_LAYERS: Mapping[str, tuple[type[nn.Module], ...]] = {
     "convolutions": _CONVOLUTIONS,
     "convolutions+linear": (*_CONVOLUTIONS, nn.Linear),
 }
+"""The rules that name kinds of layers, and the layers whose weights they prune."""
 
 
 def names() -> tuple[str, ...]:
-    """The networks of the package."""
+    """Return the names of this package's networks."""
     return tuple(MODELS)
 
 
 def build(
     name: str,
-    arguments: Mapping[str, int | float | bool | str],
+    arguments: Mapping[str, Argument],
     classes: int,
     input_shape: tuple[int, ...],
     seed: int,
 ) -> nn.Module:
-    """The network called `name` for samples of `input_shape`, on the CPU, initialised by the seed alone.
+    """Build a network on the CPU. Its initial weights depend on `seed` alone, not on PyTorch's random state.
 
-    `name` is one of `names()`, `timm:NAME`, `torchvision:NAME`, or `package.module:factory`, which may lie in the
-    current directory and is given `classes` (or `num_classes`) and `input_shape` if it has parameters of these names.
-    Raises UserError for a name or argument that is unknown, a package that is missing, and what is not a network.
+    Args:
+        name: One of `names()`, `timm:NAME`, `torchvision:NAME`, or `package.module:factory`. Such a module may lie in
+            the current directory; its factory is also given `classes` (or `num_classes`) and `input_shape` if it has
+            parameters of these names.
+        arguments: Keyword arguments of the network.
+        classes: Number of classes.
+        input_shape: Shape of one sample: (channels, height, width), or (channels, length).
+        seed: Seed of the run.
+
+    Raises:
+        UserError: The name or an argument is unknown, a package is missing, or the factory returns no network.
+
+    Examples:
+        >>> network = build("conv1d", {"width": 8}, classes=10, input_shape=(1, 40), seed=0)
+        >>> network(torch.zeros(2, 1, 40)).shape
+        torch.Size([2, 10])
     """
     factory = _factory(name, classes, input_shape)
     keywords = _keywords(name, factory, arguments, classes, input_shape)
-    # Not torch.manual_seed, which also seeds the accelerators, whose state is the caller's.
+    # torch.manual_seed would also seed the accelerators, whose random state belongs to the caller.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derive(seed, "initialise"))
         try:
@@ -87,117 +99,79 @@ def build(
 
 
 def prunable(model: nn.Module, rule: str) -> tuple[str, ...]:
-    """The names of the tensors that `rule` prunes, in the order of `named_parameters`.
+    """Return the names of the tensors that a rule prunes, in the order of `model.named_parameters()`.
 
-    `rule` is `convolutions` or `convolutions+linear`, for the weights of such layers, or a glob pattern over parameter
-    names, or several of these separated by commas. A shared tensor appears once, under its first name. Raises
-    UserError where one of them matches nothing.
+    Args:
+        model: The network.
+        rule: `convolutions` or `convolutions+linear` for the weights of these layers, or a glob pattern of parameter
+            names; or several of these, separated by commas. Only floating-point parameters are considered, and one
+            that has several names is returned once, under the first.
+
+    Raises:
+        UserError: A part of the rule matches no tensor.
+
+    Examples:
+        >>> network = build("mlp", {}, classes=10, input_shape=(1, 40), seed=0)
+        >>> prunable(network, "convolutions+linear")
+        ('layer1.linear.weight', 'layer2.linear.weight', 'fc.weight')
+        >>> prunable(network, "layer*.linear.*")
+        ('layer1.linear.weight', 'layer2.linear.weight')
     """
-    aliases: dict[nn.Parameter, list[str]] = {}
+    names_of: dict[nn.Parameter, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if parameter.is_floating_point():
-            aliases.setdefault(parameter, []).append(name)
-    chosen: set[nn.Parameter] = set()
-    for part in map(str.strip, rule.split(",")):
-        if part in _RULES:
-            weights = {id(module.weight) for module in model.modules() if isinstance(module, _RULES[part])}
-            found = {parameter for parameter in aliases if id(parameter) in weights}
-        else:
-            found = {
-                parameter for parameter, known in aliases.items() if any(fnmatchcase(name, part) for name in known)
-            }
-        if not found:
-            others = [repr(other) for other in _RULES if other != part]
-            examples = [repr(known[0]) for parameter, known in aliases.items() if parameter.dim() >= 2][:1]
-            raise UserError(
-                f"model.prunable: {part!r} matches no tensor of this {type(model).__name__}: "
-                f"try {', '.join(others)}, or a pattern over parameter names"
-                + "".join(f" such as {example}" for example in examples)
-            )
-        chosen |= found
-    return tuple(known[0] for parameter, known in aliases.items() if parameter in chosen)
+            names_of.setdefault(parameter, []).append(name)
+    pruned: set[nn.Parameter] = set()
+    for pattern in map(str.strip, rule.split(",")):
+        matching = _matching(model, pattern, names_of)
+        if not matching:
+            raise _no_match(model, pattern, names_of)
+        pruned |= matching
+    return tuple(aliases[0] for parameter, aliases in names_of.items() if parameter in pruned)
+
+
+def _matching(model: nn.Module, pattern: str, names_of: Mapping[nn.Parameter, list[str]]) -> set[nn.Parameter]:
+    """The parameters that one part of a rule prunes."""
+    if pattern in _LAYERS:
+        weights = {id(module.weight) for module in model.modules() if isinstance(module, _LAYERS[pattern])}
+        return {parameter for parameter in names_of if id(parameter) in weights}
+    return {parameter for parameter, aliases in names_of.items() if any(fnmatchcase(name, pattern) for name in aliases)}
+
+
+def _no_match(model: nn.Module, pattern: str, names_of: Mapping[nn.Parameter, list[str]]) -> UserError:
+    """The error for a part of a rule that matches nothing."""
+    alternatives = ", ".join(repr(rule) for rule in _LAYERS if rule != pattern)
+    example = next((f" such as {names[0]!r}" for parameter, names in names_of.items() if parameter.dim() >= 2), "")
+    return UserError(
+        f"model.prunable: {pattern!r} matches no tensor of this {type(model).__name__}: "
+        f"try {alternatives}, or a pattern over parameter names{example}"
+    )
 
 
 def _factory(name: str, classes: int, input_shape: tuple[int, ...]) -> Factory:
-    """What builds the network called `name`, the number of classes given where that has another name than ours."""
-    origin, colon, attribute = name.partition(":")
-    if not colon:
-        if name not in MODELS:
-            raise unknown("model", name, MODELS)
-        return MODELS[name]
-    if origin == "timm":
-        timm = _package("timm", name)
-        if not timm.is_model(attribute):
-            raise unknown("timm model", attribute, timm.list_models())
-        return partial(timm.create_model, attribute, num_classes=classes, in_chans=input_shape[0])
-    if origin == "torchvision":
-        models = _package("torchvision", name).models
-        if attribute not in models.list_models(module=models):
-            raise unknown("torchvision model", attribute, models.list_models(module=models))
-        if input_shape[0] != 3:
-            raise UserError(f"model {name!r} takes images of 3 channels, these have {input_shape[0]}: choose another")
-        return partial(models.get_model, attribute, num_classes=classes)
-    return _users_own(name, origin, attribute)
-
-
-def _package(package: str, name: str) -> Any:
-    """An optional package that networks come from."""
-    try:
-        return importlib.import_module(package)
-    except ModuleNotFoundError as error:
-        raise UserError(f"model {name!r} needs {error.name}: pip install 'lottery-pools[{package}]'") from error
-
-
-def _users_own(name: str, module: str, attribute: str) -> Factory:
-    """`attribute` of the user's own `module`."""
-    if not all(part.isidentifier() for part in (*module.split("."), attribute)):
-        raise UserError(f"model {name!r} is not an importable name: write package.module:factory")
-    # As `python -m` does, and for good: the module may import its neighbours later.
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found = importlib.import_module(module)
-    except (ImportError, SyntaxError) as error:
-        raise UserError(
-            f"model {name!r} cannot be imported from {here}: {error}; install it or change there"
-        ) from error
-    callables: dict[str, Factory] = {key: value for key, value in vars(found).items() if callable(value)}
-    if attribute not in callables:
-        raise unknown(f"factory of module {module}", attribute, (key for key in callables if not key.startswith("_")))
-    return callables[attribute]
+    """The function that builds the network called `name`."""
+    if ":" in name:
+        return external.factory(name, classes, input_shape)
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    return MODELS[name]
 
 
 def _keywords(
     name: str,
     factory: Factory,
-    arguments: Mapping[str, int | float | bool | str],
+    arguments: Mapping[str, Argument],
     classes: int,
     input_shape: tuple[int, ...],
 ) -> dict[str, Any]:
-    """All that `factory` is called with; raises UserError where the arguments do not fit its signature."""
-    ours = name in MODELS
-    signature = inspect.signature(factory, eval_str=ours)
+    """All that `factory` is called with; raises UserError if the arguments do not fit its signature."""
+    signature = inspect.signature(factory, eval_str=name in MODELS)
     parameters = signature.parameters
-    given = {"classes": classes, "num_classes": classes, "input_shape": input_shape}
-    known = sorted(
-        key for key, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and key not in given
-    )
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        for key in arguments:
-            if key not in known:
-                near = get_close_matches(key, known, n=1, cutoff=0.4)
-                hint = f"did you mean {near[0]!r}? " if near else ""
-                raise UserError(f"model {name!r} has no argument {key!r}: {hint}it has: {', '.join(known) or 'none'}")
-    if ours:
-        axes = get_args(parameters["input_shape"].annotation)
-        if Ellipsis not in axes and len(axes) != len(input_shape):
-            raise UserError(
-                f"model {name!r} takes samples of {len(axes)} dimensions, these are {input_shape}: "
-                "choose conv1d for (channels, length), resnet20 for (channels, height, width), mlp for any"
-            )
-        for key, value in arguments.items():
-            _check(f"model.arguments.{key}", value, parameters[key].annotation)
-    keywords = {key: value for key, value in given.items() if key in parameters} | dict(arguments)
+    from_data = {"classes": classes, "num_classes": classes, "input_shape": input_shape}
+    _check_names(name, parameters, arguments, from_data)
+    if name in MODELS:
+        _check_values(name, parameters, arguments, input_shape)
+    keywords = {key: value for key, value in from_data.items() if key in parameters} | dict(arguments)
     try:
         signature.bind(**keywords)
     except TypeError as error:
@@ -205,17 +179,45 @@ def _keywords(
     return keywords
 
 
-def _check(where: str, value: int | float | bool | str, hint: Any) -> None:
-    """Raises UserError where `value` is not of the type `hint`, or is a number and not positive."""
-    kinds = get_args(hint) or (hint,)
-    if type(value) not in kinds and not (type(value) is int and float in kinds):
-        raise UserError(f"{where} is {value!r}: give {kinds[0].__name__}")
-    if isinstance(value, int | float) and value <= 0:
-        raise UserError(f"{where} is {value}: give a positive number")
+def _check_names(
+    name: str, parameters: Mapping[str, inspect.Parameter], arguments: Iterable[str], reserved: Iterable[str]
+) -> None:
+    """Raise UserError for an argument that the network does not have, or whose value is not for the user to set."""
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    by_keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    settable = sorted({key for key, parameter in parameters.items() if parameter.kind in by_keyword} - {*reserved})
+    for key in arguments:
+        if key not in settable:
+            suggestion = nearest(key, settable)
+            hint = f"did you mean {suggestion!r}? " if suggestion else ""
+            raise UserError(f"model {name!r} has no argument {key!r}: {hint}it has: {', '.join(settable) or 'none'}")
+
+
+def _check_values(
+    name: str,
+    parameters: Mapping[str, inspect.Parameter],
+    arguments: Mapping[str, Argument],
+    input_shape: tuple[int, ...],
+) -> None:
+    """Raise UserError if samples or arguments are not of the types that one of our networks declares."""
+    axes = get_args(parameters["input_shape"].annotation)
+    if Ellipsis not in axes and len(axes) != len(input_shape):
+        raise UserError(
+            f"model {name!r} takes samples of {len(axes)} dimensions, these are {input_shape}: "
+            "choose conv1d for (channels, length), resnet20 for (channels, height, width), mlp for any"
+        )
+    for key, value in arguments.items():
+        annotation = parameters[key].annotation
+        types = get_args(annotation) or (annotation,)
+        if type(value) not in types and not (type(value) is int and float in types):
+            raise UserError(f"model.arguments.{key} is {value!r}: give {types[0].__name__}")
+        if isinstance(value, int | float) and value <= 0:
+            raise UserError(f"model.arguments.{key} is {value}: give a positive number")
 
 
 def _initialise(network: nn.Module) -> None:
-    """Kaiming-normal convolutions (He et al., ICCV 2015; fan out, ReLU); the rest is as PyTorch leaves it."""
+    """Draw the weights of convolutions anew: Kaiming-normal (He et al., ICCV 2015) for ReLU, by fan out."""
     for module in network.modules():
         if isinstance(module, nn.Conv1d | nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

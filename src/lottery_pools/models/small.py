@@ -9,7 +9,17 @@ from torch import nn
 
 
 def conv1d(classes: int, input_shape: tuple[int, int], *, width: int = 32, depth: int = 3) -> nn.Sequential:
-    """`depth` convolutions of 5 points, of stride 2 after the first, mean and classifier: (n, c, l) → (n, classes)."""
+    """Return a convolutional network for signals: (n, channels, length) → (n, classes).
+
+    It has `depth` convolutions over 5 points with BatchNorm and ReLU, all but the first of stride 2, then the mean over
+    all points and a linear classifier.
+
+    Args:
+        classes: Number of classes.
+        input_shape: (channels, length) of one signal.
+        width: Channels of every convolution.
+        depth: Number of convolutions.
+    """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     inputs = input_shape[0]
     for index in range(depth):
@@ -28,7 +38,16 @@ def conv1d(classes: int, input_shape: tuple[int, int], *, width: int = 32, depth
 
 
 def mlp(classes: int, input_shape: tuple[int, ...], *, width: int = 256, depth: int = 2) -> nn.Sequential:
-    """`depth` hidden layers of `width` units with BatchNorm, and a classifier: (n, *input_shape) → (n, classes)."""
+    """Return a fully connected network: (n, *input_shape) → (n, classes).
+
+    It has `depth` hidden layers with BatchNorm and ReLU, and a linear classifier.
+
+    Args:
+        classes: Number of classes.
+        input_shape: Shape of one sample.
+        width: Units of every hidden layer.
+        depth: Number of hidden layers.
+    """
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     inputs = prod(input_shape)
     for index in range(depth):

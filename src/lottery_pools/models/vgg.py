@@ -1,4 +1,4 @@
-"""VGG-16 with BatchNorm (Simonyan & Zisserman, ICLR 2015, configuration D) in its CIFAR form."""
+"""VGG-16 (Simonyan & Zisserman, ICLR 2015, configuration D) with BatchNorm and one linear layer, as used on CIFAR."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ from collections import OrderedDict
 from torch import nn
 
 _STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+"""Output channels of the convolutions of each stage."""
 
 
 def vgg16(classes: int, input_shape: tuple[int, int, int], *, width: float = 1.0) -> nn.Sequential:
-    """Thirteen 3×3 convolutions in five stages, average pooling and one linear classifier: (n, c, h, w) → (n, classes).
+    """Return VGG-16: (n, channels, h, w) → (n, classes).
 
-    `width` multiplies the channels of every convolution.
+    It has thirteen 3×3 convolutions with BatchNorm and ReLU in five stages, each followed by max pooling, then average
+    pooling and a linear classifier.
+
+    Args:
+        classes: Number of classes.
+        input_shape: (channels, height, width) of one image.
+        width: Factor that multiplies the channels of every convolution.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     inputs = input_shape[0]
-    for stage, channels in enumerate(_STAGES, start=1):
-        for index, channel in enumerate(channels, start=1):
-            outputs = max(1, round(width * channel))
+    for stage, widths in enumerate(_STAGES, start=1):
+        for index, channels in enumerate(widths, start=1):
+            outputs = max(1, round(width * channels))
             layers[f"conv{stage}_{index}"] = nn.Sequential(
                 OrderedDict(
                     conv=nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
@@ -27,7 +34,7 @@ def vgg16(classes: int, input_shape: tuple[int, int, int], *, width: float = 1.0
                 )
             )
             inputs = outputs
-        # Rounding up leaves a side of one pixel as it is, so that images smaller than 32 pixels pass all five.
+        # With ceil_mode, a side of one pixel stays one pixel: images smaller than 32 pixels pass all five stages.
         layers[f"pool{stage}"] = nn.MaxPool2d(2, ceil_mode=True)
     layers["avgpool"] = nn.AdaptiveAvgPool2d(1)
     layers["flatten"] = nn.Flatten()

@@ -12,7 +12,7 @@ from lottery_pools.reporting.content import Report
 from lottery_pools.reporting.names import drawn, label, percent, pooled, series
 from lottery_pools.reporting.style import INK, Figure, canvas, legend, look, style, svg
 from lottery_pools.reporting.tables import DASH, Table, interval
-from lottery_pools.runs.results import Gain, clean, corrupted
+from lottery_pools.runs.rows import Gain, clean, corrupted
 
 Reports = Mapping[str, Report]
 """Experiments by what they are called here."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lottery_pools.config.schema import Config
 from lottery_pools.reporting.diagnosis import Found
 from lottery_pools.reporting.tables import Table
-from lottery_pools.runs.results import Accuracy, Gain, PoolRow, Row
+from lottery_pools.runs.rows import Accuracy, Gain, PoolRow, Row
 
 
 @dataclass(frozen=True)

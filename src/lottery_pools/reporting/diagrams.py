@@ -9,7 +9,7 @@ from typing import Any
 from lottery_pools.reporting.diagnosis import PARTS, Found, parts_by_level, rises
 from lottery_pools.reporting.names import label, mixes_in_turn
 from lottery_pools.reporting.style import COLOURS, INK, Figure, canvas, cells, legend, style, svg
-from lottery_pools.runs.results import PoolRow
+from lottery_pools.runs.rows import PoolRow
 
 _PARTS = {"batchnorm": "BatchNorm", "takeover": "Taking over", "averaging": "Averaging", "repruning": "Re-pruning"}
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lottery_pools.reporting.names import featured, kind, label, series
 from lottery_pools.reporting.style import INK, Figure, canvas, cells, densities, legend, look, style, svg
 from lottery_pools.reporting.tables import differences
-from lottery_pools.runs.results import Accuracy, Gain, Row, clean, corrupted
+from lottery_pools.runs.rows import Accuracy, Gain, Row, clean, corrupted
 
 _LINES = {"recalibrated": ":", "admissible": "-."}
 """References: thin, without markers and intervals."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lottery_pools.pooling.methods import DEFAULT, METHODS, PAPERS_RULE
-from lottery_pools.runs.results import BASELINES, CONTROLS, ENSEMBLE
+from lottery_pools.runs.rows import BASELINES, CONTROLS, ENSEMBLE
 
 APART = (*CONTROLS, ENSEMBLE)
 """What is no single pooled network of this run: measured like the methods, but never what a report features."""

@@ -15,7 +15,7 @@ from lottery_pools.reporting.content import Report
 from lottery_pools.reporting.names import featured, label, mixes_in_turn, pooled
 from lottery_pools.reporting.style import Figure
 from lottery_pools.reporting.tables import Table
-from lottery_pools.runs.results import Gain, Row, clean, corrupted
+from lottery_pools.runs.rows import Gain, Row, clean, corrupted
 
 
 @dataclass(frozen=True)

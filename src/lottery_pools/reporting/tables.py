@@ -13,7 +13,7 @@ from lottery_pools.config.schema import Config
 from lottery_pools.config.toml import relevant
 from lottery_pools.errors import UserError
 from lottery_pools.reporting.names import featured, kind, label, percent, place
-from lottery_pools.runs.results import BASELINES, Gain, PoolRow, Row, clean, common_rows, complete, corrupted
+from lottery_pools.runs.rows import BASELINES, Gain, PoolRow, Row, clean, common_rows, complete, corrupted
 
 DASH = "–"
 """Stands where nothing was measured."""

@@ -1,4 +1,4 @@
-"""Independent tasks on local processes or on a Dask cluster; results come back in the order of the tasks."""
+"""Independent tasks, done by this process, by several, or by a Dask cluster; results come in the order of the tasks."""
 
 from __future__ import annotations
 
@@ -21,17 +21,30 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+# The options of glibc's mallopt, from its header malloc.h, and the sizes in bytes that `prepare` sets them to.
+_M_TRIM_THRESHOLD, _TRIM_BYTES = -1, 256 << 20
+_M_MMAP_THRESHOLD, _MMAP_BYTES = -3, 32 << 20
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where the work is done; this changes how long it takes, and (device, threads) the last bits of the results."""
+    """Where the work is done, and how it is spread over processes.
+
+    The number of workers changes only how long the work takes. The device and the number of threads also change the
+    order in which numbers are added, and so the last digits of results.
+
+    Raises:
+        UserError: `workers` or `threads` is below 1.
+
+    Examples:
+        >>> Machine(device="cpu", workers=2, threads=4).share(tasks=10)
+        (2, 4)
+    """
 
     device: str = "auto"
     """Device that computes: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`, the best there is."""
@@ -50,7 +63,11 @@ class Machine:
                 raise UserError(f"--{name} is {value}: give 1 or more, or leave it out")
 
     def torch_device(self) -> torch.device:
-        """The device; raises UserError where this machine does not have it."""
+        """Return the device, `auto` resolved.
+
+        Raises:
+            UserError: PyTorch does not know the device, or this machine does not have it.
+        """
         import torch
 
         if self.device == "auto":
@@ -58,33 +75,47 @@ class Machine:
             return torch.device(best)
         try:
             device = torch.device(self.device)
-            torch.zeros(1, device=device).item()  # which `meta` has not
+            torch.zeros(1, device=device).item()  # fails on `meta`, which holds no values
         except (RuntimeError, AssertionError, NotImplementedError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"--device {self.device} cannot be used here ({reason}): try --device cpu") from error
         return device
 
     def share(self, tasks: int) -> tuple[int, int]:
-        """(workers, threads of each) for so many tasks, done or not: a run continued computes the same bits."""
+        """Return the number of processes, and of threads of each, for a number of tasks.
+
+        Args:
+            tasks: All tasks of the work, those included that an earlier call has finished: a run that is continued
+                must use as many threads as before to compute the same digits.
+        """
         workers = self.workers or (1 if self.torch_device().type != "cpu" else max(1, min(cores(), tasks)))
         return workers, self.threads or max(1, cores() // workers)
 
 
-def each(
+def run_tasks(
     function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], workers: int, threads: int, cluster: str | None = None
 ) -> Iterator[T]:
-    """Yield `function(*task)` for every task, in their order.
+    """Call `function(*task)` for every task, and yield the results in the order of the tasks.
 
-    One worker works in this process, several in processes of their own with `threads` threads each; `cluster` is the
-    address of a Dask scheduler whose workers see the same files. Where a task raises, so does this, and the tasks
-    under way are stopped: whatever they finished is on disk.
+    If a task raises an exception, so does this, and the tasks that other processes are working on are stopped: what
+    they have finished is on disk.
+
+    Args:
+        function: What does one task; a function of a module, so that other processes can import it.
+        tasks: The arguments of each call.
+        workers: Processes that work at the same time; a single one is this process.
+        threads: Threads of each process. Dask's workers keep their own number.
+        cluster: Address of a Dask scheduler to use instead of local processes; its workers must see the same files.
+
+    Raises:
+        UserError: The scheduler does not answer, or a process was killed.
     """
     if cluster is None and workers == 1:
         prepare(threads)
         for task in tasks:
             yield function(*task)
         return
-    with _executor(workers, threads, cluster) as executor:
+    with _dask(cluster) if cluster is not None else _processes(workers, threads) as executor:
         try:
             futures = [executor.submit(function, *task) for task in tasks]
             for future in futures:
@@ -97,26 +128,30 @@ def each(
 
 
 @contextlib.contextmanager
-def _executor(workers: int, threads: int, cluster: str | None) -> Iterator[Executor]:
-    if cluster is not None:
-        try:
-            from distributed import Client
-        except ImportError:
-            raise UserError("a Dask cluster needs the extra `cluster`: pip install 'lottery-pools[cluster]'") from None
-        try:
-            client = Client(cluster)
-        except OSError as error:
-            raise UserError(f"no Dask scheduler answers at {cluster} ({error}): mend --cluster") from error
-        with client:
-            yield client.get_executor()
-        return
-    others = set(multiprocessing.active_children())
+def _dask(address: str) -> Iterator[Executor]:
+    """The workers of the Dask scheduler at `address`."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UserError("a Dask cluster needs the extra `cluster`: pip install 'lottery-pools[cluster]'") from None
+    try:
+        client = Client(address)
+    except OSError as error:
+        raise UserError(f"no Dask scheduler answers at {address} ({error}): correct --cluster") from error
+    with client:
+        yield client.get_executor()
+
+
+@contextlib.contextmanager
+def _processes(workers: int, threads: int) -> Iterator[Executor]:
+    """Local processes; if the context ends with an exception, they are stopped at once."""
+    children_before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads,))
     try:
         yield executor
     except BaseException:
-        for process in set(multiprocessing.active_children()) - others:
+        for process in set(multiprocessing.active_children()) - children_before:
             process.terminate()
         executor.shutdown(cancel_futures=True)
         raise
@@ -124,29 +159,30 @@ def _executor(workers: int, threads: int, cluster: str | None) -> Iterator[Execu
 
 
 def _start_worker(threads: int) -> None:
-    """Leave Ctrl-C to the parent, and go when the parent goes, even where it was killed."""
+    """Set up a worker process: it leaves Ctrl-C to its parent, and ends when the parent ends or is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
 
-        def follow() -> None:
+        def end_with_parent() -> None:
             parent.join()
             os._exit(1)
 
-        threading.Thread(target=follow, daemon=True).start()
+        threading.Thread(target=end_with_parent, daemon=True).start()
     prepare(threads)
 
 
 def prepare(threads: int) -> None:
-    """Set this process up for the work: its threads, and memory that is freed is kept for the next forward pass.
+    """Set up this process for the work: its number of threads, and that it keeps the memory that is freed.
 
-    By default glibc gives large blocks back to the system at once and takes them anew, page by page: a third of the
-    time of a small network's forward pass (docs/decisions.md). Other C libraries have no such call and are left alone.
+    By default, glibc returns large blocks to the operating system at once and requests them again page by page, which
+    takes a third of the time of a small network's forward pass (docs/decisions.md). Other C libraries have no such
+    setting; there, nothing is changed.
     """
     import torch
 
     torch.set_num_threads(threads)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, 32 << 20)
-        mallopt(M_TRIM_THRESHOLD, 256 << 20)
+        mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)

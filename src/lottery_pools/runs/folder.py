@@ -1,8 +1,9 @@
-"""A run's folder: its layout, files that are complete or absent, one writer at a time, and its log."""
+"""The folder of a run: its layout, its log, its lock, and writing files so that they are complete or absent."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -17,104 +18,196 @@ from typing import Any
 from lottery_pools.config.schema import Config
 from lottery_pools.errors import UserError
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""The error numbers of a full disk and of an exhausted quota."""
+_UNSUITABLE_PATH = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENOENT,
+    errno.ENAMETOOLONG,
+)
+"""The error numbers of a path where nothing can be written: read-only, not permitted, not a folder, or too long."""
+OTHER_CACHE = "set LOTTERY_POOLS_CACHE to another folder"
+"""The advice if the cache is in a place that cannot be written (`failed_write`)."""
+_UNFINISHED = re.compile(r"\..+\.\d+\.tmp")
+"""The names of the temporary files of `write`."""
+_FOLDERS_OF_A_RUN = ("", "tickets/", "pools/**/", "trained_baselines/**/", "seed_*/**/")
+"""The folders, as glob patterns below a run's folder, into which runs write."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths of one run: one seed, its tickets, pools and rows."""
+    """The folder of one run, that is of one seed, and the paths of the files in it. The files need not exist yet.
+
+    Args:
+        path: The folder.
+
+    Examples:
+        >>> folder = RunFolder(Path("runs/demo"))
+        >>> folder.results.as_posix()
+        'runs/demo/results.jsonl'
+        >>> folder.ticket(3).as_posix()
+        'runs/demo/tickets/level_03.safetensors'
+        >>> folder.pool("average", 3).as_posix()
+        'runs/demo/pools/average/level_03.safetensors'
+    """
 
     path: Path
 
     @property
     def config(self) -> Path:
+        """The settings of the run, all of them written out."""
         return self.path / "config.toml"
 
     @property
     def results(self) -> Path:
+        """The measurements, one row a line (`runs.results`)."""
         return self.path / "results.jsonl"
 
     @property
     def log(self) -> Path:
+        """What happened and when, one event a line (`event`)."""
         return self.path / "log.jsonl"
 
     @property
     def rewind(self) -> Path:
+        """The weights at the rewind point, to which the surviving weights return after each pruning."""
         return self.path / "tickets" / "rewind.safetensors"
 
     def ticket(self, level: int) -> Path:
+        """The ticket of a level; level 0 is the dense network."""
         return self.path / "tickets" / f"level_{level:02d}.safetensors"
 
     def pool(self, method: str, level: int) -> Path:
+        """The pooled network that a method made for the ticket of a level."""
         return self.path / "pools" / method / f"level_{level:02d}.safetensors"
 
     def event(self, **values: Any) -> None:
-        """Add a line to the log: what happened, and when (seconds since 1970)."""
+        """Add a line to the log: `values` as JSON, and the time in seconds since 1970.
+
+        Raises:
+            UserError: The log cannot be written.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
         except OSError as error:
-            raise UserError(f"cannot write {self.log}: {error.strerror}; free some space, then run the same") from error
+            raise failed_write(self.log, error) from error
 
 
 def run_folder(config: Config, out: Path, seed: int) -> RunFolder:
-    """One seed's run folder: `out` itself, or below it where the experiment has several seeds."""
+    """Return the folder of one seed's run: `out` itself, or a folder in it if the experiment has several seeds."""
     return RunFolder(out if len(config.seeds) == 1 else out / f"seed_{seed}")
 
 
 def cache_root() -> Path:
-    """Where decoded and corrupted images are kept: `$LOTTERY_POOLS_CACHE`, by default `~/.cache/lottery-pools`."""
+    """Return the folder for decoded and corrupted images: `$LOTTERY_POOLS_CACHE`, or `~/.cache/lottery-pools`."""
     return Path(os.environ.get("LOTTERY_POOLS_CACHE") or "~/.cache/lottery-pools").expanduser()
 
 
-def write(path: Path, content: str | bytes) -> None:
-    """Write a file so that under its final name it is complete: beside it first, to disk, then renamed."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def failed_write(target: Path | str, error: OSError, elsewhere: str = "choose another folder") -> UserError:
+    """Return the error for a write that failed, with the advice that fits the reason.
+
+    Args:
+        target: What could not be written, as the message names it after "cannot write".
+        error: The reason, as the operating system gives it.
+        elsewhere: The advice for a path that cannot be written at all: read-only, not permitted, or not a folder.
+
+    Examples:
+        >>> full = OSError(errno.ENOSPC, "No space left on device")
+        >>> raise failed_write("results.jsonl", full)
+        Traceback (most recent call last):
+        lottery_pools.errors.UserError: cannot write results.jsonl: No space left on device; free some space, ...
+    """
+    if error.errno in NO_SPACE:
+        advice = "free some space, then run the same command again"
+    elif error.errno in _UNSUITABLE_PATH:
+        advice = elsewhere
+    else:
+        advice = "remove the cause, then run the same command again"
+    return UserError(f"cannot write {target}: {error.strerror or error}; {advice}")
+
+
+def write(path: Path, content: str | bytes, elsewhere: str = "choose another folder") -> None:
+    """Write a file so that whenever it exists under its name, it is complete.
+
+    The content goes to a temporary file in the same folder, is flushed to the disk, and the file is then renamed. The
+    folders above are created.
+
+    Args:
+        path: The file to write or replace.
+        content: Text, stored as UTF-8, or bytes.
+        elsewhere: The advice if this path cannot be written at all (`failed_write`).
+
+    Raises:
+        UserError: The file cannot be written. What was there before is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            beside.write_bytes(content.encode() if isinstance(content, str) else content)
-            with beside.open("rb+") as file:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+            with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            beside.rename(path)
+            temporary.rename(path)
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from error
+        raise failed_write(path, error, elsewhere) from error
 
 
 def digest(path: Path) -> str:
-    """Sixteen hexadecimal digits of the file's SHA-256."""
+    """Return the first sixteen hexadecimal digits of the SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 @contextlib.contextmanager
 def lock(folder: Path) -> Iterator[None]:
-    """Hold `folder`, with all runs below it, for this process; raises UserError where another one holds any of it.
+    """Keep other processes from working on `folder`, or on a run inside it, while the context is open.
 
-    The runs that it lies in (a seed's or a trained baseline's) are held from being held whole, not from work on
-    their other parts. A kill releases all; files that the killed process had not finished are removed when the folder
-    is next held.
+    Runs contain runs: that of an experiment with several seeds contains one for each seed, and a run contains those of
+    its trained baselines. Locking an inner run also keeps others from locking the run that it lies in, but not from
+    locking other inner runs beside it. The operating system releases the locks when the process ends, even if it is
+    killed. Temporary files that a killed process left behind are removed here.
+
+    Args:
+        folder: The folder to lock; it is created if it does not exist.
+
+    Raises:
+        UserError: Another process works on the folder, on a run inside it or on one that it lies in; or the folder
+            cannot be written.
     """
-    with contextlib.ExitStack() as held:
-        for above in folder.resolve().parents:
-            if (above / "config.toml").exists() and (above / ".lock").exists():
-                held.enter_context(_locked(above, fcntl.LOCK_SH))
-        held.enter_context(_locked(folder, fcntl.LOCK_EX))
-        for below in ("", "tickets/", "pools/**/", "trained_baselines/**/", "seed_*/**/"):
-            for unfinished in folder.glob(f"{below}.*.tmp"):
-                if re.fullmatch(r"\..+\.\d+\.tmp", unfinished.name):
-                    unfinished.unlink(missing_ok=True)
+    with contextlib.ExitStack() as locks:
+        for outer in folder.resolve().parents:
+            if (outer / "config.toml").exists() and (outer / ".lock").exists():
+                locks.enter_context(_locked(outer, fcntl.LOCK_SH))
+        locks.enter_context(_locked(folder, fcntl.LOCK_EX))
+        _remove_unfinished(folder)
         yield
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files of `write` that killed processes left in a run's own folders, and no other files."""
+    for below in _FOLDERS_OF_A_RUN:
+        for file in folder.glob(f"{below}.*.tmp"):
+            if _UNFINISHED.fullmatch(file.name):
+                file.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def _locked(folder: Path, kind: int) -> Iterator[None]:
+    """Hold the lock file of one folder: `kind` is fcntl.LOCK_EX (alone) or fcntl.LOCK_SH (together with others)."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / ".lock").open("a")
     except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
+        raise failed_write(f"to {folder}", error, "choose another folder with --out") from error
     with file:
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)

@@ -1,231 +1,78 @@
-"""The rows that a run leaves: one JSON object a measurement; append them, read them back, compare them later."""
+"""The files of rows: one JSON object a line; appended during a run, read for reports, compressed when published."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import dataclasses
 import json
 import lzma
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lottery_pools.errors import UserError
+from lottery_pools.runs.folder import failed_write
+from lottery_pools.runs.rows import PoolRow, Row
 
-BASELINES = ("ticket", "recalibrated", "admissible")
-"""What pooled networks are held against, as the rows name it: the ticket, itself recalibrated, the best admissible."""
-CONTROLS = ("other-seed", "other-run")
-"""Pools with the tickets of another run: of the experiment's next seed, or of a run that is named."""
-ENSEMBLE = "ensemble"
-"""The naive ensemble of all tickets."""
-
-Bins = tuple[tuple[int, int, float], ...]
-"""(samples, correct, mean confidence) of each of 15 equal bins of confidence; (0, 0, 0) of an empty one."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One network measured on one set of samples."""
-
-    run: str
-    seed: int
-    method: str
-    """`ticket`, `recalibrated` (the ticket with BatchNorm re-estimated), `admissible`, or a method of pooling."""
-    level: int
-    density: float
-    split: str
-    """`validation` or `test`."""
-    corruption: str
-    """`none`, or the name of the corruption or shift."""
-    severity: int
-    """0 for clean samples."""
-    n: int
-    correct: int
-    loss: float
-    """Mean negative log-likelihood, nats."""
-    accuracy: float
-    """Share of correct predictions, 0 to 1."""
-    ece: float
-    """Expected calibration error, 15 equal bins of confidence, 0 to 1."""
-    source: int
-    """Level of the ticket that stands here: `level`, or for `admissible` that of the ticket taken over."""
-    train_images: int
-    """Training images forwarded and back-propagated to get this network, its earlier levels included."""
-    search_images: int
-    """Images forwarded in search of this network, recalibration included."""
-    flops: int
-    """Multiply-adds of one forward pass of one sample, pruned weights left out; times the passes for an ensemble."""
-    hits: str
-    """Which samples were predicted correctly, in order: packed bits as base64; makes paired comparisons possible."""
-    bins: Bins = ()
-    """Reliability on clean test samples; none elsewhere, and in the rows of earlier versions."""
-
-    @property
-    def key(self) -> tuple[str, int, str, str, int]:
-        """What the row measures, within its run."""
-        return self.method, self.level, self.split, self.corruption, self.severity
-
-
-@dataclass(frozen=True)
-class Gain:
-    """The mean difference of accuracy between a method and what it is held against, on the same samples."""
-
-    method: str
-    against: str
-    level: int | None
-    """None: the mean over all levels that both have."""
-    density: float | None
-    corruption: str
-    """`none`, or `all`: the mean over all corruptions and severities."""
-    gain: float
-    """Percentage points, the mean over seeds, levels and samples."""
-    low: float
-    high: float
-    """Ends of the 95 % interval, percentage points."""
-    seeds: int
-    n: int
-    """Samples a seed."""
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """The accuracy of a method at a level."""
-
-    method: str
-    level: int
-    density: float
-    """Of the level: also where the best admissible ticket is a sparser one."""
-    corruption: str
-    """`none`, or `all`: the mean over all corruptions and severities."""
-    mean: float
-    """Percent, the mean over seeds."""
-    low: float
-    high: float
-    """Ends of the 95 % interval of the mean over seeds, percent; of one seed no wider than its mean."""
-    seeds: int
-
-
-@dataclass(frozen=True)
-class PoolRow:
-    """How one pooled network came about."""
-
-    seed: int
-    method: str
-    level: int
-    density: float
-    steps: tuple[tuple[int, float], ...]
-    """The recipe: (level of the candidate, α) in the order in which they were accepted."""
-    search_images: int
-    scored_by: str = "accuracy"
-    """What the search compared networks by: accuracy, or log-likelihood in nats."""
-    optimism: float | None = None
-    """By how much the selected score is estimated to be too good, in its unit; none: not estimated."""
-
-
-def clean(rows: Sequence[Row]) -> list[Row]:
-    """The rows measured on the uncorrupted test samples."""
-    return [row for row in rows if row.split == "test" and row.corruption == "none"]
-
-
-def corrupted(rows: Sequence[Row]) -> list[Row]:
-    """The rows measured on corrupted or shifted test samples."""
-    return [row for row in rows if row.split == "test" and row.corruption != "none"]
-
-
-def complete(rows: Sequence[Row]) -> list[Row]:
-    """The rows of each method at each level where it has every (seed, corruption, severity) that any row has.
-
-    Means of others would be over other samples or seeds than those beside them.
-    """
-    cells = {(row.seed, row.corruption, row.severity) for row in rows}
-    found: dict[tuple[str, int], set[tuple[int, str, int]]] = {}
-    for row in rows:
-        found.setdefault((row.method, row.level), set()).add((row.seed, row.corruption, row.severity))
-    return [row for row in rows if len(found[row.method, row.level]) == len(cells)]
-
-
-def common_rows(rows: Sequence[Row]) -> list[Row]:
-    """The rows at the levels, seeds, corruptions and severities that all methods have, so that all their means compare.
-
-    Every level that is left has every seed, corruption and severity that is left.
-    """
-    places: dict[str, set[tuple[int, int, str, int]]] = {}
-    for row in rows:
-        places.setdefault(row.method, set()).add((row.level, row.seed, row.corruption, row.severity))
-    common = set.intersection(*places.values()) if places else set()
-    cells = {place[1:] for place in common}
-    levels = {level for level, *_ in common if all((level, *cell) in common for cell in cells)}
-    return [row for row in rows if row.level in levels and (row.seed, row.corruption, row.severity) in cells]
-
-
-def pack_hits(correct: NDArray[np.bool_]) -> str:
-    """One bit a sample, (n,) bool, as base64."""
-    return base64.b64encode(np.packbits(correct).tobytes()).decode()
-
-
-def unpack_hits(row: Row) -> NDArray[np.bool_]:
-    """The samples that `row`'s network predicted correctly, (n,) bool."""
-    return unpack(row.hits, row.n)
-
-
-def unpack(hits: str, n: int) -> NDArray[np.bool_]:
-    """The inverse of `pack_hits`: (n,) bool."""
-    return np.unpackbits(np.frombuffer(base64.b64decode(hits), np.uint8))[:n].astype(bool)
+_ROW_FIELDS = frozenset(field.name for field in dataclasses.fields(Row))
 
 
 def append(path: Path, rows: Iterable[Row]) -> None:
-    """Add rows to a file, all or none, and wait until they are on disk."""
-    before = path.stat().st_size if path.exists() else 0
+    """Add rows to a file, all or none of them, and wait until they are on the disk.
+
+    Raises:
+        UserError: The file cannot be written. It is as it was before.
+    """
+    size_before = path.stat().st_size if path.exists() else 0
     try:
         with path.open("ab", buffering=0) as file:
-            left = memoryview(to_lines(rows).encode())
-            while left:
-                left = left[file.write(left) :]
+            unwritten = memoryview(to_lines(rows).encode())
+            while unwritten:
+                unwritten = unwritten[file.write(unwritten) :]
             os.fsync(file.fileno())
     except OSError as error:
         with contextlib.suppress(OSError):
-            os.truncate(path, before)
-        raise UserError(f"cannot write {path}: {error.strerror}; free some space, then run the same again") from error
+            os.truncate(path, size_before)
+        raise failed_write(path, error) from error
 
 
 def to_lines(rows: Iterable[Row] | Iterable[PoolRow]) -> str:
-    """One JSON object a line."""
-    return "".join(json.dumps(_plain(row)) + "\n" for row in rows)
-
-
-def _plain(row: Row | PoolRow) -> dict[str, Any]:
-    values = dataclasses.asdict(row)
-    if not values.get("bins", True):
-        del values["bins"]
-    return values
+    """Return rows as text, one JSON object a line."""
+    return "".join(json.dumps(_fields(row)) + "\n" for row in rows)
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a file, which may be compressed (`.xz`), none where it does not exist.
+    """Read the rows of a file.
 
-    A last line without its end, left by a kill in mid-write, is no row; `mend` removes it. Raises UserError for
-    a line that is no row.
+    A last line that does not end, as a process leaves it that is killed while writing, is ignored; `mend` removes it.
+    Unknown fields, as later versions may write them, are ignored too.
+
+    Args:
+        path: The file; with the suffix `.xz`, compressed.
+
+    Returns:
+        The rows in the order of the lines; none if the file does not exist.
+
+    Raises:
+        UserError: A line is not a row (the message says which), or a compressed file is damaged.
+
+    Examples:
+        >>> rows = read(Path("docs/results/cifar10-resnet/results.jsonl.xz"))
+        >>> rows[0].method, rows[0].level, rows[0].split
+        ('ticket', 0, 'validation')
     """
-    rows = []
-    names = {field.name for field in dataclasses.fields(Row)}
     content = path.read_bytes() if path.exists() else b""
     if path.suffix == ".xz":
         try:
             content = lzma.decompress(content)
         except lzma.LZMAError as error:
             raise UserError(f"{path} is truncated or damaged ({error}): restore it") from error
+    rows = []
     for number, line in enumerate(content.split(b"\n")[:-1], start=1):
         try:
-            values: dict[str, Any] = json.loads(line)
-            values["bins"] = tuple((n, correct, mean) for n, correct, mean in values.get("bins", ()))
-            rows.append(Row(**{key: value for key, value in values.items() if key in names}))
-        except (ValueError, TypeError, AttributeError) as error:  # ValueError: no JSON, or no text at all
+            rows.append(_row(line))
+        except (ValueError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{path}, line {number} is not a result row: {error}; restore or delete the file"
             ) from error
@@ -233,19 +80,39 @@ def read(path: Path) -> list[Row]:
 
 
 def mend(path: Path) -> None:
-    """Cut off a last line that a kill left unfinished."""
-    if path.exists() and (data := path.read_bytes()) and not data.endswith(b"\n"):
+    """Cut off a last line that does not end, as a process leaves it that is killed while writing."""
+    if path.exists() and (content := path.read_bytes()) and not content.endswith(b"\n"):
         with path.open("r+b") as file:
-            file.truncate(data.rfind(b"\n") + 1)
+            file.truncate(content.rfind(b"\n") + 1)
 
 
 def read_pools(path: Path) -> list[PoolRow]:
-    """The pools of a published file, as `to_lines` wrote them."""
-    found = []
+    """Read the pools of a published run, one JSON object a line as `to_lines` writes them.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    pools = []
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
             values = json.loads(line)
-            found.append(PoolRow(**{**values, "steps": tuple((level, share) for level, share in values["steps"])}))
+            steps = tuple((level, coefficient) for level, coefficient in values["steps"])
+            pools.append(PoolRow(**{**values, "steps": steps}))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path} is missing or damaged ({error}): restore it, or publish the run again") from error
-    return found
+    return pools
+
+
+def _fields(row: Row | PoolRow) -> dict[str, Any]:
+    """The fields of a row as they are written: empty `bins` are left out."""
+    values = dataclasses.asdict(row)
+    if not values.get("bins", True):
+        del values["bins"]
+    return values
+
+
+def _row(line: bytes) -> Row:
+    """The row that a line holds; raises ValueError (no JSON, or no text), TypeError or AttributeError if it is none."""
+    values: dict[str, Any] = json.loads(line)
+    bins = tuple((n, correct, confidence) for n, correct, confidence in values.get("bins", ()))
+    return Row(**{**{name: value for name, value in values.items() if name in _ROW_FIELDS}, "bins": bins})

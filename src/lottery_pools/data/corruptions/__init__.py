@@ -1,9 +1,14 @@
-"""The common corruptions of Hendrycks & Dietterich (ICLR 2019) on batches of tensors; readers of the published sets.
+"""The common corruptions of Hendrycks & Dietterich (ICLR 2019), on batches of images; readers of the published sets.
 
-The 15 of CIFAR-C and ImageNet-C and the 4 extra ones, five severities each, follow the code that made those sets
-(github.com/hendrycks/robustness): same constants, same order of operations, values truncated to 8 bits as there.
-What they drew from NumPy's generator is drawn anew, from a seed, each image for itself. A function whose original
-leans on a library or on photographs says how it relates to them.
+These are the 15 corruptions of CIFAR-C and ImageNet-C and the 4 extra ones, at five severities. They follow the code
+that made those sets (github.com/hendrycks/robustness): the same constants, the same order of operations, and values
+truncated to 8 bits where that code truncates them. What that code drew from NumPy's generator is drawn anew, for each
+image from a seed. Where the original uses a library or photographs, the docstring says how close our version is.
+
+Every corruption is a function of the module of its family (`noise`, `blur`, `weather`, `digital`, `spatter`). All take
+the same three arguments: images float32 (n, c, h, w) from 0 to 255, which they may overwrite; the constants of one
+severity, a tuple whose numbers the docstring of the function names in order; and the random draws of the images. The
+values that they return may lie outside 0 to 255, and are clamped and truncated by `corrupt`.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lottery_pools.data.corruptions.blur import defocus_blur, gaussian_blur, glass_blur, motion_blur, zoom_blur
-from lottery_pools.data.corruptions.constants import CIFAR, IMAGENET, SEVERITIES, Constants, check
+from lottery_pools.data.corruptions.constants import CIFAR, IMAGENET, ROUNDING_ERROR, SEVERITIES, Constants, check
 from lottery_pools.data.corruptions.digital import (
     contrast,
     elastic_transform,
@@ -57,21 +62,43 @@ _EXTRA: dict[str, Callable[[Tensor, Constants, Draws], Tensor]] = {
 }
 
 BLOCK = 1 << 17
-"""Values corrupted at once on a CPU, so that what is between two steps stays in its cache."""
+"""Values corrupted in one step on a CPU, so that intermediate results stay in its cache."""
 
 
 def names(extra: bool = False) -> tuple[str, ...]:
-    """The 15 corruptions in the order of the paper, then, on demand, the 4 extra ones."""
+    """Return the names of the 15 corruptions in the order of the paper; with `extra`, of the 4 extra ones too."""
     return (*_COMMON, *_EXTRA) if extra else tuple(_COMMON)
 
 
-def corrupt(images: Tensor, name: str, severity: int, seed: int, first: int = 0, constants: str = "cifar") -> Tensor:
-    """Corrupted copies of `images`, (n, c, h, w) uint8 with one or three channels → the same, on the same device.
+def corrupt(images: Tensor, name: str, severity: int, seed: int, *, first: int = 0, constants: str = "cifar") -> Tensor:
+    """Return corrupted copies of images.
 
-    Image i draws from (seed, name, severity, first + i) alone: every network sees the same pixels, in batches of any
-    size. `constants` are those of `cifar` (32 × 32) or `imagenet` (224 × 224); `auto` takes imagenet's from 64 pixels
-    on. They hold as they are at any other size: nothing is scaled. Raises UserError for an unknown name, another
-    severity, or images of another kind.
+    What is drawn for image i depends only on (seed, name, severity, first + i). Every network therefore sees the same
+    pixels, whatever the size of its batches.
+
+    Args:
+        images: (n, c, h, w) uint8 with one or three channels, of at least 8 × 8 pixels.
+        name: One of `names(extra=True)`.
+        severity: 1 to 5.
+        seed: Seed of the random draws.
+        first: Number of the first image, if `images` is a part of a set.
+        constants: Strengths made for images of 32 × 32 pixels, "cifar", or of 224 × 224, "imagenet"; "auto" takes
+            imagenet's from a height of 64 pixels on. They are used as they are for images of any size.
+
+    Returns:
+        (n, c, h, w) uint8, on the device of `images`.
+
+    Raises:
+        UserError: The name, the severity or the constants are unknown, or the images are of another type or shape.
+
+    Examples:
+        >>> images = torch.full((2, 3, 32, 32), 128, dtype=torch.uint8)
+        >>> foggy = corrupt(images, "fog", severity=3, seed=0)
+        >>> foggy.shape, foggy.dtype
+        (torch.Size([2, 3, 32, 32]), torch.uint8)
+        >>> second = corrupt(images[1:], "fog", severity=3, seed=0, first=1)
+        >>> torch.equal(second[0], foggy[1])
+        True
     """
     check(name, severity)
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or min(images.shape[2:]) < 8:
@@ -86,12 +113,12 @@ def corrupt(images: Tensor, name: str, severity: int, seed: int, first: int = 0,
         raise unknown("set of constants", constants, (*tables, "auto"))
     function = {**_COMMON, **_EXTRA}[name]
     strength = tables[constants][name][severity - 1]
-    block = max(len(images), 1) if images.device.type != "cpu" else max(1, BLOCK // math.prod(images.shape[1:]))
+    on_cpu = images.device.type == "cpu"
+    block = max(1, BLOCK // math.prod(images.shape[1:])) if on_cpu else max(1, len(images))
     result = torch.empty_like(images)
     for start in range(0, len(images), block):
-        part = images[start : start + block]
-        drawn = draws(len(part), first + start, images.device, seed, "corruption", name, severity)
-        corrupted = function(part.float(), strength, drawn)
-        # The published code truncates; what float32 leaves a hair below a whole value is that value.
-        result[start : start + block] = corrupted.add_(2**-14).clamp_(0, 255)
+        batch = images[start : start + block]
+        drawn = draws(len(batch), first + start, images.device, seed, "corruption", name, severity)
+        corrupted = function(batch.float(), strength, drawn)
+        result[start : start + block] = corrupted.add_(ROUNDING_ERROR).clamp_(0, 255)
     return result

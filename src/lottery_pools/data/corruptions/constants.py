@@ -1,6 +1,7 @@
-"""The strengths of the corruptions, from the code that made CIFAR-C and ImageNet-C (Hendrycks & Dietterich, ICLR 2019).
+"""The constants of the corruptions, from the code that made CIFAR-C and ImageNet-C (Hendrycks & Dietterich, ICLR 2019).
 
-One tuple a severity, 1 to 5; what its numbers are is told by the corruption that takes them.
+Each corruption has five tuples, for the severities 1 to 5. The docstring of the corruption's function says what the
+numbers of a tuple are.
 """
 
 from __future__ import annotations
@@ -10,15 +11,22 @@ import numpy as np
 from lottery_pools.errors import UserError, unknown
 
 Constants = tuple[float, ...]
+"""The numbers that set how strong a corruption is, at one severity."""
+
+ROUNDING_ERROR = 2**-14
+"""Added to values before they are truncated or rounded, because float32 may leave a whole value just below itself."""
 
 SEVERITIES = (1, 2, 3, 4, 5)
+"""The severities that there are."""
 
 
 def _zooms(stop: float, step: float) -> Constants:
+    """The zoom factors from 1 to below `stop`."""
     return tuple(np.arange(1, stop, step).tolist())
 
 
 def _single(*values: float) -> tuple[Constants, ...]:
+    """The constants of a corruption that has one number at each severity."""
     return tuple((value,) for value in values)
 
 
@@ -61,6 +69,7 @@ CIFAR: dict[str, tuple[Constants, ...]] = {
     ),
     "saturate": ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2)),
 }
+"""The constants for images of 32 × 32 pixels."""
 
 IMAGENET: dict[str, tuple[Constants, ...]] = {
     "gaussian_noise": _single(0.08, 0.12, 0.18, 0.26, 0.38),
@@ -87,7 +96,7 @@ IMAGENET: dict[str, tuple[Constants, ...]] = {
     "fog": ((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4)),
     "brightness": _single(0.1, 0.2, 0.3, 0.4, 0.5),
     "contrast": _single(0.4, 0.3, 0.2, 0.1, 0.05),
-    "elastic_transform": (  # 244, not 224: so it was published
+    "elastic_transform": (  # 244, not 224, is what the published code has
         (244 * 2, 244 * 0.7, 244 * 0.1),
         (244 * 2, 244 * 0.08, 244 * 0.2),
         (244 * 0.05, 244 * 0.01, 244 * 0.02),
@@ -107,10 +116,11 @@ IMAGENET: dict[str, tuple[Constants, ...]] = {
     ),
     "saturate": ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)),
 }
+"""The constants for images of 224 × 224 pixels."""
 
 
 def check(name: str, severity: int) -> None:
-    """Raises UserError unless this is one of the 19 corruptions and a severity."""
+    """Raise UserError unless `name` is one of the 19 corruptions and `severity` is 1 to 5."""
     if name not in CIFAR:
         raise unknown("corruption", name, CIFAR)
     if severity not in SEVERITIES:

@@ -1,4 +1,4 @@
-"""Linear maps of images: one matrix for rows, one for columns; sums of shifted copies; reading between pixels."""
+"""Linear operations on images: by one matrix for rows and one for columns, by shifted copies, and between pixels."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Matrix = NDArray[np.float64]
+"""A matrix that maps the rows of an image, or its columns."""
 Border = Literal["nearest", "reflect", "mirror"]
-"""What stands beyond the edge of a b c: `nearest` c c c, `reflect` c b a, `mirror` b a (as SciPy calls them)."""
+"""What follows the pixels a b c beyond the edge: `nearest` c c c, `reflect` c b a, `mirror` b a (SciPy's names)."""
 
 
 def separable(x: Tensor, rows: Matrix, columns: Matrix) -> Tensor:
-    """(n, c, h, w) with `rows` (p, h) and `columns` (q, w) → (n, c, p, q)."""
-    # The type before the place: not every device has float64.
-    left, right = (torch.from_numpy(m).to(x.dtype).to(x.device) for m in (rows, columns))
+    """Apply `rows` (p, h) to the rows and `columns` (q, w) to the columns of `x` (n, c, h, w) → (n, c, p, q)."""
+    # The type is changed on the CPU, because some devices have no float64.
+    left, right = (torch.from_numpy(matrix).to(x.dtype).to(x.device) for matrix in (rows, columns))
     return left @ (x @ right.T)
 
 
 def fold(index: NDArray[np.int64], size: int, border: Border) -> NDArray[np.int64]:
-    """The pixel that stands at each index, which may lie any distance beyond the edge."""
+    """Return the pixel, 0 to size - 1, that stands at each index; indices may lie any distance beyond the edge."""
     if border == "nearest":
         return np.clip(index, 0, size - 1)
     period = 2 * size if border == "reflect" else max(2 * size - 2, 1)
@@ -34,48 +35,58 @@ def fold(index: NDArray[np.int64], size: int, border: Border) -> NDArray[np.int6
 
 
 def correlation(size: int, weights: NDArray[np.float64], border: Border) -> Matrix:
-    """The (size, size) matrix of correlation with `weights`, odd in number and centred."""
+    """Return the matrix (size, size) of correlation with `weights`, which are odd in number and centred."""
     radius = len(weights) // 2
     matrix = np.zeros((size, size))
-    here = np.arange(size)
+    pixels = np.arange(size)
     for offset, weight in enumerate(weights, start=-radius):
-        np.add.at(matrix, (here, fold(here + offset, size, border)), weight)
+        np.add.at(matrix, (pixels, fold(pixels + offset, size, border)), weight)
     return matrix
 
 
 @functools.lru_cache(maxsize=64)
 def gaussian(size: int, sigma: float, border: Border = "nearest", truncate: float = 4.0) -> Matrix:
-    """Gaussian smoothing as by SciPy's `gaussian_filter1d`: the kernel ends at `truncate` σ; σ = 0 changes nothing."""
+    """Return the matrix (size, size) of Gaussian smoothing, equal to SciPy's `gaussian_filter1d`.
+
+    Args:
+        size: Pixels.
+        sigma: Standard deviation of the Gaussian, in pixels; 0 changes nothing.
+        border: What follows beyond the edge.
+        truncate: Where the Gaussian is cut off, in standard deviations.
+    """
     radius = int(truncate * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / max(sigma, 1e-15)) ** 2)
     return correlation(size, weights / weights.sum(), border)
 
 
 def box(size: int) -> Matrix:
-    """The mean over three pixels, mirrored at the edge."""
+    """Return the matrix (size, size) of the mean over three pixels, mirrored at the edge."""
     return correlation(size, np.full(3, 1 / 3), "mirror")
 
 
 @functools.lru_cache(maxsize=128)
 def zoom(size: int, factor: float) -> Matrix:
-    """Zoom into the middle, linearly interpolated, `size` pixels to `size` pixels.
+    """Return the matrix (size, size) that zooms into the centre by `factor`, with linear interpolation.
 
-    The middle ⌈size / factor⌉ pixels are spread, end on end, over ⌊that × factor⌉ (SciPy's `zoom`), of which the
-    middle is taken.
+    As SciPy's `zoom` does, the central ⌈size / factor⌉ pixels are spread from end to end over that number times the
+    factor, rounded; of these, the central `size` pixels are kept.
     """
     inner = math.ceil(size / factor)
     outer = round(inner * factor)
-    at = (np.arange(size) + (outer - size) // 2) * ((inner - 1) / max(outer - 1, 1))
-    left = np.minimum(at.astype(int), max(inner - 2, 0))
+    place = (np.arange(size) + (outer - size) // 2) * ((inner - 1) / max(outer - 1, 1))
+    left = np.minimum(place.astype(int), max(inner - 2, 0))
     matrix = np.zeros((size, size))
-    here, start = np.arange(size), (size - inner) // 2
-    np.add.at(matrix, (here, start + left), 1 - (at - left))
-    np.add.at(matrix, (here, start + np.minimum(left + 1, inner - 1)), at - left)
+    pixels, start = np.arange(size), (size - inner) // 2
+    np.add.at(matrix, (pixels, start + left), 1 - (place - left))
+    np.add.at(matrix, (pixels, start + np.minimum(left + 1, inner - 1)), place - left)
     return matrix
 
 
 def resize(size: int, to: int) -> Matrix:
-    """The (to, size) matrix of PIL's box filter: the mean of the pixels whose centres lie in the box."""
+    """Return the matrix (to, size) that resizes `size` pixels to `to` with Pillow's box filter.
+
+    A pixel of the result is the mean of the pixels whose centres lie in its box.
+    """
     scale = size / to
     matrix = np.zeros((to, size))
     for i in range(to):
@@ -87,22 +98,16 @@ def resize(size: int, to: int) -> Matrix:
     return matrix
 
 
-@functools.lru_cache(maxsize=16)
-def cosine(size: int) -> Matrix:
-    """The orthonormal DCT-II of each run of eight pixels; `size` is a multiple of eight."""
-    k, i = np.arange(8)[:, None], np.arange(8)[None, :]
-    matrix = np.sqrt(np.where(k == 0, 1, 2) / 8) * np.cos((2 * i + 1) * k * np.pi / 16)
-    return np.kron(np.eye(size // 8), matrix)
-
-
 def correlate(x: Tensor, kernel: NDArray[np.floating]) -> Tensor:
-    """Correlation of each channel with one odd, centred kernel, mirrored at the edge, (n, c, h, w) → same.
+    """Correlate each channel of `x` (n, c, h, w) with one kernel of odd sides, mirrored at the edge.
 
-    A sum of shifted copies, for it is exact where convolution routines may round (TF32), and fast for few taps.
+    The result is a sum of shifted copies of the image. This keeps the precision of float32, where convolutions on a GPU
+    may round to TF32, and is fast for a kernel with few entries other than zero.
     """
     (reach_y, reach_x), (h, w) = (side // 2 for side in kernel.shape), x.shape[2:]
     padded = pad(x, reach_y, reach_x, "mirror")
-    # All planes as one vector: a shift is then one offset, and what wraps round falls on the padding.
+    # All channels of all images are one vector, so that a shift is one offset. Pixels that are shifted into the next
+    # row or image fall on its padding, which is cut off at the end.
     flat, width = padded.flatten(), w + 2 * reach_x
     length = flat.numel() - 2 * (reach_y * width + reach_x)
     total = torch.zeros_like(flat)
@@ -113,15 +118,15 @@ def correlate(x: Tensor, kernel: NDArray[np.floating]) -> Tensor:
 
 
 def pad(x: Tensor, rows: int, columns: int, border: Border) -> Tensor:
-    """`rows` more pixels above and below, `columns` more left and right."""
+    """Add `rows` pixels above and below, and `columns` pixels left and right, to `x` (n, c, h, w)."""
     h, w = x.shape[2:]
-    y = torch.from_numpy(fold(np.arange(-rows, h + rows), h, border)).to(x.device)
-    z = torch.from_numpy(fold(np.arange(-columns, w + columns), w, border)).to(x.device)
-    return x.index_select(2, y).index_select(3, z)
+    row_indices = torch.from_numpy(fold(np.arange(-rows, h + rows), h, border)).to(x.device)
+    column_indices = torch.from_numpy(fold(np.arange(-columns, w + columns), w, border)).to(x.device)
+    return x.index_select(2, row_indices).index_select(3, column_indices)
 
 
 def read_at(x: Tensor, columns: Tensor, rows: Tensor, border: Literal["reflect", "mirror"]) -> Tensor:
-    """`x` (n, c, h, w) read at fractional `columns` and `rows` (n, h, w), bilinearly."""
+    """Read `x` (n, c, h, w) by bilinear interpolation at the places `columns` and `rows`, (n, h, w) each, in pixels."""
     h, w = x.shape[2:]
     mirror = border == "mirror"
     if mirror:

@@ -1,4 +1,7 @@
-"""Weather: snow, frost, fog, brightness."""
+"""Corruptions by weather: snow, frost, fog, brightness.
+
+The package's docstring describes the arguments of all corruptions.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ from lottery_pools.data.corruptions.draws import Draws
 
 
 def brightness(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
-    """The value of HSV raised, hue and saturation kept; constant: by how much.
+    """Raise the value of HSV; hue and saturation stay. Constant: by how much, as a share of 255.
 
-    Hue and saturation are ratios of the channels: keeping them is scaling all channels alike.
+    Hue and saturation depend on the ratios of the channels only, so that scaling all channels alike keeps them.
     """
     value = x.amax(1, keepdim=True)
     raised = (value + 255 * constants[0]).clamp_(max=255)
@@ -25,7 +28,7 @@ def brightness(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
 
 
 def fog(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
-    """A plasma fractal added, then the range brought back to the image's own; constants: amount, decay of detail."""
+    """Add clouds, then scale the image back to its range. Constants: amount of the clouds, decay of their details."""
     amount, decay = constants
     h, w = x.shape[2:]
     side = 1 << (max(h, w) - 1).bit_length()
@@ -34,20 +37,29 @@ def fog(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
     return (x + layer * (255 * amount)) * (brightest / (brightest + amount))
 
 
-def plasma(u: Tensor, side: int, decay: float) -> Tensor:
-    """Clouds by diamond-square on a torus, scaled to [0, 1]: (n, side² - 1) uniform draws → (n, side, side).
+def plasma(uniform: Tensor, side: int, decay: float) -> Tensor:
+    """Make clouds by the diamond-square algorithm on a torus.
 
-    Each finer step takes the mean of four neighbours and adds a draw from ± wobble², the wobble falling by `decay`.
+    Each step fills in the points halfway between those of the step before: a point becomes the mean of its four
+    neighbours plus a random number from ± wobble², where wobble is divided by `decay` after each step.
+
+    Args:
+        uniform: Random numbers in (0, 1), (n, side² - 1).
+        side: Height and width of the clouds in pixels, a power of two.
+        decay: How fast the details get fainter.
+
+    Returns:
+        Clouds (n, side, side), scaled to [0, 1].
     """
-    clouds = u.new_zeros(len(u), side, side)
-    drawn, step, wobble = 0, side, 100.0
+    clouds = uniform.new_zeros(len(uniform), side, side)
+    used, step, wobble = 0, side, 100.0
 
-    def between(total: Tensor) -> Tensor:
-        nonlocal drawn
-        count = total[0].numel()
-        noise = u[:, drawn : drawn + count].view(total.shape) * 2 - 1
-        drawn += count
-        return total / 4 + noise * wobble**2
+    def between(sum_of_neighbours: Tensor) -> Tensor:
+        nonlocal used
+        count = sum_of_neighbours[0].numel()
+        noise = uniform[:, used : used + count].view(sum_of_neighbours.shape) * 2 - 1
+        used += count
+        return sum_of_neighbours / 4 + noise * wobble**2
 
     while step >= 2:
         half = step // 2
@@ -63,10 +75,11 @@ def plasma(u: Tensor, side: int, decay: float) -> Tensor:
 
 
 def snow(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
-    """Flakes over a whitened image, and once more turned by half a turn.
+    """Whiten the image, and add flakes and the same flakes turned by 180°.
 
-    Constants: mean and deviation of the flakes, their zoom, the threshold under which is no flake, radius and σ of
-    their fall (within 45° of the vertical), share of the image that is not whitened.
+    Constants: mean and standard deviation of the noise that flakes are made of; its zoom factor; the threshold below
+    which there is no flake; radius and σ in pixels of their motion blur, within 45° of the vertical; and the share of
+    the image that is not whitened.
     """
     mean, deviation, factor, threshold, radius, sigma, share = constants
     h, w = x.shape[2:]
@@ -80,7 +93,7 @@ def snow(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
 
 
 def grey(x: Tensor) -> Tensor:
-    """Luma (ITU-R BT.601) of three channels, or the one channel, (n, 1, h, w)."""
+    """Return the luma (ITU-R BT.601) of images with three channels, or the one channel that they have: (n, 1, h, w)."""
     if x.shape[1] == 1:
         return x
     return (x * x.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
@@ -88,18 +101,19 @@ def grey(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Ice:
-    """What was measured of a photograph of frost, in pixel values."""
+    """Statistics of a photograph of frost, over patches of the size of an image, in pixel values for each channel."""
 
     mean: tuple[float, float, float]
+    """Mean over all patches."""
     deviation: tuple[float, float, float]
-    """Within a patch of an image's size."""
+    """Standard deviation within a patch."""
     drift: tuple[float, float, float]
-    """Of the patches' means."""
+    """Standard deviation of the means of the patches."""
     slope: float
-    """Of the power spectrum of patches: power ∝ frequency^-slope."""
+    """Slope of the power spectrum of the patches: power ∝ frequency^-slope."""
 
 
-# The published code draws among five photographs, of which the second and third are one. By how far they are reduced.
+# The published code draws among five photographs, of which the second and the third are the same.
 _FINE = Ice((198, 202, 211), (17.9, 18.2, 18.8), (8.4, 9.2, 9.8), 1.11)
 _COARSE = Ice((197, 202, 211), (19.7, 20.3, 21.1), (5.6, 6.3, 6.6), 1.83)
 ICE = {
@@ -118,37 +132,49 @@ ICE = {
         Ice((101, 112, 124), (36.1, 35.7, 35.0), (13.6, 13.0, 12.2), 1.83),
     ),
 }
+"""The photographs, by the factor by which they are reduced."""
 
 
 def frost(x: Tensor, constants: Constants, draws: Draws) -> Tensor:
-    """A texture of ice added; constants: weights of the image and of the ice, and by how much the ice is reduced.
+    """Add a texture of ice. Constants: weight of the image, weight of the ice, factor by which the ice is reduced.
 
-    The published code adds patches of five photographs. Ours adds noise shaped like one of them, drawn as often:
-    its mean, deviation and drift in each channel and the slope of its power spectrum, channels in step. It lacks their
-    skewness and the shapes of crystals: this corruption alone is like the published one in these statistics only.
+    The published code adds patches of five photographs. This function adds noise that has the statistics (`Ice`) of one
+    of them, all drawn as often as there, with the channels in step. The noise has neither the skewness of the
+    photographs nor the shapes of crystals: this is the only corruption that is like the published one in its statistics
+    alone.
     """
     weight, ice_weight, reduction = constants
     n, channels, h, w = x.shape
-    kinds = ICE[int(reduction)]
-    which = draws.integers(0, len(kinds), 1, stream=1)[:, 0]
+    photographs = ICE[int(reduction)]
+    drawn = draws.integers(0, len(photographs), 1, stream=1)[:, 0]
     mean, deviation, drift = (
-        x.new_tensor([getattr(kind, name) for kind in kinds])[which].view(n, 3, 1, 1)
+        x.new_tensor([getattr(photograph, name) for photograph in photographs])[drawn].view(n, 3, 1, 1)
         for name in ("mean", "deviation", "drift")
     )
-    slope = x.new_tensor([kind.slope for kind in kinds])[which].view(n, 1, 1)
+    slope = x.new_tensor([photograph.slope for photograph in photographs])[drawn].view(n, 1, 1)
     texture = red_noise(draws.normal(h, w), slope)[:, None] * deviation
     ice = (mean + texture + drift * draws.normal(1, 1, 1, stream=2)).clamp_(0, 255).floor_()
     return x * weight + (grey(ice) if channels == 1 else ice) * ice_weight
 
 
 def red_noise(white: Tensor, slope: Tensor) -> Tensor:
-    """White noise (n, h, w) reshaped to mean 0, variance 1 (expected) and power ∝ frequency^-slope (n, 1, 1)."""
+    """Turn white noise into noise of mean 0, expected variance 1, and power ∝ frequency^-slope.
+
+    Args:
+        white: Standard normal numbers, (n, h, w).
+        slope: Slope of the power spectrum of each image, (n, 1, 1).
+
+    Returns:
+        The noise, (n, h, w).
+    """
     h, w = white.shape[1:]
     rows, columns = torch.fft.fftfreq(h), torch.fft.rfftfreq(w)
     frequency = torch.hypot(rows[:, None], columns).to(white.device)
-    frequency[0, 0] = math.inf  # no mean
+    frequency[0, 0] = math.inf  # makes the mean 0
     gain = frequency ** (-slope / 2)
-    weight = white.new_full((w // 2 + 1,), 2.0)  # columns that stand for themselves and their mirror image
+    weight = white.new_full(
+        (w // 2 + 1,), 2.0
+    )  # a column also stands for its mirror image, except the first and, if w is even, the last
     weight[0] = 1
     if w % 2 == 0:
         weight[-1] = 1
