@@ -24,7 +24,7 @@ from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.runs import results
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.results import CONTROLS, ENSEMBLE
-from lottery_pools.tickets import imp
+from lottery_pools.tickets import training_costs
 from lottery_pools.tickets.ticket import Ticket
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
@@ -222,7 +222,7 @@ def _training(run: Run) -> Task:
     size = _ticket_bytes(run.network(), config.model.prunable)
     spent, done, before = Cost(), 0, 0
     for level in run.levels:
-        after = imp.train_images(config, samples, level)
+        after = training_costs.train_images(config, samples, level)
         images, before = after - before, after
         if run.folder.ticket(level).exists():
             done += 1

@@ -21,9 +21,9 @@ from lottery_pools.pooling.methods import BEST, DEFAULT, METHODS, pool
 from lottery_pools.pooling.search import Pooled
 from lottery_pools.pooling.soups import LEARNING_STEPS
 from lottery_pools.runs.seeds import generator
-from lottery_pools.tickets import training
+from lottery_pools.tickets import forward
+from lottery_pools.tickets.forward import inputs, precision
 from lottery_pools.tickets.ticket import Ticket
-from lottery_pools.tickets.training import inputs, precision
 
 LEARNING_BATCH = 256
 """Validation samples of a mini-batch from which `best` learns: fewer are too noisy for a coefficient a tensor."""
@@ -149,7 +149,7 @@ def replayed(origin: Mapping[str, Any]) -> dict[str, Any]:
 
 def logits(model: nn.Module, config: Config, dataset: Dataset, split: Split) -> Tensor:
     """Of a whole split, (n, classes)."""
-    return training.logits(model, dataset, split, config.training, config.evaluation.batch)
+    return forward.logits(model, dataset, split, config.training, config.evaluation.batch)
 
 
 def hits(logits: Tensor, split: Split) -> Tensor:
