@@ -28,7 +28,8 @@ from lottery_pools.data import sources
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.models import registry
 from lottery_pools.runs import engine
-from lottery_pools.tickets.training import Epoch, rate, train
+from lottery_pools.tickets.schedule import learning_rate
+from lottery_pools.tickets.training import Epoch, TrainingRun, train
 
 
 class PerImage(TorchDataset[tuple[Tensor, int]]):
@@ -65,7 +66,7 @@ def straightforward(model: nn.Module, images: PerImage, training: Training, seed
         seen = []
         for step, (batch, labels) in enumerate(loader):
             for group in optimizer.param_groups:
-                group["lr"] = rate(training, epoch + step / len(loader))
+                group["lr"] = learning_rate(training, epoch + step / len(loader))
             loss = nn.functional.cross_entropy(model(batch), labels)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
@@ -82,7 +83,7 @@ def ours(model: nn.Module, dataset: Dataset, training: Training, seed: int) -> l
     def keep(epoch: Epoch) -> None:
         losses.append(epoch.loss)
 
-    train(model, {}, dataset, training, seed, level=0, report=keep)
+    train(model, {}, TrainingRun(training, dataset, seed, level=0), on_epoch=keep)
     return losses
 
 

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lottery_pools.config.schema import Training
-from lottery_pools.tickets.averaging import blend, share
+from lottery_pools.tickets.averaging import blend, refit_batchnorm, share_of_newest
+from lottery_pools.tickets.ticket import snapshot
+from tests.test_training import DATA, LEVEL, PLAIN, SEED, bits, dropout_network
 
 numbers = st.lists(st.floats(-100, 100, width=32), min_size=1, max_size=6)
 
@@ -35,8 +37,8 @@ def test_a_mean_by_hand() -> None:
 
 def shares(start: int, stop: int, **settings: Any) -> dict[int, float]:
     """Step → share, where there is one; three steps an epoch."""
-    found = {step: share(Training(**settings), step, start, stop, 3) for step in range(start + 1, stop + 1)}
-    return {step: value for step, value in found.items() if value}
+    by_step = {step: share_of_newest(Training(**settings), step, start, stop, 3) for step in range(start + 1, stop + 1)}
+    return {step: value for step, value in by_step.items() if value}
 
 
 @pytest.mark.parametrize(
@@ -57,9 +59,9 @@ def test_swa_shares(average_from: float, start: int, stop: int, expected: dict[i
 
 @given(st.floats(0, 0.999), st.integers(0, 40), st.integers(1, 40))
 def test_swa_always_takes_the_last_step_and_starts_with_the_whole(average_from: float, start: int, length: int) -> None:
-    found = shares(start, start + length, keep="swa", average_from=average_from)
-    assert max(found) == start + length
-    assert list(found.values()) == [1 / n for n in range(1, len(found) + 1)]
+    averaged = shares(start, start + length, keep="swa", average_from=average_from)
+    assert max(averaged) == start + length
+    assert list(averaged.values()) == [1 / n for n in range(1, len(averaged) + 1)]
 
 
 def test_ema_shares() -> None:
@@ -70,3 +72,21 @@ def test_ema_shares() -> None:
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_other_tickets_are_no_means(keep: Any) -> None:
     assert not shares(0, 12, keep=keep)
+
+
+@pytest.mark.parametrize("training_mode", [True, False])
+def test_refitting_changes_nothing_but_batchnorm_statistics(training_mode: bool) -> None:
+    model = dropout_network().train(training_mode)
+    before, state = snapshot(model), torch.get_rng_state()
+    refit_batchnorm(model, DATA, PLAIN, SEED, LEVEL)
+    once = snapshot(model)
+    assert {name for name in before if not torch.equal(before[name], once[name])} == {
+        "1.running_mean",
+        "1.running_var",
+        "1.num_batches_tracked",
+    }
+    refit_batchnorm(model, DATA, PLAIN, SEED, LEVEL)
+    assert bits(snapshot(model)) == bits(once)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [module.training for module in model.modules()] == [training_mode] * 7
+    assert model[1].momentum == 0.1  # type: ignore[index]

@@ -29,16 +29,16 @@ def test_round_trip(tmp_path: Path, optimizer: Any, with_best: bool) -> None:
     first, second = network(), network()
     for model in (first, second):
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    how, other = optimizer(first.parameters(), 0.1), optimizer(second.parameters(), 0.1)
+    first_optimizer, second_optimizer = optimizer(first.parameters(), 0.1), optimizer(second.parameters(), 0.1)
     best = snapshot(first) if with_best else None
-    step(first, how)
-    save_state(tmp_path / "state", first, how, best, {"step": 3, "loss": 0.25})
-    found, known = load_state(tmp_path / "state", second, other)
-    assert known == {"step": 3, "loss": 0.25}
-    assert (found is None) == (best is None)
-    assert all(torch.equal(tensor, (found or {})[name]) for name, tensor in (best or {}).items())
-    for model, its in ((first, how), (second, other)):
-        step(model, its)
+    step(first, first_optimizer)
+    save_state(tmp_path / "state", first, first_optimizer, best, {"step": 3, "loss": 0.25})
+    kept, values = load_state(tmp_path / "state", second, second_optimizer)
+    assert values == {"step": 3, "loss": 0.25}
+    assert (kept is None) == (best is None)
+    assert all(torch.equal(tensor, (kept or {})[name]) for name, tensor in (best or {}).items())
+    step(first, first_optimizer)
+    step(second, second_optimizer)
     assert all(torch.equal(tensor, snapshot(second)[name]) for name, tensor in snapshot(first).items())
     with pytest.raises(UserError, match=r"'0\.weight' is"):
-        load_state(tmp_path / "state", network(5), other)
+        load_state(tmp_path / "state", network(5), second_optimizer)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lottery_pools.config.schema import Config, Model, Pruning, Training
 from lottery_pools.config.toml import identity
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.errors import UserError
-from lottery_pools.models import registry
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.seeds import derive, generator
 from lottery_pools.tickets import files, imp, masks, training
+from lottery_pools.tickets.averaging import refit_batchnorm
+from lottery_pools.tickets.forward import accuracy_of
+from lottery_pools.tickets.schedule import learning_rate
 from lottery_pools.tickets.ticket import Ticket, snapshot
-from lottery_pools.tickets.training import Epoch, Trained
+from lottery_pools.tickets.training import Epoch, Trained, TrainingRun, train
 
 SEED = 3
 CONFIG = Config(
@@ -57,8 +57,8 @@ def pruned(**changes: Any) -> Config:
     return replace(CONFIG, pruning=replace(CONFIG.pruning, **changes))
 
 
-def run(config: Config, path: Path, report: imp.Report = lambda level, epoch: None) -> list[Ticket]:
-    return list(imp.tickets(config, DATA, RunFolder(path), SEED, report))
+def run(config: Config, path: Path, on_epoch: imp.OnEpoch = lambda level, epoch: None) -> list[Ticket]:
+    return list(imp.tickets(config, DATA, RunFolder(path), SEED, on_epoch))
 
 
 def same(first: Any, second: Any) -> bool:
@@ -74,9 +74,8 @@ class Call:
     """One call of `train`."""
 
     start: dict[str, Tensor]
-    mask: dict[str, Tensor]
-    level: int
-    keywords: dict[str, Any]
+    mask: Mapping[str, Tensor]
+    run: TrainingRun
 
 
 @pytest.fixture
@@ -85,10 +84,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     seen: list[Call] = []
 
     def spy(
-        model: nn.Module, mask: dict[str, Tensor], dataset: Dataset, how: Training, seed: int, level: int, **rest: Any
+        model: nn.Module, mask: Mapping[str, Tensor], run: TrainingRun, on_epoch: Callable[[Epoch], None]
     ) -> Trained:
-        seen.append(Call(snapshot(model), mask, level, rest))
-        return training.train(model, mask, dataset, how, seed, level, **rest)
+        seen.append(Call(snapshot(model), mask, run))
+        return train(model, mask, run, on_epoch)
 
     monkeypatch.setattr(imp, "train", spy)
     return seen
@@ -97,7 +96,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
 def dense_run(stop: int) -> dict[str, Tensor]:
     """The weights of the dense network after so many steps."""
     model = imp.network(CONFIG, DATA, SEED)
-    return training.train(model, {}, DATA, CONFIG.training, SEED, 0, stop=stop).weights if stop else snapshot(model)
+    return train(model, {}, TrainingRun(CONFIG.training, DATA, SEED, 0, stop=stop)).weights if stop else snapshot(model)
 
 
 @pytest.mark.parametrize("scope", ["global", "layer"])
@@ -147,21 +146,20 @@ def test_survivors_rewind_to_the_rewind_point(
     for call, ticket in zip(calls[1:], tickets[1:], strict=True):
         assert same(call.mask, ticket.mask)
         assert same(call.start, masks.apply(point, ticket.mask))
-        assert call.keywords["start"] == step
-        assert not {"stop", "fixed_rate"} & call.keywords.keys()
+        assert (call.run.start, call.run.stop, call.run.fixed_rate) == (step, None, None)
 
 
 @pytest.mark.parametrize(
-    ("after", "expected"),
-    [("learning-rate", {"start": 3}), ("fine-tune", {"start": 0, "stop": 6, "fixed_rate": 0.05 * 0.1})],
+    ("after", "start", "stop", "fixed_rate"),
+    [("learning-rate", 3, None, None), ("fine-tune", 0, 6, pytest.approx(0.05 * 0.1))],
 )
-def test_survivors_kept(tmp_path: Path, calls: list[Call], after: Any, expected: dict[str, Any]) -> None:
+def test_survivors_kept(
+    tmp_path: Path, calls: list[Call], after: Any, start: int, stop: int | None, fixed_rate: float | None
+) -> None:
     tickets = run(pruned(after=after, fine_tune_epochs=2), tmp_path)
     for call, before, ticket in zip(calls[1:], tickets, tickets[1:], strict=False):
         assert same(call.start, masks.apply(before.weights, ticket.mask))
-        assert {key: call.keywords.get(key) for key in ("start", "stop", "fixed_rate") if key in call.keywords} == (
-            pytest.approx(expected)
-        )
+        assert (call.run.start, call.run.stop, call.run.fixed_rate) == (start, stop, fixed_rate)
 
 
 def test_survivors_drawn_anew(tmp_path: Path, calls: list[Call]) -> None:
@@ -169,7 +167,7 @@ def test_survivors_drawn_anew(tmp_path: Path, calls: list[Call]) -> None:
     initial = dense_run(0)
     for call, ticket in zip(calls[1:], tickets[1:], strict=True):
         mask = ticket.mask["conv1.weight"]
-        assert call.keywords["start"] == 0
+        assert call.run.start == 0
         assert not call.start["conv1.weight"][~mask].any()
         assert not (call.start["conv1.weight"] == initial["conv1.weight"])[mask].any()
     both = tickets[2].mask["conv1.weight"]
@@ -200,12 +198,12 @@ def test_killed_after_any_epoch_of_any_level_it_goes_on_to_the_same_bytes(
     expected = hashes(tmp_path / "whole")
     assert list(expected) == [*(f"level_{level:02d}.safetensors" for level in range(3)), "rewind.safetensors"]
 
-    def kill(at: tuple[int, int]) -> imp.Report:
-        def report(level: int, epoch: Epoch) -> None:
+    def kill(at: tuple[int, int]) -> imp.OnEpoch:
+        def on_epoch(level: int, epoch: Epoch) -> None:
             if (level, epoch.epoch) == at:
                 raise KeyboardInterrupt
 
-        return report
+        return on_epoch
 
     for level, epochs in enumerate(EPOCHS[:3]):
         for epoch in range(4 - epochs, 4):
@@ -238,13 +236,13 @@ def test_killed_at_every_epoch_in_one_folder(tmp_path: Path, monkeypatch: pytest
 def test_tickets_that_exist_are_not_trained_again(tmp_path: Path, calls: list[Call]) -> None:
     first = run(CONFIG, tmp_path)
     before = hashes(tmp_path)
-    assert [call.level for call in calls] == [0, 1, 2, 3]
+    assert [call.run.level for call in calls] == [0, 1, 2, 3]
     again = run(CONFIG, tmp_path)
     assert len(calls) == 4
     assert [same(a.weights, b.weights) for a, b in zip(first, again, strict=True)] == [True] * 4
     RunFolder(tmp_path).ticket(2).unlink()
     run(CONFIG, tmp_path)
-    assert [call.level for call in calls] == [0, 1, 2, 3, 2]
+    assert [call.run.level for call in calls] == [0, 1, 2, 3, 2]
     assert hashes(tmp_path) == before
 
 
@@ -262,7 +260,7 @@ def test_a_ticket_says_where_it_came_from(tmp_path: Path) -> None:
     origin = dict(ticket.origin)
     model = imp.network(config, DATA, SEED)
     model.load_state_dict(dict(ticket.weights))
-    assert origin.pop("accuracy") == training.accuracy_of(model, DATA, DATA.epochs, config.training)
+    assert origin.pop("accuracy") == accuracy_of(model, DATA, DATA.epochs, config.training)
     assert origin.pop("epoch") in (2, 3)
     assert origin.pop("density") == pytest.approx(0.7)
     assert origin == {
@@ -295,42 +293,11 @@ def test_random_pruning_is_drawn_by_seed_and_level(tmp_path: Path) -> None:
     assert not same(draw(SEED), masks.prune(sizes, dict(ticket.mask), ticket.prunable // 2))
 
 
-def none_kept(config: Config, tmp_path: Path) -> None:
-    run(config, tmp_path)
-
-
-@pytest.mark.parametrize("act", [none_kept, lambda config, _: imp.check(config, DATA)])
-def test_a_density_that_keeps_no_weight(tmp_path: Path, act: Callable[[Config, Path], None]) -> None:
-    prunable = masks.count(masks.dense(dense_run(0), registry.prunable(imp.network(CONFIG, DATA, 0), "convolutions")))
-    with pytest.raises(UserError) as error:
-        act(pruned(densities=(0.5, 1e-7)), tmp_path)
-    assert str(error.value) == (
-        f"density 1e-07 of level 2 keeps none of {prunable[1]} prunable weights: "
-        "lower pruning.levels or take a larger network"
-    )
-
-
-def test_a_rewind_point_after_the_last_step() -> None:
-    imp.check(pruned(rewind=8, rewind_unit="steps"), DATA)
-    with pytest.raises(UserError, match=r"^pruning\.rewind is step 9: training has only 9 steps$"):
-        imp.check(pruned(rewind=9, rewind_unit="steps"), DATA)
-
-
-def test_a_network_with_another_number_of_classes(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 5))
-    monkeypatch.setattr(imp, "network", lambda *_: wrong)
-    with pytest.raises(UserError) as error:
-        imp.check(CONFIG, DATA)
-    assert str(error.value) == (
-        "model 'resnet20' gives (2, 5) for samples (2, 3, 8, 8), 'mnist1d' has 3 classes: "
-        "make the model output (batch, 3)"
-    )
-
-
 def test_a_loss_that_diverges_keeps_the_finished_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = training.rate
     level = [0]
-    monkeypatch.setattr(training, "rate", lambda how, epoch: 1e30 if level[0] == 2 else real(how, epoch))
+    monkeypatch.setattr(
+        training, "learning_rate", lambda how, epoch: 1e30 if level[0] == 2 else learning_rate(how, epoch)
+    )
     tickets = imp.tickets(CONFIG, DATA, RunFolder(tmp_path), SEED)
     next(tickets)
     next(tickets)
@@ -348,7 +315,7 @@ def copy_of(config: Config, point: dict[str, Tensor], mask: dict[str, Tensor], l
     model = imp.network(config, DATA, SEED)
     model.load_state_dict(masks.apply(point, mask))
     seed = derive(SEED, "copy", copy) if copy else SEED
-    return training.train(model, mask, DATA, config.training, seed, level, start=3)
+    return train(model, mask, TrainingRun(config.training, DATA, seed, level, start=3))
 
 
 @pytest.mark.parametrize(
@@ -361,22 +328,22 @@ def test_a_ticket_is_the_mean_of_its_copies(tmp_path: Path, after: Any, keep: An
     tickets = run(config, tmp_path)
     assert list(hashes(tmp_path)) == [*(f"level_{level:02d}.safetensors" for level in range(3)), "rewind.safetensors"]
     model = imp.network(config, DATA, SEED)
-    dense = training.train(model, {}, DATA, config.training, SEED, 0).weights
+    dense = train(model, {}, TrainingRun(config.training, DATA, SEED, 0)).weights
     assert same(tickets[0].weights, dense)
     for before, ticket in pairwise(tickets):
         mask = dict(ticket.mask)
         assert same(mask, imp.next_mask(before, 0.7**ticket.level, "global", "magnitude", SEED))
         point = dense_run(3) if after == "rewind" else dict(before.weights)
-        parts = [copy_of(config, point, mask, ticket.level, copy).weights for copy in range(copies)]
+        copies_alone = [copy_of(config, point, mask, ticket.level, copy).weights for copy in range(copies)]
         if copies == 1:
-            assert same(ticket.weights, parts[0])
+            assert same(ticket.weights, copies_alone[0])
             continue
-        assert not same(parts[0], parts[1])
+        assert not same(copies_alone[0], copies_alone[1])
         for name, _ in model.named_parameters():
-            mean = torch.stack([part[name].double() for part in parts]).mean(0)
+            mean = torch.stack([alone[name].double() for alone in copies_alone]).mean(0)
             torch.testing.assert_close(ticket.weights[name].double(), mean, rtol=1e-5, atol=1e-7)
         model.load_state_dict(dict(ticket.weights))
-        training.refit_batchnorm(model, DATA, config.training, SEED, ticket.level)
+        refit_batchnorm(model, DATA, config.training, SEED, ticket.level)
         assert same(ticket.weights, snapshot(model))
         assert ticket.origin["copies"] == copies
 
@@ -436,89 +403,3 @@ def test_what_a_kill_after_the_ticket_left_is_removed(tmp_path: Path) -> None:
         (tmp_path / "tickets" / f"{left}.safetensors").touch()
     run(config, tmp_path)
     assert hashes(tmp_path) == expected
-
-
-@pytest.mark.parametrize(
-    ("copies", "unit", "after"),
-    [
-        (1, "epochs", "rewind"),
-        (2, "steps", "rewind"),
-        (2, "epochs", "learning-rate"),
-        (2, "epochs", "fine-tune"),
-        (2, "steps", "reinitialise"),
-    ],
-)
-def test_what_tickets_cost_is_known_beforehand(tmp_path: Path, after: Any, unit: Any, copies: int) -> None:
-    config = pruned(after=after, rewind_unit=unit, rewind=1, fine_tune_epochs=2, levels=2, copies=copies)
-    found = [ticket.origin["train_images"] for ticket in run(config, tmp_path)]
-    assert found == [imp.train_images(config, 40, level) for level in range(3)]
-
-
-@pytest.mark.parametrize(("samples", "an_epoch"), [(40, 40), (33, 32), (10, 10)])
-def test_images_of_an_epoch(samples: int, an_epoch: int) -> None:
-    assert imp.train_images(CONFIG, samples, 0) == 3 * an_epoch
-
-
-PAPER = Config()
-
-
-def test_equal_cost_by_hand() -> None:
-    config = replace(
-        PAPER,
-        training=Training(epochs=30, milestones=(15.0, 24.0), warmup=3.0),
-        pruning=Pruning(rewind=6, levels=4, fine_tune_epochs=8),
-    )
-    found = imp.equal_cost(config, 2, 1000)  # 30 + 4 · 24 = 126 epochs; 18 + 4 · 2 · 14 = 130, 17 + 8 · 14 = 129
-    assert found.pruning.copies == 2
-    assert (found.training.epochs, found.pruning.rewind, found.pruning.fine_tune_epochs) == (17, 3, 5)
-    assert found.training.milestones == (8.5, 13.6)
-    assert found.training.warmup == 1.7
-    assert imp.train_images(found, 1000, 4) == 129_000
-    assert replace(found, training=config.training, pruning=config.pruning) == config
-
-
-def test_longer_by_hand() -> None:
-    found = imp.longer(PAPER, 5, 45000)  # 182 + 18 · 173 = 3296 epochs; 573 + 5 · 545 = 3298
-    assert imp.train_images(PAPER, 45000, 18) == 3296 * 45000
-    assert (found.training.epochs, found.pruning.rewind, found.pruning.levels) == (573, 28, 5)
-    assert found.pooling.targets == (5,)
-    assert found.training.milestones == (91 * 573 / 182, 136 * 573 / 182)
-    dense = imp.longer(PAPER, 0, 45000)
-    assert (dense.training.epochs, dense.pruning.levels, dense.pooling.targets) == (3296, 0, (0,))
-    last = imp.longer(PAPER, 18, 45000)
-    assert replace(last, pooling=PAPER.pooling) == PAPER
-
-
-@pytest.mark.parametrize("level", [-1, 4])
-def test_longer_for_a_level_that_is_not_there(level: int) -> None:
-    with pytest.raises(UserError) as error:
-        imp.longer(CONFIG, level, 40)
-    assert str(error.value) == f"level {level} cannot be trained for longer: this run has levels 0 to 3"
-
-
-@settings(max_examples=30)
-@given(
-    epochs=st.integers(20, 60),
-    rewind=st.integers(0, 19),
-    levels=st.integers(1, 12),
-    after=st.sampled_from(["rewind", "learning-rate", "fine-tune", "reinitialise"]),
-    copies=st.integers(1, 5),
-    data=st.data(),
-)
-def test_costs_are_equal_to_half_an_epoch_a_network(
-    epochs: int, rewind: int, levels: int, after: Any, copies: int, data: st.DataObject
-) -> None:
-    config = replace(
-        PAPER,
-        training=Training(epochs=epochs, milestones=(epochs / 2,)),
-        pruning=Pruning(rewind=rewind, levels=levels, after=after, fine_tune_epochs=epochs // 2),
-    )
-    whole = imp.train_images(config, 1000, levels)
-    found = imp.equal_cost(config, copies, 1000)
-    assert abs(imp.train_images(found, 1000, levels) - whole) <= 500 * (1 + levels * copies)
-    assert found.training.milestones[0] == found.training.epochs / 2
-    assert imp.equal_cost(config, 1, 1000) == config
-    level = data.draw(st.integers(0, levels))
-    long = imp.longer(config, level, 1000)
-    assert long.training.epochs >= epochs
-    assert abs(imp.train_images(long, 1000, level) - whole) <= 500 * (1 + level)

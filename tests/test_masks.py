@@ -126,10 +126,10 @@ def test_apply_gives_positive_zeros_and_passes_on_what_has_no_mask() -> None:
 def test_dense_from_zeros_and_count() -> None:
     weights = {"w": torch.tensor([[1.0, 0.0], [-0.0, -3.0]]), "b": torch.zeros(2)}
     assert masks.dense(weights, ["w"])["w"].tolist() == [[True, True], [True, True]]
-    found = masks.from_zeros(weights, ["w"])
-    assert found["w"].tolist() == [[True, False], [False, True]]
-    assert list(found) == ["w"]
-    assert masks.count(found) == (2, 4)
+    nonzero = masks.from_zeros(weights, ["w"])
+    assert nonzero["w"].tolist() == [[True, False], [False, True]]
+    assert list(nonzero) == ["w"]
+    assert masks.count(nonzero) == (2, 4)
     assert masks.count({}) == (0, 0)
 
 

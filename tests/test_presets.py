@@ -21,7 +21,7 @@ from lottery_pools.models import registry
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder
-from lottery_pools.tickets import files, imp
+from lottery_pools.tickets import checks, files, imp, training_costs
 
 CIFAR = ("cifar10-vgg16", "cifar10-resnet18", "cifar100-vgg16", "cifar100-resnet18")
 IMAGENET = ("imagenet-resnet18", "imagenet-resnet34")
@@ -137,7 +137,7 @@ def test_every_level_is_trained_and_has_its_density(name: str, noise: Path, tmp_
     assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [40, 40, 40]
     assert dataset.input_shape == ((3, 64, 64) if name in IMAGENET else (3, 16, 16))
     assert dataset.train.stored.shape[-1] == (73 if name in IMAGENET else 16)
-    imp.check(settings, dataset)
+    checks.check_settings(settings, dataset)
     tickets = list(imp.tickets(settings, dataset, RunFolder(tmp_path), 0))
     assert len(tickets) == (9 if name in IMAGENET else 19)
     for ticket in tickets:
@@ -167,7 +167,7 @@ def test_a_set_larger_than_memory_trains_to_the_same_bits(noise: Path, tmp_path:
 
 def training_images(config: Config, samples: int) -> list[int]:
     """Images trained on, repeats, copies and all earlier levels counted, when the ticket of each level is there."""
-    return [imp.train_images(config, samples, level) for level in range(len(config.pruning.schedule()))]
+    return [training_costs.train_images(config, samples, level) for level in range(len(config.pruning.schedule()))]
 
 
 def search_images(config: Config, samples: int, validation: int, coefficients: int | None = None) -> int:

@@ -28,7 +28,7 @@ from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest
 from lottery_pools.runs.rows import ENSEMBLE, Row
-from lottery_pools.tickets import files, imp
+from lottery_pools.tickets import checks, files
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 ONE = Machine(device="cpu", workers=1, threads=1)
@@ -277,7 +277,7 @@ def test_mistakes_show_before_anything_is_written(tmp_path: Path, changes: dict[
 
 def test_one_validation_sample_is_enough_to_check_a_network() -> None:
     config = tiny(data=Data(name="mnist1d", train=300, validation=1, test=500))
-    imp.check(config, sources.load(config.data))
+    checks.check_settings(config, sources.load(config.data))
 
 
 def test_divergence_names_the_place_and_keeps_finished_levels(tmp_path: Path) -> None:

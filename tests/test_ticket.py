@@ -7,7 +7,16 @@ import torch
 from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
-from lottery_pools.tickets.ticket import Ticket, check_fit, load_into, shapes, snapshot
+from lottery_pools.tickets.ticket import (
+    LazyTensors,
+    Ticket,
+    aliased,
+    check_fit,
+    load_into,
+    shapes,
+    snapshot,
+    without_aliases,
+)
 
 WEIGHTS = {"w": torch.tensor([[1.0, 0.0, -2.0]]), "n": torch.tensor(3)}
 MASK = {"w": torch.tensor([[True, False, True]])}
@@ -89,10 +98,10 @@ def test_load_into_names_the_first_tensor_that_differs_with_both_shapes_and_chan
 
 
 def test_shapes_fit_the_model_they_are_of() -> None:
-    found = shapes(network().state_dict())
-    assert found["0.weight"] == (4, 3, 3, 3)
-    assert found["1.num_batches_tracked"] == ()
-    check_fit(network(), found, "the weights")
+    in_model = shapes(network().state_dict())
+    assert in_model["0.weight"] == (4, 3, 3, 3)
+    assert in_model["1.num_batches_tracked"] == ()
+    check_fit(network(), in_model, "the weights")
 
 
 def test_a_tensor_under_the_name_of_a_wrapper() -> None:
@@ -110,3 +119,39 @@ def test_what_is_no_tensor_is_named() -> None:
         Ticket(WEIGHTS, {"w": [True, False, True]}, 0)  # type: ignore[dict-item]
     with pytest.raises(UserError, match=r"^'epoch' is int, no tensor: give a state_dict"):
         load_into(network(), {**network().state_dict(), "epoch": 3})  # type: ignore[dict-item]
+
+
+def test_lazy_tensors_are_read_when_asked_for_and_not_before() -> None:
+    read: list[str] = []
+
+    def read_tensor(name: str) -> Tensor:
+        read.append(name)
+        return torch.full((2,), 3.0)
+
+    lazy = LazyTensors({"w": (2,)}, read_tensor)
+    assert (list(lazy), len(lazy), "w" in lazy.shapes, shapes(lazy)) == (["w"], 1, True, {"w": (2,)})
+    with pytest.raises(KeyError):
+        lazy["v"]
+    assert not read
+    assert lazy["w"].tolist() == lazy["w"].tolist() == [3.0, 3.0]
+    assert read == ["w", "w"]
+
+
+def test_tensors_in_the_models_own_memory_are_copied() -> None:
+    model = network()
+    weights = {**snapshot(model), "1.weight": model.state_dict()["1.weight"]}
+    assert aliased(weights, model) == {"1.weight"}
+    separate = without_aliases(weights, model)
+    assert not aliased(separate, model)
+    assert all(torch.equal(separate[name], tensor) for name, tensor in weights.items())
+    assert separate["0.weight"] is weights["0.weight"]
+    assert without_aliases(separate, model) is separate
+
+
+def test_to_look_for_shared_memory_reads_no_lazy_tensor() -> None:
+    def read_tensor(name: str) -> Tensor:
+        raise AssertionError(name)
+
+    lazy = LazyTensors({name: tuple(tensor.shape) for name, tensor in network().state_dict().items()}, read_tensor)
+    assert aliased(lazy, network()) == set()
+    assert without_aliases(lazy, network()) is lazy

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from lottery_pools.config.schema import Config, Pruning, Training
-from lottery_pools.tickets import imp
+from lottery_pools.tickets import training_costs
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 CONFIG = Config(training=Training(epochs=40, batch=50), pruning=Pruning(levels=8, rewind=4))
@@ -19,15 +19,15 @@ SAMPLES = 1000
 def test_the_last_ticket_costs_what_all_tickets_do(name: str, level: int) -> None:
     entry = TRAINED_BASELINES[name]
     at = level if entry.per_level else 8
-    budget = imp.train_images(CONFIG, SAMPLES, 8)
-    cost = imp.train_images(entry.settings(CONFIG, SAMPLES, at), SAMPLES, at)
+    budget = training_costs.train_images(CONFIG, SAMPLES, 8)
+    cost = training_costs.train_images(entry.settings(CONFIG, SAMPLES, at), SAMPLES, at)
     assert abs(cost - budget) <= 1.5 * SAMPLES * (at + 1)  # epochs are whole
 
 
 @pytest.mark.parametrize("name", ["swa-training", "ema-training"])
 def test_averaging_within_training_costs_nothing(name: str) -> None:
     derived = TRAINED_BASELINES[name].settings(CONFIG, SAMPLES, 8)
-    assert imp.train_images(derived, SAMPLES, 8) == imp.train_images(CONFIG, SAMPLES, 8)
+    assert training_costs.train_images(derived, SAMPLES, 8) == training_costs.train_images(CONFIG, SAMPLES, 8)
     assert derived.training.keep == name.partition("-")[0]
     assert dataclasses.replace(derived, training=CONFIG.training) == CONFIG
 

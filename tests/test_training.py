@@ -18,17 +18,9 @@ from lottery_pools.errors import UserError
 from lottery_pools.models import registry
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks, training
+from lottery_pools.tickets.forward import accuracy_of, predict
 from lottery_pools.tickets.ticket import snapshot
-from lottery_pools.tickets.training import (
-    Epoch,
-    Trained,
-    accuracy_of,
-    predict,
-    rate,
-    refit_batchnorm,
-    steps_per_epoch,
-    train,
-)
+from lottery_pools.tickets.training import Epoch, Trained, TrainingRun, train
 
 PLAIN = Training(epochs=4, batch=16, lr=0.05, milestones=(2, 3), weight_decay=1e-3, keep="last")
 SEED, LEVEL, PER_EPOCH = 5, 2, 3
@@ -69,6 +61,11 @@ def dropout_network() -> nn.Module:
     return model
 
 
+def run(settings: Training, **changes: Any) -> TrainingRun:
+    """What all training runs here are, with some changes."""
+    return replace(TrainingRun(settings, DATA, SEED, LEVEL), **changes)
+
+
 def half(model: nn.Module) -> dict[str, Tensor]:
     """Half of the convolutional weights, drawn at random."""
     mask = masks.dense(model.state_dict(), registry.prunable(model, "convolutions"))
@@ -104,7 +101,7 @@ def plain_loop(model: nn.Module, settings: Training, start: int, stop: int) -> d
 @pytest.mark.parametrize("settings", [PLAIN, replace(PLAIN, nesterov=True, label_smoothing=0.1, clip_norm=0.5)])
 def test_equals_a_plain_loop_to_the_bit_from_any_step(settings: Training, start: int) -> None:
     model = network()
-    trained = train(model, {}, DATA, settings, SEED, LEVEL, start=start)
+    trained = train(model, {}, run(settings, start=start))
     assert bits(trained.weights) == bits(plain_loop(network(), settings, start, 12))
     assert bits(snapshot(model)) == bits(trained.weights)
     assert trained.images == {0: 160, 3: 120, 4: 104}[start]
@@ -112,12 +109,10 @@ def test_equals_a_plain_loop_to_the_bit_from_any_step(settings: Training, start:
 
 
 def test_stops_within_an_epoch_and_holds_a_fixed_rate() -> None:
-    assert bits(train(network(), {}, DATA, PLAIN, SEED, LEVEL, stop=4).weights) == bits(
-        plain_loop(network(), PLAIN, 0, 4)
-    )
+    assert bits(train(network(), {}, run(PLAIN, stop=4)).weights) == bits(plain_loop(network(), PLAIN, 0, 4))
     model = network()
     before = snapshot(model)
-    trained = train(model, {}, DATA, PLAIN, SEED, LEVEL, stop=2, fixed_rate=0.0)
+    trained = train(model, {}, run(PLAIN, stop=2, fixed_rate=0.0))
     assert trained.images == 32
     for name, _ in model.named_parameters():
         assert torch.equal(trained.weights[name], before[name])
@@ -125,51 +120,21 @@ def test_stops_within_an_epoch_and_holds_a_fixed_rate() -> None:
 
 def test_nothing_to_train() -> None:
     with pytest.raises(UserError, match=r"^nothing to train at level 2: it would start at step 12 and stop at 12$"):
-        train(network(), {}, DATA, PLAIN, SEED, LEVEL, start=12)
+        train(network(), {}, run(PLAIN, start=12))
 
 
 @pytest.mark.parametrize("step", [0, 4])
 def test_at_step_acts_once_before_that_step(step: int) -> None:
     model, seen = network(), []
     plain = plain_loop(network(), PLAIN, 0, step)
-    trained = train(model, {}, DATA, PLAIN, SEED, LEVEL, at_step=(step, lambda: seen.append(snapshot(model))))
+    trained = train(model, {}, run(PLAIN, at_step=(step, lambda: seen.append(snapshot(model)))))
     assert [bits(weights) for weights in seen] == [bits(plain)]
     assert bits(trained.weights) == bits(plain_loop(network(), PLAIN, 0, 12))
 
 
-@pytest.mark.parametrize(
-    ("settings", "points"),
-    [
-        (
-            Training(epochs=10, lr=0.2, milestones=(4, 8), warmup=2),
-            {0: 0.0, 0.5: 0.05, 1: 0.1, 2: 0.2, 3.99: 0.2, 4: 0.02, 7.99: 0.02, 8: 0.002, 9.99: 0.002},
-        ),
-        (Training(epochs=10, lr=0.2, milestones=(2.5,), gamma=0.5), {0: 0.2, 2.4: 0.2, 2.5: 0.1}),
-        (Training(epochs=10, lr=0.2, schedule="cosine"), {0: 0.2, 2.5: 0.1 + 0.1 / math.sqrt(2), 5: 0.1, 10: 0.0}),
-        (Training(epochs=10, lr=0.2, schedule="cosine", warmup=2), {0: 0.0, 1: 0.1, 2: 0.2, 6: 0.1, 10: 0.0}),
-        (
-            Training(epochs=10, lr=0.5, schedule="one-cycle", warmup=3),
-            {0: 0.02, 1.5: 0.26, 3: 0.5, 6.5: 0.25, 10: 0.0},
-        ),
-        (Training(epochs=10, lr=0.2, schedule="constant", warmup=1), {0: 0.0, 0.5: 0.1, 1: 0.2, 9.9: 0.2}),
-    ],
-)
-def test_learning_rates(settings: Training, points: dict[float, float]) -> None:
-    for epoch, expected in points.items():
-        assert rate(settings, epoch) == pytest.approx(expected, abs=1e-15)
-
-
-@pytest.mark.parametrize(
-    ("samples", "batch", "steps"),
-    [(128, 128, 1), (129, 128, 1), (130, 128, 2), (257, 128, 2), (5, 128, 1), (1, 128, 1), (6, 2, 3), (3, 1, 3)],
-)
-def test_steps_per_epoch(samples: int, batch: int, steps: int) -> None:
-    assert steps_per_epoch(samples, batch) == steps
-
-
 def test_a_last_batch_of_a_single_sample_is_left_out() -> None:
     data = replace(DATA, train=DATA.train.take(torch.arange(33)))
-    assert train(network(), {}, data, PLAIN, SEED, LEVEL).images == 4 * 32
+    assert train(network(), {}, run(PLAIN, dataset=data)).images == 4 * 32
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -191,7 +156,7 @@ def test_pruned_weights_stay_zero_and_the_others_move(optimizer: Any, precision:
             assert (weight != before[name])[m].float().mean() > 0.9
             assert weight.dtype == torch.float32
 
-    train(model, mask, DATA, settings, SEED, LEVEL, report=check)
+    train(model, mask, run(settings), check)
     assert epochs == [1, 2, 3, 4]
 
 
@@ -211,7 +176,7 @@ def test_a_gradient_that_is_not_finite_does_not_reach_a_pruned_weight() -> None:
     model = Awkward()
     mask = {"w": torch.rand(192, 3, generator=generator(0)) < 0.5, "unused": torch.tensor([True, False, True, True])}
     settings = replace(PLAIN, lr=1e-6, weight_decay=0.0)
-    weights = train(model, mask, DATA, settings, SEED, LEVEL).weights
+    weights = train(model, mask, run(settings)).weights
     assert weights["w"].isfinite().all()
     assert not weights["w"][~mask["w"]].any()
     assert weights["unused"].tolist() == [1.0, 0.0, 1.0, 1.0]
@@ -222,7 +187,7 @@ def test_the_clipped_norm_is_that_of_the_surviving_gradient() -> None:
     mask = half(model)
     settings = replace(PLAIN, lr=1.0, momentum=0.0, weight_decay=0.0, clip_norm=0.01)
     before = masks.apply(snapshot(model), mask)
-    after = train(model, mask, DATA, settings, SEED, LEVEL, stop=1).weights
+    after = train(model, mask, run(settings, stop=1)).weights
     moved = torch.cat([(after[name] - before[name]).flatten() for name, _ in model.named_parameters()])
     assert float(moved.norm()) == pytest.approx(0.01, rel=1e-3)
 
@@ -232,11 +197,11 @@ class StopHereError(Exception):
 
 
 def stop_at(epoch: int) -> Callable[[Epoch], None]:
-    def report(done: Epoch) -> None:
+    def on_epoch(done: Epoch) -> None:
         if done.epoch == epoch:
             raise StopHereError
 
-    return report
+    return on_epoch
 
 
 @pytest.mark.parametrize("build", [network, dropout_network])
@@ -265,8 +230,8 @@ def test_interrupted_after_any_epoch_it_goes_on_to_the_same_bits(
     )
     mask = half(build())
 
-    def attempt(model: nn.Module, checkpoint: Path | None, report: Callable[[Epoch], None]) -> Trained:
-        return train(model, mask, DATA, settings, SEED, LEVEL, start=1, checkpoint=checkpoint, report=report)
+    def attempt(model: nn.Module, checkpoint: Path | None, on_epoch: Callable[[Epoch], None]) -> Trained:
+        return train(model, mask, run(settings, start=1, checkpoint=checkpoint), on_epoch)
 
     whole: list[Epoch] = []
     expected = attempt(build(), None, whole.append)
@@ -285,23 +250,23 @@ def test_interrupted_after_any_epoch_it_goes_on_to_the_same_bits(
 
 
 def test_a_short_run_writes_no_checkpoint(tmp_path: Path) -> None:
-    train(network(), {}, DATA, PLAIN, SEED, LEVEL, checkpoint=tmp_path / "c.safetensors")
+    train(network(), {}, run(PLAIN, checkpoint=tmp_path / "c.safetensors"))
     assert not list(tmp_path.iterdir())
 
 
 def test_the_callers_random_numbers_are_left_alone() -> None:
-    one, other = dropout_network(), dropout_network()
+    finished, stopped = dropout_network(), dropout_network()
     state = torch.get_rng_state()
-    train(one, {}, DATA, PLAIN, SEED, LEVEL)
+    train(finished, {}, run(PLAIN))
     with pytest.raises(StopHereError):
-        train(other, {}, DATA, PLAIN, SEED, LEVEL, report=stop_at(2))
+        train(stopped, {}, run(PLAIN), stop_at(2))
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_every_level_and_seed_has_batches_of_its_own() -> None:
-    first = bits(train(network(), {}, DATA, PLAIN, SEED, LEVEL).weights)
-    assert first != bits(train(network(), {}, DATA, PLAIN, SEED + 1, LEVEL).weights)
-    assert first != bits(train(network(), {}, DATA, PLAIN, SEED, LEVEL + 1).weights)
+    first = bits(train(network(), {}, run(PLAIN)).weights)
+    assert first != bits(train(network(), {}, run(PLAIN, seed=SEED + 1)).weights)
+    assert first != bits(train(network(), {}, run(PLAIN, level=LEVEL + 1)).weights)
 
 
 @pytest.mark.parametrize("broken", [0, 4, 5, 11])
@@ -318,7 +283,7 @@ def test_a_loss_that_is_not_finite_is_named_by_level_epoch_and_step(broken: int)
             return out
 
     with pytest.raises(UserError) as error:
-        train(Breaks(), {}, DATA, PLAIN, SEED, LEVEL)
+        train(Breaks(), {}, run(PLAIN))
     assert str(error.value) == (
         f"the training loss is nan at level 2, epoch {broken // 3}, step {broken}: lower training.lr, warm up, "
         "or set training.clip_norm; finished levels are kept"
@@ -337,11 +302,11 @@ def test_the_ticket_is_the_first_of_the_best_epochs(
     after: list[dict[str, Tensor]] = []
     reported: list[Epoch] = []
 
-    def report(epoch: Epoch) -> None:
+    def on_epoch(epoch: Epoch) -> None:
         after.append(snapshot(model))
         reported.append(epoch)
 
-    trained = train(model, {}, DATA, replace(PLAIN, keep="best"), SEED, LEVEL, report=report)
+    trained = train(model, {}, run(replace(PLAIN, keep="best")), on_epoch)
     assert (trained.epoch, trained.accuracy, trained.images) == (best, accuracies[best - 1], 160)
     assert bits(trained.weights) == bits(after[best - 1]) == bits(snapshot(model))
     assert [(epoch.epoch, epoch.accuracy) for epoch in reported] == list(enumerate(accuracies, 1))
@@ -352,7 +317,7 @@ def test_epochs_are_chosen_on_the_samples_for_it() -> None:
     data = replace(DATA, epochs=split(9, "epochs"))
     settings = replace(PLAIN, keep="best")
     model = network()
-    trained = train(model, {}, data, settings, SEED, LEVEL, report=reported.append)
+    trained = train(model, {}, run(settings, dataset=data), reported.append)
     assert trained.accuracy == accuracy_of(model, data, data.epochs, settings)
     assert trained.accuracy == max(epoch.accuracy or 0.0 for epoch in reported)
 
@@ -360,36 +325,19 @@ def test_epochs_are_chosen_on_the_samples_for_it() -> None:
 def test_it_learns() -> None:
     losses: list[float] = []
     settings = replace(PLAIN, epochs=15, schedule="constant")
-    train(network(), {}, DATA, settings, SEED, LEVEL, report=lambda epoch: losses.append(epoch.loss))
+    train(network(), {}, run(settings), lambda epoch: losses.append(epoch.loss))
     assert losses[-1] < 0.7 * losses[0]
 
 
 def test_bfloat16_differs_and_leaves_float32_weights() -> None:
     settings = replace(PLAIN, precision="bfloat16")
-    low = train(network(), {}, DATA, settings, SEED, LEVEL).weights
-    full = train(network(), {}, DATA, PLAIN, SEED, LEVEL).weights
+    low = train(network(), {}, run(settings)).weights
+    full = train(network(), {}, run(PLAIN)).weights
     for name, tensor in full.items():
         assert low[name].dtype == tensor.dtype
     assert 0 < float((low["conv1.weight"] - full["conv1.weight"]).abs().max()) < 0.1
     (logits,) = predict(network(), DATA, DATA.test, settings)
     assert logits.dtype == torch.float32
-
-
-def test_predictions_come_in_order_and_leave_no_context_open() -> None:
-    model = network().train()
-    parts = []
-    for part in predict(model, DATA, DATA.test, replace(PLAIN, precision="bfloat16"), batch=10):
-        assert not torch.is_inference_mode_enabled()
-        assert not torch.is_autocast_enabled("cpu")
-        parts.append(part)
-    assert [len(part) for part in parts] == [10, 10, 4]
-    assert not model.training
-    with torch.no_grad():
-        one = model((DATA.test.images[13:14] - 120.0) / 60.0)
-    (logits,) = predict(model, DATA, DATA.test, PLAIN)
-    torch.testing.assert_close(logits[13:14], one)
-    hits = int((logits.argmax(1) == DATA.test.labels).sum())
-    assert accuracy_of(model, DATA, DATA.test, PLAIN) == pytest.approx(hits / 24)
 
 
 def learnt(model: nn.Module) -> list[str]:
@@ -412,20 +360,20 @@ def test_swa_is_the_mean_of_the_weights_after_the_last_epochs(
 ) -> None:
     settings = replace(PLAIN, keep="swa", average_from=average_from)
     model = network()
-    trained = train(model, {}, DATA, settings, SEED, LEVEL, start=start, stop=stop)
+    trained = train(model, {}, run(settings, start=start, stop=stop))
     points = [plain_loop(network(), PLAIN, start, step) for step in steps]
     for name in learnt(model):
         mean = torch.stack([point[name].double() for point in points]).mean(0)
         torch.testing.assert_close(trained.weights[name].double(), mean, rtol=1e-6, atol=1e-7)
     assert (trained.epoch, trained.accuracy) == (4, None)
-    assert trained.images == train(network(), {}, DATA, PLAIN, SEED, LEVEL, start=start, stop=stop).images
+    assert trained.images == train(network(), {}, run(PLAIN, start=start, stop=stop)).images
     assert bits(snapshot(model)) == bits(trained.weights)
 
 
 @pytest.mark.parametrize(("decay", "start"), [(0.5, 0), (0.999, 4)])
 def test_ema_is_the_bias_corrected_moving_average_of_the_steps(decay: float, start: int) -> None:
     model = network()
-    trained = train(model, {}, DATA, replace(PLAIN, keep="ema", ema_decay=decay), SEED, LEVEL, start=start)
+    trained = train(model, {}, run(replace(PLAIN, keep="ema", ema_decay=decay), start=start))
     steps = range(start + 1, 13)
     for name in learnt(model):
         past = torch.zeros_like(trained.weights[name], dtype=torch.float64)
@@ -443,7 +391,7 @@ def plain(start: int, stop: int) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("keep", ["swa", "ema"])
 def test_averaged_weights_get_batchnorm_statistics_of_one_augmented_epoch(keep: Any) -> None:
-    weights = train(network(), {}, DATA, replace(PLAIN, keep=keep), SEED, LEVEL).weights
+    weights = train(network(), {}, run(replace(PLAIN, keep=keep))).weights
     order = torch.randperm(40, generator=generator(SEED, "refit", LEVEL))
     draws = generator(SEED, "refit", "augment", LEVEL)
     seen = [
@@ -457,29 +405,11 @@ def test_averaged_weights_get_batchnorm_statistics_of_one_augmented_epoch(keep: 
     assert weights["bn1.num_batches_tracked"] == 3
 
 
-@pytest.mark.parametrize("training_mode", [True, False])
-def test_refitting_changes_nothing_but_batchnorm_statistics(training_mode: bool) -> None:
-    model = dropout_network().train(training_mode)
-    before, state = snapshot(model), torch.get_rng_state()
-    refit_batchnorm(model, DATA, PLAIN, SEED, LEVEL)
-    once = snapshot(model)
-    assert {name for name in before if not torch.equal(before[name], once[name])} == {
-        "1.running_mean",
-        "1.running_var",
-        "1.num_batches_tracked",
-    }
-    refit_batchnorm(model, DATA, PLAIN, SEED, LEVEL)
-    assert bits(snapshot(model)) == bits(once)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert [module.training for module in model.modules()] == [training_mode] * 7
-    assert model[1].momentum == 0.1  # type: ignore[index]
-
-
 @pytest.mark.parametrize("keep", ["swa", "ema"])
 def test_pruned_weights_of_a_mean_are_zero(keep: Any) -> None:
     model = network()
     mask = half(model)
-    weights = train(model, mask, DATA, replace(PLAIN, keep=keep, average_from=0.0), SEED, LEVEL).weights
+    weights = train(model, mask, run(replace(PLAIN, keep=keep, average_from=0.0))).weights
     for name, m in mask.items():
         assert not weights[name][~m].any()
         assert not weights[name][~m].signbit().any()
@@ -489,7 +419,7 @@ def test_pruned_weights_of_a_mean_are_zero(keep: Any) -> None:
 def test_a_mean_without_batchnorm() -> None:
     mask = {"w": torch.ones(192, 3, dtype=torch.bool)}
     settings = replace(PLAIN, lr=1e-6, keep="swa")
-    weights = train(Awkward(), mask, DATA, settings, SEED, LEVEL).weights
+    weights = train(Awkward(), mask, run(settings)).weights
     assert set(weights) == {"w", "unused"}
     assert weights["w"].isfinite().all()
 
@@ -503,18 +433,18 @@ def test_compile_trains_the_same_network_through_torch_compile(monkeypatch: pyte
 
     monkeypatch.setattr(torch, "compile", stand_in)
     model, mask = network(), half(network())
-    plain = train(network(), mask, DATA, PLAIN, SEED, LEVEL)
+    plain = train(network(), mask, run(PLAIN))
     assert compiled == []
-    found = train(model, mask, DATA, replace(PLAIN, compile=True), SEED, LEVEL)
+    through_compile = train(model, mask, run(replace(PLAIN, compile=True)))
     assert compiled == [model]
-    assert all(torch.equal(found.weights[name], weight) for name, weight in plain.weights.items())
+    assert all(torch.equal(through_compile.weights[name], weight) for name, weight in plain.weights.items())
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own compiler
 def test_compile_for_real_keeps_pruned_weights_at_zero() -> None:
     mask = half(network())
-    found = train(network(), mask, DATA, replace(PLAIN, epochs=1, compile=True), SEED, LEVEL)
+    trained = train(network(), mask, run(replace(PLAIN, epochs=1, compile=True)))
     for name, kept in mask.items():
-        assert not found.weights[name][~kept].any()
-        assert found.weights[name][kept].all()
+        assert not trained.weights[name][~kept].any()
+        assert trained.weights[name][kept].all()

@@ -12,7 +12,7 @@ from lottery_pools.config.schema import Training
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.evaluation.metrics import calibration_error, reliability
 from lottery_pools.runs.rows import Bins
-from lottery_pools.tickets.training import logits
+from lottery_pools.tickets.forward import logits
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.runs import results
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.rows import ENSEMBLE
-from lottery_pools.tickets import imp
+from lottery_pools.tickets import training_costs
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 CORRUPTING = 10.0
@@ -223,7 +223,7 @@ def _training(run: Run) -> Task:
     size = _ticket_bytes(run.network(), config.model.prunable)
     spent, done, before = Cost(), 0, 0
     for level in run.levels:
-        after = imp.train_images(config, samples, level)
+        after = training_costs.train_images(config, samples, level)
         images, before = after - before, after
         if run.folder.ticket(level).exists():
             done += 1

@@ -21,9 +21,9 @@ from lottery_pools.pooling.method import Method
 from lottery_pools.pooling.pool import pool
 from lottery_pools.pooling.result import Pooled
 from lottery_pools.runs.seeds import generator
-from lottery_pools.tickets import training
+from lottery_pools.tickets import forward
+from lottery_pools.tickets.forward import inputs, precision
 from lottery_pools.tickets.ticket import Ticket
-from lottery_pools.tickets.training import inputs, precision
 
 LEARNING_BATCH = 256
 """Validation samples of a mini-batch from which `best` learns: fewer are too noisy for a coefficient a tensor."""
@@ -166,7 +166,7 @@ class Selection:
 
 def logits(model: nn.Module, config: Config, dataset: Dataset, split: Split) -> Tensor:
     """The logits of a whole split, (n, classes)."""
-    return training.logits(model, dataset, split, config.training, config.evaluation.batch)
+    return forward.logits(model, dataset, split, config.training, config.evaluation.batch)
 
 
 def hits(logits: Tensor, split: Split) -> Tensor:

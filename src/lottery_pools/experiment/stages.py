@@ -31,7 +31,7 @@ from lottery_pools.runs import engine, results
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
 from lottery_pools.runs.rows import Row
-from lottery_pools.tickets import files, imp
+from lottery_pools.tickets import checks, files, imp
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 HERE = Machine()
@@ -289,7 +289,7 @@ def checked(config: Config, out: Path, machine: Machine) -> list[Run]:
             raise unknown("trained baseline", name, TRAINED_BASELINES)
     shifts.names(config.data, config.evaluation.corruptions)
     config, dataset = _joined(config, out), tasks.dataset(config.data, device)
-    imp.check(config, dataset)
+    checks.check_settings(config, dataset)
     cost.flops(imp.network(config, dataset, config.seeds[0]), dataset.input_shape)
     folders = [run_folder(config, out, seed) for seed in config.seeds]
     runs = []

@@ -17,8 +17,9 @@ from lottery_pools.experiment.tasks import Run
 from lottery_pools.models import registry
 from lottery_pools.pooling import arithmetic, pruning
 from lottery_pools.runs import engine
+from lottery_pools.tickets.forward import predict
 from lottery_pools.tickets.ticket import Ticket, snapshot
-from lottery_pools.tickets.training import predict, train
+from lottery_pools.tickets.training import TrainingRun, train
 
 SAMPLE_SECONDS = 1.0
 """For how long each kind of step is tried where its speed is measured."""
@@ -73,7 +74,7 @@ def of_process(run: Run, corrupted: tuple[str, ...]) -> tuple[Speed, float]:
     mask = {name: weights_now[name] > 0 for name in registry.prunable(model, run.config.model.prunable)}
 
     def learn(steps: int) -> int:
-        return train(model, mask, dataset, fast, run.seed, 0, stop=steps, fixed_rate=0.0).images
+        return train(model, mask, TrainingRun(fast, dataset, run.seed, level=0, stop=steps, fixed_rate=0.0)).images
 
     def recalibrate(batches: int) -> int:
         pooling = replace(run.config.pooling, recalibration=batches * run.config.evaluation.batch)

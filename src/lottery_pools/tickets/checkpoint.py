@@ -20,36 +20,64 @@ def save_state(
     path: Path,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    best: Mapping[str, Tensor] | None,
-    known: Mapping[str, Any],
+    kept: Mapping[str, Tensor] | None,
+    values: Mapping[str, Any],
 ) -> None:
-    """Write everything that the rest of a run depends on: `best`, the weights it would keep so far; `known`, plain
-    values."""
+    """Write everything that the rest of a training run depends on.
+
+    Args:
+        path: The file; it is complete or not there at all.
+        model: The model, of which parameters and buffers are written.
+        optimizer: Its optimizer, of which the state of every parameter is written.
+        kept: The weights that the run keeps so far, by name; None if there are none yet.
+        values: Everything else that the run needs, in values that JSON can hold.
+
+    Raises:
+        UserError: If the file cannot be written.
+    """
     tensors = {f"model/{name}": tensor for name, tensor in snapshot(model).items()}
-    tensors |= {f"best/{name}": tensor for name, tensor in (best or {}).items()}
+    tensors |= {f"best/{name}": tensor for name, tensor in (kept or {}).items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{key}": value.contiguous() for key, value in state.items() if value is not None}
-    write(path, serialise(tensors, {"training": json.dumps(known)}))
+    write(path, serialise(tensors, {"training": json.dumps(values)}))
 
 
 def load_state(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[dict[str, Tensor] | None, dict[str, Any]]:
-    """The inverse of `save_state`: (best, known), with model and optimizer as they were."""
+    """Restore what `save_state` wrote: `model` and `optimizer` are changed in place.
+
+    Returns:
+        The other two arguments that `save_state` was given: `kept`, on the model's device, and `values`.
+
+    Raises:
+        UserError: If the file is of another model; the message names the first tensor that differs.
+    """
     with safe_open(path, "pt") as file:
-        known = json.loads(file.metadata()["training"])
+        values = json.loads(file.metadata()["training"])
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition("/")
-        parts[part][rest] = tensor
-    load_into(model, parts["model"], f"the tensors of {path}")
+    load_into(model, _below("model/", tensors), f"the tensors of {path}")
     parameters = list(model.parameters())
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in parts["optimizer"].items():
+    _load_optimizer(optimizer, parameters, _below("optimizer/", tensors))
+    kept = {name: tensor.to(parameters[0].device) for name, tensor in _below("best/", tensors).items()}
+    return kept or None, values
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose name begins with `prefix`, by the rest of their name."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _load_optimizer(
+    optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], tensors: Mapping[str, Tensor]
+) -> None:
+    """Give an optimizer the state of its parameters: tensors by `index/key`, the index that of the parameter."""
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
         index, _, key = name.partition("/")
-        like = parameters[int(index)]
-        # in the layout of the parameter, as it was: mixed layouts are slower, and on a GPU another kernel's last bits
-        state.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(tensor) if tensor.ndim else tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    return {name: tensor.to(parameters[0].device) for name, tensor in parts["best"].items()} or None, known
+        if tensor.ndim:
+            # In the memory layout of the parameter, as before: mixed layouts are slower, and on a GPU they may be
+            # given to another kernel, whose last bits differ.
+            tensor = torch.empty_like(parameters[int(index)]).copy_(tensor)
+        states.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": states})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,38 +16,33 @@ from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
 from lottery_pools.runs.folder import write
-from lottery_pools.tickets.ticket import Ticket, check_fit
+from lottery_pools.tickets.ticket import LazyTensors, Shapes, Ticket, check_fit
 from lottery_pools.version import VERSION
 
 FORMAT = 1
+"""The version of the file format that is written and read."""
 WEIGHT, MASK = "weight/", "mask/"
-
-Read = Callable[[Any, str, tuple[int, ...]], Tensor]
-"""From an open file, the tensor of that name and shape."""
-
-
-class FileTensors(Mapping[str, Tensor]):
-    """Name → tensor, read from the file each time it is asked for, so that holding it costs no memory."""
-
-    def __init__(self, path: Path, shapes: Mapping[str, tuple[int, ...]], read: Read) -> None:
-        self.path, self.shapes, self._read = path, shapes, read
-
-    def __getitem__(self, name: str) -> Tensor:
-        if name not in self.shapes:
-            raise KeyError(name)
-        with safe_open(self.path, "pt") as file:
-            return self._read(file, name, self.shapes[name])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.shapes)
-
-    def __len__(self) -> int:
-        return len(self.shapes)
+"""What stands in the file before the name of a weight and of a mask."""
 
 
 def save(ticket: Ticket, path: str | Path) -> None:
-    """Write `ticket` to `path`, complete or not at all; equal tickets give equal bytes."""
-    # cloned, for safetensors refuses tensors that share memory, as tied weights do
+    """Write a ticket to one safetensors file.
+
+    The file is complete or not there at all, even if the process is killed. Equal tickets give equal bytes.
+
+    Args:
+        ticket: The ticket; values in its `origin` must be such that JSON can hold them.
+        path: The file, by convention `….safetensors`. Missing folders are made.
+
+    Raises:
+        UserError: If the file cannot be written.
+
+    Example:
+        ```python
+        lp.save(ticket, "level_03.safetensors")
+        ```
+    """
+    # Cloned because safetensors refuses tensors that share memory, as tied weights do.
     tensors = {
         WEIGHT + name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in ticket.weights.items()
@@ -61,7 +56,7 @@ def save(ticket: Ticket, path: str | Path) -> None:
         "prunable": ticket.prunable,
         "origin": dict(ticket.origin),
         "version": VERSION,
-        # safetensors lays tensors out by type and name: the model's own order is kept here
+        # Here in the order of the model: safetensors orders tensors by type and name.
         "weights": [[name, list(tensor.shape)] for name, tensor in ticket.weights.items()],
         "mask": list(ticket.mask),
     }
@@ -69,19 +64,34 @@ def save(ticket: Ticket, path: str | Path) -> None:
 
 
 def load(path: str | Path, model: nn.Module | None = None) -> Ticket:
-    """The ticket of a file, its tensors read on demand.
+    """The ticket in a file. Each of its tensors is read from the file when it is asked for, on the CPU.
 
-    With `model`, it must be the model that the ticket is of. Raises UserError where the file is missing, truncated,
-    no ticket, or of another model: then the first tensor that differs is named, with both shapes.
+    Args:
+        path: A file that `save` wrote; it must stay while the ticket is used.
+        model: The model that the ticket must fit, if given: every tensor's name and shape is compared.
+
+    Returns:
+        The ticket. It costs no memory until a tensor is asked for.
+
+    Raises:
+        UserError: If the file is missing, truncated, damaged, no ticket, or of another model; the message then names
+            the first tensor that differs, with both shapes.
+
+    Example:
+        ```python
+        ticket = lp.load("level_03.safetensors", model)
+        model.load_state_dict(dict(ticket.weights))
+        ```
     """
     path = Path(path)
     metadata = read_metadata(path)
     shapes = {name: tuple(shape) for name, shape in metadata["weights"]}
     if model is not None:
         check_fit(model, shapes, f"the tensors of {path}")
+    masked = {name: shapes[name] for name in metadata["mask"]}
     ticket = Ticket(
-        FileTensors(path, shapes, _read_weight),
-        FileTensors(path, {name: shapes[name] for name in metadata["mask"]}, _read_mask),
+        LazyTensors(shapes, partial(_read_weight, path, shapes)),
+        LazyTensors(masked, partial(_read_mask, path, masked)),
         metadata["level"],
         metadata["origin"],
     )
@@ -94,7 +104,18 @@ def load(path: str | Path, model: nn.Module | None = None) -> Ticket:
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """What a ticket file says of itself, without its tensors; raises UserError as `load`."""
+    """What a ticket file says of itself, without its tensors.
+
+    Args:
+        path: A file that `save` wrote.
+
+    Returns:
+        `format`, `version`, `level`, `kept`, `prunable`, `origin`; `weights`, a list of [name, shape]; `mask`, a list
+        of names.
+
+    Raises:
+        UserError: If the file is missing, truncated, no ticket, or of another format.
+    """
     if not path.is_file():
         raise UserError(f"no ticket file {path}: give a file that `lottery-pools tickets` or `pool` wrote")
     try:
@@ -112,11 +133,13 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return metadata
 
 
-def _read_weight(file: Any, name: str, shape: tuple[int, ...]) -> Tensor:
-    tensor: Tensor = file.get_tensor(WEIGHT + name)
-    return tensor.view(shape).clone()  # lets go of the mapped file
+def _read_weight(path: Path, shapes: Shapes, name: str) -> Tensor:
+    with safe_open(path, "pt") as file:
+        tensor: Tensor = file.get_tensor(WEIGHT + name)
+        return tensor.view(shapes[name]).clone()  # a copy does not keep the file mapped
 
 
-def _read_mask(file: Any, name: str, shape: tuple[int, ...]) -> Tensor:
-    bits = np.unpackbits(file.get_tensor(MASK + name).numpy(), count=math.prod(shape))
-    return torch.from_numpy(bits.view(bool)).view(shape)
+def _read_mask(path: Path, shapes: Shapes, name: str) -> Tensor:
+    with safe_open(path, "pt") as file:
+        bits = np.unpackbits(file.get_tensor(MASK + name).numpy(), count=math.prod(shapes[name]))
+    return torch.from_numpy(bits.view(bool)).view(shapes[name])

@@ -1,8 +1,8 @@
-"""The value that everything is about: a trained sparse network."""
+"""A ticket, which is a trained sparse network, as a value; and how its tensors are checked, copied and loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,26 +13,66 @@ from torch import Tensor, nn
 from lottery_pools.errors import UserError
 from lottery_pools.tickets import masks
 
-WRAPPERS = ("module.", "_orig_mod.")
-"""What (Distributed)DataParallel and torch.compile put before the names of what they wrap."""
+WRAPPER_PREFIXES = ("module.", "_orig_mod.")
+"""What (Distributed)DataParallel and torch.compile put before the names of the tensors of the module they wrap."""
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Name → shape of a tensor."""
+
+
+class LazyTensors(Mapping[str, Tensor]):
+    """Name → tensor, where a tensor is read each time it is asked for, so that the mapping itself costs no memory.
+
+    The shapes are known without reading a tensor. A tensor that was read shares memory with nothing.
+
+    Args:
+        shapes: The shape of every tensor.
+        read: Reads the tensor of a name.
+    """
+
+    def __init__(self, shapes: Shapes, read: Callable[[str], Tensor]) -> None:
+        self.shapes, self._read = shapes, read
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self.shapes:
+            raise KeyError(name)
+        return self._read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
 
 
 @dataclass(frozen=True, eq=False)
 class Ticket:
-    """A trained sparse network: weights, mask, level and where it came from.
+    """A trained sparse network: its weights, its mask, its level, and where it came from.
 
-    `weights` maps every name of the module's `state_dict` (parameters and buffers) to its tensor; `mask` maps each
-    prunable tensor to a bool tensor of the same shape, True where the weight survives. Both may read from a file on
-    demand (`files.load`), so that many tickets cost no memory. Pruned weights are zero.
+    `weights` and `mask` may be read from a file on demand, as those of `lp.load` are, so that many tickets cost no
+    memory.
 
-    Raises UserError where something is no tensor, the mask does not fit the weights, or a pruned weight is not zero.
+    Raises:
+        UserError: If something among the weights or masks is no tensor, a mask does not fit its weight, there is no
+            mask at all, or a pruned weight is not zero.
+
+    Example:
+        ```python
+        weights = {"layer.weight": torch.tensor([0.5, 0.0, -2.0]), "layer.bias": torch.zeros(1)}
+        mask = {"layer.weight": torch.tensor([True, False, True])}
+        ticket = lp.Ticket(weights, mask, level=1)
+        ticket.kept, ticket.prunable  # (2, 3)
+        ```
     """
 
     weights: Mapping[str, Tensor]
+    """Every name of the module's `state_dict` (parameters and buffers) → its tensor. Pruned weights are zero."""
     mask: Mapping[str, Tensor]
+    """The name of each prunable tensor → a bool tensor of the same shape, True where the weight survives."""
     level: int
+    """Rounds of pruning so far; 0 is the dense network."""
     origin: Mapping[str, Any] = field(default_factory=dict)
-    """Plain values: model, config identity, seed, parents, recipe."""
+    """Where it came from, in values that JSON can hold: settings, seed, model; parents and recipe if it was pooled."""
 
     def __post_init__(self) -> None:
         if not self.mask:
@@ -42,17 +82,19 @@ class Ticket:
         for name, mask in self.mask.items():
             if name not in self.weights:
                 raise UserError(f"mask {name!r} of the ticket of level {self.level} has no tensor of that name")
-            weight = self.weights[name]
-            if mask.shape != weight.shape or mask.dtype != torch.bool:
-                raise UserError(
-                    f"mask {name!r} of the ticket of level {self.level} is {mask.dtype} {tuple(mask.shape)}: "
-                    f"its tensor needs a torch.bool mask of shape {tuple(weight.shape)}"
-                )
-            if left := int((weight != 0).logical_and_(~mask.to(weight.device)).sum()):
-                raise UserError(
-                    f"{left} pruned weights of {name!r} of the ticket of level {self.level} are not zero: "
-                    "multiply the weights by the mask (masks.apply) first"
-                )
+            self._check_mask(name, mask, self.weights[name])
+
+    def _check_mask(self, name: str, mask: Tensor, weight: Tensor) -> None:
+        if mask.shape != weight.shape or mask.dtype != torch.bool:
+            raise UserError(
+                f"mask {name!r} of the ticket of level {self.level} is {mask.dtype} {tuple(mask.shape)}: "
+                f"its tensor needs a torch.bool mask of shape {tuple(weight.shape)}"
+            )
+        if not_zero := int((weight != 0).logical_and_(~mask.to(weight.device)).sum()):
+            raise UserError(
+                f"{not_zero} pruned weights of {name!r} of the ticket of level {self.level} are not zero: "
+                "multiply the weights by the mask (masks.apply) first"
+            )
 
     @cached_property
     def _count(self) -> tuple[int, int]:
@@ -60,33 +102,49 @@ class Ticket:
 
     @property
     def kept(self) -> int:
-        """Surviving prunable weights."""
+        """The number of surviving prunable weights."""
         return self._count[0]
 
     @property
     def prunable(self) -> int:
-        """Prunable weights, surviving or not."""
+        """The number of prunable weights, surviving or not."""
         return self._count[1]
 
     @property
     def density(self) -> float:
-        """Surviving / prunable weights."""
+        """Surviving / prunable weights, from 0 to 1."""
         return self.kept / self.prunable
 
 
+def snapshot(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of the model's parameters and buffers by name, in ordinary (contiguous) memory layout."""
+    return {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+    }
+
+
 def load_into(model: nn.Module, weights: Mapping[str, Tensor], whose: str = "the weights") -> None:
-    """Copy `weights` into `model`; raises UserError naming the first tensor that differs, with both shapes."""
+    """Copy `weights` into the parameters and buffers of `model`.
+
+    Args:
+        model: The model; each tensor keeps its memory layout and device.
+        weights: A tensor for each name of the model's `state_dict`, and no others.
+        whose: What a message calls the weights.
+
+    Raises:
+        UserError: As `check_fit`; then nothing has been copied.
+    """
     check_fit(model, shapes(weights), whose)
     with torch.no_grad():
         for name, tensor in model.state_dict(keep_vars=True).items():
             tensor.copy_(weights[name])
 
 
-def shapes(weights: Mapping[str, Tensor]) -> Mapping[str, tuple[int, ...]]:
-    """Name → shape; of a file's tensors without reading them. Raises UserError where one is no tensor."""
-    known: Mapping[str, tuple[int, ...]] | None = getattr(weights, "shapes", None)
-    if known is not None:
-        return known
+def shapes(weights: Mapping[str, Tensor]) -> Shapes:
+    """Name → shape, without reading tensors that are read on demand. Raises UserError where a value is no tensor."""
+    if isinstance(weights, LazyTensors):
+        return weights.shapes
     for name, tensor in weights.items():
         if not isinstance(tensor, Tensor):
             raise UserError(
@@ -95,46 +153,43 @@ def shapes(weights: Mapping[str, Tensor]) -> Mapping[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in weights.items()}
 
 
-def check_fit(model: nn.Module, shapes: Mapping[str, tuple[int, ...]], whose: str) -> None:
-    """Raise UserError naming the first tensor of `shapes` that is not as in `model`, with both shapes."""
-    template = model.state_dict()
-    for name, tensor in template.items():
+def check_fit(model: nn.Module, shapes: Shapes, whose: str) -> None:
+    """Raise UserError if tensors of these names and shapes are not what `model` has.
+
+    The message names the first tensor that differs, with both shapes; it calls the tensors `whose`.
+    """
+    in_model = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name, shape in in_model.items():
         if name not in shapes:
-            if wrapper := next((prefix for prefix in WRAPPERS if prefix + name in shapes), None):
+            if prefix := next((prefix for prefix in WRAPPER_PREFIXES if prefix + name in shapes), None):
                 raise UserError(
-                    f"{whose} have {wrapper + name!r} where the model has {name!r}: strip {wrapper!r}, which a wrapper "
+                    f"{whose} have {prefix + name!r} where the model has {name!r}: strip {prefix!r}, which a wrapper "
                     "such as DataParallel put there, from all names"
                 )
-            raise UserError(f"{whose} lack {name!r} {tuple(tensor.shape)}: they belong to another model")
-        if tuple(shapes[name]) != tuple(tensor.shape):
+            raise UserError(f"{whose} lack {name!r} {shape}: they belong to another model")
+        if tuple(shapes[name]) != shape:
             raise UserError(
-                f"{name!r} is {tuple(shapes[name])} in {whose} and {tuple(tensor.shape)} in the model: "
+                f"{name!r} is {tuple(shapes[name])} in {whose} and {shape} in the model: "
                 "give the model, with the arguments, that they were trained with"
             )
     for name in shapes:
-        if name not in template:
+        if name not in in_model:
             raise UserError(
                 f"{whose} have {name!r} {tuple(shapes[name])}, the model does not: give the model they are of"
             )
 
 
 def aliased(weights: Mapping[str, Tensor], model: nn.Module) -> set[str]:
-    """The names of the tensors that lie in the model's own memory, so that loading others into it changes them."""
-    if getattr(weights, "shapes", None) is not None:  # read from a file each time
+    """The names of the weights that share memory with `model`, so that to load others into it changes them."""
+    if isinstance(weights, LazyTensors):
         return set()
-    own = {tensor.untyped_storage().data_ptr() for tensor in model.state_dict().values() if tensor.numel()}
-    return {name for name, tensor in weights.items() if tensor.untyped_storage().data_ptr() in own}
+    in_model = {tensor.untyped_storage().data_ptr() for tensor in model.state_dict().values() if tensor.numel()}
+    return {name for name, tensor in weights.items() if tensor.untyped_storage().data_ptr() in in_model}
 
 
 def without_aliases(weights: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
-    """The weights, those copied that are `aliased` with the model."""
-    taken = aliased(weights, model)
-    return {name: t.detach().clone() if name in taken else t for name, t in weights.items()} if taken else weights
-
-
-def snapshot(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of the model's parameters and buffers, in ordinary memory layout."""
-    return {
-        name: tensor.detach().clone(memory_format=torch.contiguous_format)
-        for name, tensor in model.state_dict().items()
-    }
+    """The weights, with copies in place of those that share memory with `model`; as they are where none does."""
+    names = aliased(weights, model)
+    if not names:
+        return weights
+    return {name: tensor.detach().clone() if name in names else tensor for name, tensor in weights.items()}

@@ -7,41 +7,44 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lottery_pools.config.schema import Config
-from lottery_pools.tickets import imp
+from lottery_pools.tickets import training_costs
 
-Derive = Callable[[Config, int, int], Config]
-"""(settings of the pool's run, training samples, level) → settings of the trained baseline."""
+SettingsFor = Callable[[Config, int, int], Config]
+"""Settings of the pool's run, size of the training set, level of the target → settings of the baseline's run."""
 
 
 @dataclass(frozen=True)
 class TrainedBaseline:
     """An entry of the table."""
 
-    settings: Derive
-    summary: str
-    paper: str
+    settings: SettingsFor
     per_level: bool = False
-    """Whether every level is a run of its own: trained for the targets of pooling only."""
+    """Whether every target of pooling has a run of its own. Otherwise one run gives the tickets of all levels."""
 
 
-def _copies(config: Config, samples: int, level: int) -> Config:
-    return imp.equal_cost(config, 2, samples)
+def sparse_model_soups(config: Config, samples: int, level: int) -> Config:
+    """Two copies a level, averaged, all trained for less (SMS; Zimmer et al., ICLR 2024, arXiv 2306.16788)."""
+    return training_costs.equal_cost(config, 2, samples)
 
 
-def _copies_of_swa(config: Config, samples: int, level: int) -> Config:
-    return imp.equal_cost(_keeping(config, "swa"), 2, samples)
+def swamp(config: Config, samples: int, level: int) -> Config:
+    """Sparse model soups of means over each copy's last epochs (SWAMP; Choi et al., ICLR 2024, arXiv 2305.14852)."""
+    return training_costs.equal_cost(_keeping(config, "swa"), 2, samples)
 
 
-def _swa(config: Config, samples: int, level: int) -> Config:
+def swa_training(config: Config, samples: int, level: int) -> Config:
+    """Each ticket the mean of its last epochs (SWA; Izmailov et al., UAI 2018, arXiv 1803.05407): costs no more."""
     return _keeping(config, "swa")
 
 
-def _ema(config: Config, samples: int, level: int) -> Config:
+def ema_training(config: Config, samples: int, level: int) -> Config:
+    """Each ticket a moving average of its steps (EMA; Morales-Brotons et al., arXiv 2411.18704): costs no more."""
     return _keeping(config, "ema")
 
 
-def _longer(config: Config, samples: int, level: int) -> Config:
-    return imp.longer(config, level, samples)
+def longer(config: Config, samples: int, level: int) -> Config:
+    """Every level up to the target trained for longer, until its ticket costs as much as all tickets of the pool."""
+    return training_costs.longer(config, level, samples)
 
 
 def _keeping(config: Config, keep: Literal["swa", "ema"]) -> Config:
@@ -49,23 +52,10 @@ def _keeping(config: Config, keep: Literal["swa", "ema"]) -> Config:
 
 
 TRAINED_BASELINES: dict[str, TrainedBaseline] = {
-    "sms": TrainedBaseline(
-        _copies,
-        "Sparse Model Soups: two copies a level, all levels trained for less",
-        "https://arxiv.org/abs/2306.16788",
-    ),
-    "swamp": TrainedBaseline(
-        _copies_of_swa, "SWAMP: as sms, each copy a mean of its last epochs", "https://arxiv.org/abs/2305.14852"
-    ),
-    "swa-training": TrainedBaseline(
-        _swa, "each ticket the mean of its last epochs; costs no more than tickets", "https://arxiv.org/abs/1803.05407"
-    ),
-    "ema-training": TrainedBaseline(
-        _ema,
-        "each ticket a moving average of its steps; costs no more than tickets",
-        "https://arxiv.org/abs/2411.18704",
-    ),
-    "longer": TrainedBaseline(
-        _longer, "every level trained for longer, until it costs as much as all tickets", "", per_level=True
-    ),
+    "sms": TrainedBaseline(sparse_model_soups),
+    "swamp": TrainedBaseline(swamp),
+    "swa-training": TrainedBaseline(swa_training),
+    "ema-training": TrainedBaseline(ema_training),
+    "longer": TrainedBaseline(longer, per_level=True),
 }
+"""Every trained baseline by the name that settings and results give it."""

@@ -4,26 +4,73 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.optim.swa_utils import update_bn
 
 from lottery_pools.config.schema import Training
-from lottery_pools.data.dataset import Dataset, Split
+from lottery_pools.data.dataset import Dataset
 from lottery_pools.errors import UserError
 from lottery_pools.runs.seeds import derive, generator
-from lottery_pools.tickets.averaging import blend, share
+from lottery_pools.tickets.averaging import blend, refit_batchnorm, share_of_newest
 from lottery_pools.tickets.checkpoint import load_state, save_state
+from lottery_pools.tickets.forward import accuracy_of, inputs, seeded
+from lottery_pools.tickets.optimisation import SparseNetwork, prepare, step
+from lottery_pools.tickets.schedule import learning_rate, steps_per_epoch
 from lottery_pools.tickets.ticket import load_into, snapshot
 
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
+"""After an epoch a checkpoint is written only if the last one is older than this."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRun:
+    """What a training run is: its settings, its data, and the steps of the schedule that it covers."""
+
+    settings: Training
+    dataset: Dataset
+    seed: int
+    level: int
+    """The level of the ticket: with `seed` it determines the batches and their augmentation."""
+    start: int = 0
+    """The step of the schedule at which the run starts, counted from 0."""
+    stop: int | None = None
+    """The step before which the run stops; if None, it runs to the end of the schedule."""
+    fixed_rate: float | None = None
+    """The learning rate of every step; if None, the schedule gives it."""
+    checkpoint: Path | None = None
+    """The file from which the run continues if it exists, and which it writes after epochs; it does not remove it."""
+    at_step: tuple[int, Callable[[], None]] | None = None
+    """A step, and a function that is called just before it."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The batches of an epoch."""
+        return steps_per_epoch(len(self.dataset.train), self.settings.batch)
+
+    @property
+    def end(self) -> int:
+        """The step before which the run stops."""
+        return self.settings.epochs * self.steps_per_epoch if self.stop is None else self.stop
+
+    @property
+    def averages(self) -> bool:
+        """Whether the run returns a running mean of weights."""
+        return self.settings.keep in ("swa", "ema")
+
+    def learning_rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        return learning_rate(self.settings, step / self.steps_per_epoch) if self.fixed_rate is None else self.fixed_rate
+
+    def batches(self, step: int) -> tuple[Tensor, ...]:
+        """The batches from a step to the end of its epoch or of the run, each as sample indices (batch,) int64."""
+        samples, (epoch, place) = len(self.dataset.train), divmod(step, self.steps_per_epoch)
+        order = torch.randperm(samples, generator=generator(self.seed, "order", self.level, epoch))
+        steps = min(self.steps_per_epoch - place, self.end - step)
+        return torch.split(order.to(self.dataset.device), self.settings.batch)[place : place + steps]
 
 
 @dataclass(frozen=True)
@@ -31,220 +78,162 @@ class Epoch:
     """One finished epoch."""
 
     epoch: int
-    """Epochs of the schedule that are done."""
+    """The epochs of the schedule that are done."""
     loss: float
-    """Mean training loss."""
+    """Mean training loss over its steps."""
     accuracy: float | None
-    """On the samples that choose epochs; none where they choose none: the last epoch or a mean is kept."""
+    """On `dataset.epochs`, 0 to 1; None unless `keep = "best"`, which alone chooses an epoch by it."""
     copy: int = 0
-    """Which of the networks trained at this level."""
+    """The number of the network, counted from 0, where several are trained at a level."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training run leaves."""
+    """What a training run returns."""
 
     weights: dict[str, Tensor]
+    """Parameters and buffers by name."""
     epoch: int
-    """The epoch, counted from 1, after which these were the weights; the last where they are a mean."""
+    """The epoch, counted from 1, after which the model had these weights; the last epoch if they are a mean."""
     accuracy: float | None
+    """The accuracy after that epoch, as in `Epoch`."""
     images: int
     """Training images seen, repeats counted."""
 
 
-def steps_per_epoch(samples: int, batch: int) -> int:
-    """Batches an epoch: the last one may be smaller, but one of a single sample is left out (BatchNorm needs two)."""
-    return max(1, samples // batch + (samples % batch > 1))
+@dataclass
+class Progress:
+    """How far a run has come, and which weights it keeps. A checkpoint holds all of it."""
 
+    step: int
+    """The next step."""
+    images: int = 0
+    """Training images seen."""
+    weights: dict[str, Tensor] | None = None
+    """The weights that the run keeps: with `keep = "best"` those of the best epoch so far, with `"swa"` and `"ema"` the
+    running mean, with `"last"` those at the end of the run. None until there are any."""
+    epoch: Epoch = field(default_factory=lambda: Epoch(0, math.inf, None))
+    """The best epoch so far with `keep = "best"`, else the last one."""
 
-def rate(training: Training, epoch: float) -> float:
-    """The learning rate at `epoch`, a fraction where a step lies within it.
+    def after_step(self, run: TrainingRun, model: nn.Module, images: int) -> None:
+        """Count a step on a batch of `images` images, and update the running mean if there is one."""
+        self.step += 1
+        self.images += images
+        share = share_of_newest(run.settings, self.step, run.start, run.end, run.steps_per_epoch)
+        if share > 0:
+            if self.weights is None:
+                self.weights = snapshot(model)
+            blend(self.weights, model.state_dict(), share)
 
-    `one-cycle` rises linearly from 1/25 of the peak and falls linearly to zero (Smith & Topin, 2018).
-    """
-    warmup = training.warmup
-    if epoch < warmup:
-        rise = epoch / warmup
-        return training.lr * (0.04 + 0.96 * rise if training.schedule == "one-cycle" else rise)
-    done = (epoch - warmup) / (training.epochs - warmup)
-    if training.schedule == "step":
-        return training.lr * training.gamma ** sum(epoch >= milestone for milestone in training.milestones)
-    if training.schedule == "cosine":
-        return training.lr * 0.5 * (1 + math.cos(math.pi * done))
-    return training.lr * (1 - done) if training.schedule == "one-cycle" else training.lr
-
-
-def precision(training: Training, device: torch.device) -> AbstractContextManager[Any]:
-    """The autocast that training, recalibration and evaluation all run under."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16")
+    def after_epoch(self, run: TrainingRun, model: nn.Module, epoch: Epoch) -> None:
+        """Keep the model's weights if `keep` says so. Of equally good epochs the first one is kept."""
+        if epoch.accuracy is None:
+            if self.step == run.end and not run.averages:
+                self.weights = snapshot(model)
+            self.epoch = epoch
+        elif self.weights is None or epoch.accuracy > (self.epoch.accuracy or 0.0):
+            self.weights, self.epoch = snapshot(model), epoch
 
 
 def train(
     model: nn.Module,
     mask: Mapping[str, Tensor],
-    dataset: Dataset,
-    training: Training,
-    seed: int,
-    level: int,
-    start: int = 0,
-    stop: int | None = None,
-    fixed_rate: float | None = None,
-    checkpoint: Path | None = None,
-    at_step: tuple[int, Callable[[], None]] | None = None,
-    report: Callable[[Epoch], None] = lambda epoch: None,
+    run: TrainingRun,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Trained:
-    """Train `model` in place from step `start` to `stop` (the schedule's end), pruned weights staying zero.
+    """Train a model in place, pruned weights staying zero.
 
-    Batches and augmentation are functions of (seed, level, step), so a run that stopped continues, from `checkpoint`
-    where that file exists, to the same bits. `fixed_rate` replaces the schedule; `at_step` = (step, action) acts
-    before that step. The file `checkpoint` is written after an epoch, every 20 seconds at most, and stays.
-    `keep = "swa"` and `"ema"` leave the mean of weights that `averaging.share` says, its BatchNorm refitted.
-    Raises UserError with level, epoch and step where the loss is no longer finite.
+    Batches and augmentation are functions of seed, level and step, so an interrupted run continues from its checkpoint
+    to the same bits. With `keep = "swa"` or `"ema"` the result is the running mean, with BatchNorm refitted.
+
+    Args:
+        model: The model, with the weights to begin with. At the end it has the weights that are returned.
+        mask: The name of each prunable tensor → bool tensor of its shape, True where a weight survives.
+        run: The settings, the data and the steps of the training run.
+        on_epoch: Called after each epoch.
+
+    Returns:
+        The weights that `run.settings.keep` asks for, and what they cost.
+
+    Raises:
+        UserError: If the loss is no longer finite (the message names level, epoch and step), or if there is no step to
+            train.
     """
-    device = dataset.device
-    _to_fast_layout(model, training)
-    optimizer = _optimizer(model, training)
-    per_epoch = steps_per_epoch(len(dataset.train), training.batch)
-    stop = training.epochs * per_epoch if stop is None else stop
-    pruned = {
-        p: torch.empty_like(p, dtype=torch.bool).copy_(~mask[name])  # in the layout of the parameter: faster
-        for name, p in model.named_parameters()
-        if name in mask and not mask[name].all()
-    }
-    with torch.no_grad():
-        for parameter, out in pruned.items():
-            parameter.masked_fill_(out, 0)
-
-    averaged = training.keep in ("swa", "ema")
-    best: dict[str, Tensor] | None = None  # the mean so far, where the ticket is one
-    forward = torch.compile(model, dynamic=False) if training.compile else model
-    step, images, best_epoch = start, 0, Epoch(0, math.inf, None)
-    if checkpoint is not None and checkpoint.exists():
-        best, known = load_state(checkpoint, model, optimizer)
-        step, images, best_epoch = known["step"], known["images"], Epoch(**known["best"])
-    saved = time.monotonic()
-    while step < stop:
-        epoch, end = step // per_epoch, min(stop, (step // per_epoch + 1) * per_epoch)
-        order = torch.randperm(len(dataset.train), generator=generator(seed, "order", level, epoch)).to(device)
-        losses: list[Tensor] = []
-        model.train()
-        batches = torch.split(order, training.batch)[step % per_epoch : step % per_epoch + end - step]
-        with _own_stream(device, derive(seed, "network", level, epoch)):
-            for batch in batches:
-                if at_step is not None and at_step[0] == step:
-                    at_step[1]()
-                for group in optimizer.param_groups:
-                    group["lr"] = rate(training, step / per_epoch) if fixed_rate is None else fixed_rate
-                raw = dataset.augment(dataset.train.batch(batch), generator(seed, "augment", level, step))
-                with precision(training, device):
-                    output = forward(inputs(dataset, raw, training))
-                    loss = F.cross_entropy(
-                        output.float(), dataset.train.labels[batch], label_smoothing=training.label_smoothing
-                    )
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                for parameter, out in pruned.items():
-                    if parameter.grad is not None:
-                        parameter.grad.masked_fill_(out, 0)
-                if training.clip_norm is not None:
-                    nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm)
-                optimizer.step()
-                losses.append(loss.detach())
-                step, images = step + 1, images + len(batch)
-                if part := share(training, step, start, stop, per_epoch):
-                    best = best or snapshot(model)
-                    blend(best, model.state_dict(), part)
-        values = torch.stack(losses)
-        if not values.isfinite().all():
-            first = step - len(losses) + int((~values.isfinite()).nonzero()[0])
-            value = values[first - step + len(losses)].item()
-            raise UserError(
-                f"the training loss is {value} at level {level}, epoch {epoch}, step {first}: lower training.lr, "
-                "warm up, or set training.clip_norm; finished levels are kept"
-            )
-        accuracy = accuracy_of(model, dataset, dataset.epochs, training) if training.keep == "best" else None
-        done = Epoch(epoch + 1, values.mean().item(), accuracy)
-        if accuracy is None or best is None or accuracy > (best_epoch.accuracy or 0.0):
-            best_epoch = done
-            if not averaged:
-                best = snapshot(model) if accuracy is not None or step == stop else None
-        report(done)
-        if checkpoint is not None and step < stop and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-            known = {"step": step, "images": images, "best": asdict(best_epoch)}
-            save_state(checkpoint, model, optimizer, best, known)
-            saved = time.monotonic()
-    if best is None:
-        raise UserError(f"nothing to train at level {level}: it would start at step {start} and stop at {stop}")
-    load_into(model, best)
-    if averaged:
-        refit_batchnorm(model, dataset, training, seed, level)
-        best = snapshot(model)
-    return Trained(best, best_epoch.epoch, best_epoch.accuracy, images)
+    network = prepare(model, mask, run.settings)
+    progress = _load_checkpoint(run, network)
+    last_checkpoint = time.monotonic()
+    while progress.step < run.end:
+        first_step = progress.step
+        losses = _train_epoch(run, network, progress)
+        _check_losses(run, losses, first_step)
+        epoch = _finished_epoch(run, model, losses, first_step)
+        progress.after_epoch(run, model, epoch)
+        on_epoch(epoch)
+        if progress.step < run.end and time.monotonic() - last_checkpoint > SECONDS_BETWEEN_CHECKPOINTS:
+            _save_checkpoint(run, network, progress)
+            last_checkpoint = time.monotonic()
+    return _result(run, model, progress)
 
 
-def refit_batchnorm(model: nn.Module, dataset: Dataset, training: Training, seed: int, level: int) -> None:
-    """Re-estimate BatchNorm statistics, which averaged weights lack, as the cumulative average over one epoch.
-
-    One forward pass in training mode over all training samples, augmented; a function of (seed, level). A network
-    without BatchNorm is left alone.
-    """
-    device = dataset.device
-    _to_fast_layout(model, training)
-    order = torch.randperm(len(dataset.train), generator=generator(seed, "refit", level)).to(device)
-    batches = torch.split(order, training.batch)[: steps_per_epoch(len(dataset.train), training.batch)]
-    draws = generator(seed, "refit", "augment", level)
-    augmented = (inputs(dataset, dataset.augment(dataset.train.batch(batch), draws), training) for batch in batches)
-    with _own_stream(device, derive(seed, "refit", "network", level)), precision(training, device):
-        update_bn(augmented, model)
-
-
-def _to_fast_layout(model: nn.Module, training: Training) -> None:
-    if training.channels_last and any(p.ndim == 4 for p in model.parameters()):
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def _train_epoch(run: TrainingRun, network: SparseNetwork, progress: Progress) -> Tensor:
+    """Train to the end of the current epoch or of the run. Returns the loss of every step, (steps,)."""
+    dataset, epoch = run.dataset, progress.step // run.steps_per_epoch
+    losses: list[Tensor] = []
+    network.model.train()
+    with seeded(dataset.device, derive(run.seed, "network", run.level, epoch)):
+        for batch in run.batches(progress.step):
+            if run.at_step is not None and run.at_step[0] == progress.step:
+                run.at_step[1]()
+            draws = generator(run.seed, "augment", run.level, progress.step)
+            images = inputs(dataset, dataset.augment(dataset.train.batch(batch), draws), run.settings)
+            loss = step(network, images, dataset.train.labels[batch], run.learning_rate(progress.step))
+            losses.append(loss)
+            progress.after_step(run, network.model, len(batch))
+    return torch.stack(losses)
 
 
-@contextmanager
-def _own_stream(device: torch.device, seed: int) -> Iterator[None]:
-    """What a network itself draws, as dropout does, comes from `seed` too; the caller's generators stay as they are."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
+def _check_losses(run: TrainingRun, losses: Tensor, first_step: int) -> None:
+    """Raise UserError if the loss of one of the steps from `first_step` on is not finite."""
+    not_finite = (~losses.isfinite()).nonzero()
+    if len(not_finite):
+        place = int(not_finite[0])
+        step = first_step + place
+        raise UserError(
+            f"the training loss is {losses[place].item()} at level {run.level}, epoch {step // run.steps_per_epoch}, "
+            f"step {step}: lower training.lr, warm up, or set training.clip_norm; finished levels are kept"
+        )
 
 
-def _optimizer(model: nn.Module, training: Training) -> torch.optim.Optimizer:
-    if training.optimizer == "adamw":
-        return torch.optim.AdamW(model.parameters(), training.lr, weight_decay=training.weight_decay)
-    return torch.optim.SGD(
-        model.parameters(),
-        training.lr,
-        training.momentum,
-        weight_decay=training.weight_decay,
-        nesterov=training.nesterov,
-    )
+def _finished_epoch(run: TrainingRun, model: nn.Module, losses: Tensor, first_step: int) -> Epoch:
+    """The record of the epoch that began at `first_step`, with the accuracy if epochs are chosen by it."""
+    chooses = run.settings.keep == "best"
+    accuracy = accuracy_of(model, run.dataset, run.dataset.epochs, run.settings) if chooses else None
+    return Epoch(first_step // run.steps_per_epoch + 1, losses.mean().item(), accuracy)
 
 
-def inputs(dataset: Dataset, raw: Tensor, training: Training) -> Tensor:
-    """Raw samples as the network takes them: normalised, and in the memory format in which convolutions are fast."""
-    images = dataset.normalise(dataset.view(raw))
-    channels_last = training.channels_last and images.ndim == 4
-    return images.contiguous(memory_format=torch.channels_last) if channels_last else images
+def _load_checkpoint(run: TrainingRun, network: SparseNetwork) -> Progress:
+    """Load the run's checkpoint, if there is one, into model and optimizer. Returns how far the run has come."""
+    if run.checkpoint is None or not run.checkpoint.exists():
+        return Progress(run.start)
+    weights, values = load_state(run.checkpoint, network.model, network.optimizer)
+    return Progress(values["step"], values["images"], weights, Epoch(**values["best"]))
 
 
-def predict(model: nn.Module, dataset: Dataset, split: Split, training: Training, batch: int = 500) -> Iterator[Tensor]:
-    """Logits of a split, float32 (batch, classes), in order; the model is left in evaluation mode."""
-    device = next(model.parameters()).device
-    model.eval()
-    for images in split.batches(batch):
-        with torch.inference_mode(), precision(training, device):
-            logits = model(inputs(dataset, images, training)).float()
-        yield logits  # outside: what the caller does with it in between is none of these contexts' business
+def _save_checkpoint(run: TrainingRun, network: SparseNetwork, progress: Progress) -> None:
+    if run.checkpoint is not None:
+        values = {"step": progress.step, "images": progress.images, "best": asdict(progress.epoch)}
+        save_state(run.checkpoint, network.model, network.optimizer, progress.weights, values)
 
 
-def logits(model: nn.Module, dataset: Dataset, split: Split, training: Training, batch: int = 500) -> Tensor:
-    """Those of a whole split, float32 (n, classes)."""
-    return torch.cat(list(predict(model, dataset, split, training, batch)))
-
-
-def accuracy_of(model: nn.Module, dataset: Dataset, split: Split, training: Training) -> float:
-    """Share of correct predictions on a split."""
-    return float((logits(model, dataset, split, training).argmax(1) == split.labels).float().mean())
+def _result(run: TrainingRun, model: nn.Module, progress: Progress) -> Trained:
+    """Give the model the weights that the run keeps, refit the BatchNorm of a mean, and return the result."""
+    weights = progress.weights
+    if weights is None:
+        raise UserError(
+            f"nothing to train at level {run.level}: it would start at step {run.start} and stop at {run.end}"
+        )
+    load_into(model, weights)
+    if run.averages:
+        refit_batchnorm(model, run.dataset, run.settings, run.seed, run.level)
+        weights = snapshot(model)
+    return Trained(weights, progress.epoch.epoch, progress.epoch.accuracy, progress.images)

@@ -1,0 +1,71 @@
+"""What is checked before any work is done: that settings, data and model go together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
+
+from lottery_pools.config.schema import Config
+from lottery_pools.data.dataset import Dataset
+from lottery_pools.errors import UserError
+from lottery_pools.models import registry
+from lottery_pools.tickets import imp, masks
+from lottery_pools.tickets.schedule import rewind_step
+
+
+def check_settings(config: Config, dataset: Dataset) -> None:
+    """Raise UserError if tickets cannot be trained with these settings.
+
+    The message names what is wrong: a model with lazy layers, a prunable tensor that is tied to another, a rewind
+    point after the end of training, a density that keeps no weight, or a model that does not fit the samples or
+    classes.
+
+    Args:
+        config: The settings.
+        dataset: The data set that the settings name.
+    """
+    model = imp.network(config, dataset, config.seeds[0])
+    if any(isinstance(parameter, UninitializedParameter) for parameter in model.parameters()):
+        raise UserError(f"model {config.model.name!r} has lazy layers: give them their sizes")
+    prunable = registry.prunable(model, config.model.prunable)
+    _check_not_tied(model, prunable)
+    rewind_step(config, len(dataset.train))
+    weights = sum(model.get_parameter(name).numel() for name in prunable)
+    for level, density in enumerate(config.pruning.schedule()):
+        masks.surviving(density, weights, level)
+    _check_output(config, dataset, model)
+
+
+def _check_not_tied(model: nn.Module, prunable: Sequence[str]) -> None:
+    """Raise UserError if a prunable tensor has a second name, whose weights its mask would prune unseen."""
+    parameters = [parameter for _, parameter in model.named_parameters(remove_duplicate=False)]
+    for name in prunable:
+        if sum(model.get_parameter(name) is parameter for parameter in parameters) > 1:
+            raise UserError(
+                f"prunable tensor {name!r} is tied to another: leave it out with a pattern in model.prunable"
+            )
+
+
+def _check_output(config: Config, dataset: Dataset, model: nn.Module) -> None:
+    """Raise UserError if the model cannot take two validation samples, or does not give one number a class."""
+    few = torch.arange(min(2, len(dataset.validation)))
+    samples = dataset.normalise(dataset.view(dataset.validation.batch(few)))
+    model.eval()
+    try:
+        with torch.inference_mode():
+            output = model(samples)
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(
+            f"model {config.model.name!r} cannot take {samples.dtype} samples {tuple(samples.shape)}: {reason}"
+        ) from error
+    expected = (len(samples), len(dataset.classes))
+    actual = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+    if actual != expected:
+        raise UserError(
+            f"model {config.model.name!r} gives {actual} for samples {tuple(samples.shape)}, {config.data.name!r} has "
+            f"{expected[1]} classes: make the model output (batch, {expected[1]})"
+        )

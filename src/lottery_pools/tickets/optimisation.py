@@ -1,0 +1,95 @@
+"""One optimizer step of a sparse network: pruned weights stay exactly zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lottery_pools.config.schema import Training
+from lottery_pools.tickets.forward import precision, to_fast_layout
+
+
+@dataclass(frozen=True, eq=False)
+class SparseNetwork:
+    """A network in training, with everything that an optimizer step needs. Made by `prepare`."""
+
+    model: nn.Module
+    forward: Callable[[Tensor], Tensor]
+    """`model` itself, or compiled by torch.compile; both have the same parameters."""
+    optimizer: torch.optim.Optimizer
+    pruned: Mapping[nn.Parameter, Tensor]
+    """Parameter → bool tensor of its shape, True where the weight is pruned. Parameters without pruned weights are left
+    out."""
+    settings: Training
+
+
+def prepare(model: nn.Module, mask: Mapping[str, Tensor], settings: Training) -> SparseNetwork:
+    """Make a model ready for training: change it to the fast memory format, and set its pruned weights to zero.
+
+    Args:
+        model: The model with the weights to begin with, changed in place.
+        mask: The name of each prunable tensor → bool tensor of its shape, True where a weight survives.
+        settings: How it will be trained.
+
+    Returns:
+        The network with a fresh optimizer.
+    """
+    to_fast_layout(model, settings)
+    optimizer = _optimizer(model, settings)
+    pruned = {
+        parameter: torch.empty_like(parameter, dtype=torch.bool).copy_(~mask[name])  # in its memory layout: faster
+        for name, parameter in model.named_parameters()
+        if name in mask and not mask[name].all()
+    }
+    with torch.no_grad():
+        for parameter, is_pruned in pruned.items():
+            parameter.masked_fill_(is_pruned, 0)
+    forward = torch.compile(model, dynamic=False) if settings.compile else model
+    return SparseNetwork(model, forward, optimizer, pruned, settings)
+
+
+def step(network: SparseNetwork, images: Tensor, labels: Tensor, learning_rate: float) -> Tensor:
+    """Train a network on one batch: forward pass, loss, gradients without those of pruned weights, optimizer.
+
+    Nothing here reads a value back from the device, so the host need not wait for a GPU.
+
+    Args:
+        network: The network, in training mode.
+        images: (n, *input shape) as `forward.inputs` makes them.
+        labels: (n,) int64.
+        learning_rate: The learning rate of this step.
+
+    Returns:
+        The loss of the batch before the step, a tensor of a single number.
+    """
+    settings, optimizer = network.settings, network.optimizer
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+    with precision(settings, images.device):
+        logits = network.forward(images)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    for parameter, is_pruned in network.pruned.items():
+        if parameter.grad is not None:
+            parameter.grad.masked_fill_(is_pruned, 0)
+    if settings.clip_norm is not None:
+        nn.utils.clip_grad_norm_(network.model.parameters(), settings.clip_norm)
+    optimizer.step()
+    return loss.detach()
+
+
+def _optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimizer:
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(model.parameters(), settings.lr, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(
+        model.parameters(),
+        settings.lr,
+        settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=settings.nesterov,
+    )
