@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lottery_pools.config import toml, variants
 from lottery_pools.config.schema import Config, Data, Evaluation, Pruning, Training
 from lottery_pools.errors import UserError
-from lottery_pools.tickets import imp
+from lottery_pools.tickets import training_costs
 
 
 def test_a_limit_cuts_samples_and_epochs_and_nothing_else() -> None:
@@ -56,7 +56,8 @@ def test_any_limit_of_any_settings_holds(
     assert short.pruning.rewind <= rewind
     assert (short.pruning.rewind >= 1) == (rewind >= 1) or epochs == 1
     for level in range(len(short.pruning.schedule())):
-        imp.train_images(short, short.data.train, level)  # raises where the rewind point lies beyond the last step
+        # raises where the rewind point lies beyond the last step
+        training_costs.train_images(short, short.data.train, level)
 
 
 def test_a_limit_that_is_too_small() -> None:
