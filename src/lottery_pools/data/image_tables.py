@@ -66,8 +66,8 @@ class LocalImages:
         # `datasets` is told which files are in which split. If it has to guess from their names, it takes
         # test/train/1.png (CIFAR-100 has a class `train`) for a training image.
         patterns = {split: _patterns(files, is_images) for split, files in self.files.items()}
-        # For images, the classes are numbered over all splits. For parquet files, it would take the names of the
-        # classes from the first file only, so that each split is opened by itself.
+        # For images, `datasets` numbers the classes over all splits. For parquet files, it takes the names of the
+        # classes from the first file only; each split is therefore opened by itself.
         groups = [patterns] if is_images else [{split: pattern} for split, pattern in patterns.items()]
         tables: dict[str, Any] = {}
         for group in groups:
