@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from lottery_pools.config.schema import Config
-from lottery_pools.errors import UserError
+from lottery_pools.errors import Notice, UserError
 from lottery_pools.models import registry
 from lottery_pools.tickets import checks, imp, masks
 from tests.test_imp import CONFIG, DATA, dense_run, pruned, run
@@ -43,3 +45,38 @@ def test_a_network_with_another_number_of_classes(monkeypatch: pytest.MonkeyPatc
         "model 'resnet20' gives (2, 5) for samples (2, 3, 8, 8), 'mnist1d' has 3 classes: "
         "make the model output (batch, 3)"
     )
+
+
+class Auxiliary(nn.Module):
+    """A tuple in training mode, as networks with auxiliary outputs give."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Conv2d(3, len(DATA.classes), 8)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        logits: Tensor = self.linear(x)[:, :, 0, 0]
+        return (logits, logits) if self.training else logits
+
+
+def test_a_network_with_auxiliary_outputs_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imp, "network", lambda *_: Auxiliary())
+    with pytest.raises(UserError, match=r"returns tuple in training mode, as for auxiliary outputs"):
+        checks.check_settings(CONFIG, DATA)
+
+
+def test_a_batch_of_one_that_batchnorm_cannot_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = nn.Sequential(nn.Conv2d(3, len(DATA.classes), 8), nn.Flatten(), nn.BatchNorm1d(len(DATA.classes)))
+    monkeypatch.setattr(imp, "network", lambda *_: flat)
+    config = replace(CONFIG, training=replace(CONFIG.training, batch=1))
+    with pytest.raises(
+        UserError, match=r"cannot be trained on a batch of 1 samples: Expected more than 1.*training\.batch"
+    ):
+        checks.check_settings(config, DATA)
+
+
+def test_weights_that_are_left_alone_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 2, 1), weight_norm(nn.Conv2d(2, len(DATA.classes), 8)), nn.Flatten())
+    monkeypatch.setattr(imp, "network", lambda *_: network)
+    with pytest.warns(Notice, match=r"leaves 1 weights of this network alone: 1\.weight \(parametrised"):
+        checks.check_settings(CONFIG, DATA)

@@ -7,8 +7,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -334,3 +336,39 @@ def test_replay_confirms_or_refuses(finished: Path, tmp_path: Path, capsys: pyte
     assert "same bytes" in capsys.readouterr().out
     with pytest.raises(UserError, match="has no recipe"):
         commands.dispatch(["replay", str(RunFolder(finished).ticket(1))])
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interr")]
+)
+def test_a_signal_ends_a_run_in_one_line(tmp_path: Path, number: int, code: int, word: str) -> None:
+    run = ["run", "--preset", "demo", "--seeds", "0", "1", "--workers", "2", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen([sys.executable, "-m", "lottery_pools", *run], stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("run/seed_*/log.jsonl")):
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert errors.startswith(f"lottery-pools: {word}"), errors
+    assert errors.count("\n") == 1, errors
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_output_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "lottery_pools", "presets"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "cannot write the output: No space left on device" in done.stderr
+
+
+def test_a_notice_is_one_line() -> None:
+    code = "import warnings; from lottery_pools.cli import commands; from lottery_pools.errors import Notice;"
+    code += "commands.dispatch = lambda words: warnings.warn('mind this', Notice); commands.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "lottery-pools: note: mind this\n")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from lottery_pools.errors import UserError
-from lottery_pools.runs.folder import RunFolder, digest, failed_write, lock, write
+from lottery_pools.errors import Notice, UserError
+from lottery_pools.runs.folder import RunFolder, cache_root, digest, failed_write, lock, write
 
 
 def test_layout(tmp_path: Path) -> None:
@@ -188,3 +188,43 @@ def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path: Path) -
         pass
     with lock(folder):  # and released in good order too
         pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def flock(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("lottery_pools.runs.folder.fcntl.flock", flock)
+    with pytest.warns(Notice, match=f"{tmp_path} is where files cannot be locked"), lock(tmp_path):
+        write(tmp_path / "a", "b")
+    assert (tmp_path / "a").read_text() == "b"
+
+
+def test_a_system_without_fcntl_is_told_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lottery_pools.runs.folder.fcntl", None)
+    with pytest.warns(Notice, match="this system has no file locks"), lock(tmp_path):
+        pass
+
+
+def test_another_failure_of_the_lock_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*arguments: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("lottery_pools.runs.folder.fcntl.flock", flock)
+    with pytest.raises(UserError, match=f"cannot write to {tmp_path}"), lock(tmp_path):
+        pass
+
+
+def test_without_a_home_directory_the_cache_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", no_home)
+    monkeypatch.delenv("LOTTERY_POOLS_CACHE", raising=False)
+    with pytest.raises(
+        UserError, match=r"no home directory for the cache ~/\.cache/lottery-pools: set LOTTERY_POOLS_CACHE to a"
+    ):
+        cache_root()

@@ -10,9 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from lottery_pools.errors import UserError
-from lottery_pools.models.registry import MODELS, build, names, prunable
+from lottery_pools.models.registry import MODELS, build, left_out, names, prunable
 
 SIGNAL, TINY, SMALL, LARGE = (1, 40), (3, 16, 16), (3, 32, 32), (3, 64, 64)
 CASES: list[tuple[str, dict[str, int | float | bool | str], tuple[int, ...]]] = [
@@ -162,3 +163,21 @@ def test_rule_that_matches_nothing_says_what_to_try(rule: str, message: str) -> 
 def test_network_without_parameters_has_nothing_to_prune() -> None:
     with pytest.raises(UserError, match="matches no tensor of this ReLU"):
         prunable(nn.ReLU(), "convolutions+linear")
+
+
+class Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.attention = nn.Embedding(5, 4), nn.MultiheadAttention(4, 1)
+
+
+def test_weights_that_a_rule_leaves_alone_are_named() -> None:
+    normed = nn.Sequential(nn.Conv1d(1, 2, 3), weight_norm(nn.Conv1d(2, 2, 3)), nn.Linear(2, 2))
+    reason = "(parametrised: computed from other parameters)"
+    assert left_out(normed, "convolutions") == (f"1.weight {reason}",)
+    assert left_out(normed, "convolutions+linear") == (f"1.weight {reason}",)
+    assert left_out(normed, "0.weight") == ()  # a pattern says what it means
+    names = [name.split(" ")[0] for name in left_out(Attention(), "convolutions+linear")]
+    assert names == ["embedding.weight", "attention.in_proj_weight"]
+    plain = nn.Sequential(nn.Conv1d(1, 2, 3), nn.BatchNorm1d(2), nn.Linear(2, 2))
+    assert left_out(plain, "convolutions") == left_out(plain, "convolutions+linear") == ()

@@ -119,3 +119,11 @@ def test_what_has_no_effect_is_not_relevant() -> None:
     values = toml.to_dict(Config(data=Data("cifar10")))
     del values["data"]["difficulty"]
     assert toml.relevant(Config(data=Data("cifar10"))) == values
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_byte_order_mark_and_windows_ends_of_line_are_read(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes("name = 'é'\r\n[training]\r\nepochs = 200\r\n".encode(encoding))
+    config = toml.read_toml(path)
+    assert (config.name, config.training.epochs) == ("é", 200)

@@ -25,6 +25,10 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+class Notice(UserWarning):
+    """Something that a user should know and that stops nothing; the command line prints it as one line."""
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
     """Return the error for a name that is not among `choices`: it suggests the nearest one, or lists them all.
 

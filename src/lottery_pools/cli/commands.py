@@ -9,9 +9,13 @@ import io
 import json
 import multiprocessing
 import os
+import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
+from typing import TextIO
 
 from lottery_pools.cli import completion as shells
 from lottery_pools.cli import output
@@ -28,7 +32,8 @@ from lottery_pools.cli.options import (
 )
 from lottery_pools.cli.parsing import parse, run_options
 from lottery_pools.config import toml
-from lottery_pools.errors import UserError, unknown
+from lottery_pools.errors import Notice, UserError, unknown
+from lottery_pools.runs.folder import NO_SPACE
 from lottery_pools.version import VERSION
 
 USAGE = """\
@@ -39,27 +44,69 @@ Train lottery tickets, pool them into stronger sparse networks at no extra cost,
 {commands}
 
 `lottery-pools COMMAND --help` lists the options of a command that people use, `--help-all` all of them.
-Exit codes: 0 done, 2 a mistake in what was given, 1 a bug of ours, 130 interrupted. Whatever was finished is kept: the
-same command goes on from there.
+Exit codes: 0 done, 2 a mistake in what was given, 1 a bug of ours, 130 interrupted, 143 terminated. Whatever was
+finished is kept: the same command goes on from there.
 """
+
+
+class Terminated(BaseException):
+    """The process was asked to end (SIGTERM), as schedulers do when time is up."""
 
 
 def main() -> None:
     """Run the command that the process was started with; mistakes are one line and exit code 2."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # what an ASCII terminal cannot show is no reason to stop
+    warnings.showwarning = _show_warning
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         dispatch(sys.argv[1:])
+        sys.stdout.flush()
     except UserError as error:
-        print(f"lottery-pools: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(_stop(str(error), 2))
     except KeyboardInterrupt:
-        for process in multiprocessing.active_children():
-            process.terminate()
-        print("lottery-pools: interrupted; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(_stop("interrupted; run the same command again to go on", 130))
+    except Terminated:
+        sys.exit(_stop("terminated; run the same command again to go on", 143))
     except BrokenPipeError:  # the reader of our output has left, as `| head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
+    except OSError as error:
+        if error.filename is not None or error.errno not in NO_SPACE:
+            raise
+        _discard_output()
+        sys.exit(_stop(f"cannot write the output: {error.strerror}; what the command made is kept", 2))
+
+
+def _stop(message: str, code: int) -> int:
+    """Say in one line why the command stops, end its workers, and return the exit code."""
+    for process in multiprocessing.active_children():
+        process.terminate()
+    print(f"lottery-pools: {message}", file=sys.stderr)
+    return code
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _discard_output() -> None:
+    """Let nothing more go to standard output, where Python would fail once more when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a notice as one line; other warnings as Python does. The parameters are those of `warnings.showwarning`."""
+    if issubclass(category, Notice):
+        print(f"lottery-pools: note: {message}", file=sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
 def dispatch(arguments: Sequence[str]) -> None:

@@ -113,10 +113,11 @@ def _toml_value(value: Any) -> str:
 def read_toml(path: Path) -> Config:
     """The experiment that the TOML file `path` describes; settings that the file leaves out have their defaults.
 
-    Raises `UserError` where the file cannot be read, is not TOML, or has a key or value that is not allowed.
+    A byte-order mark, which some editors on Windows write, is passed over. Raises `UserError` where the file cannot be
+    read, is not TOML, or has a key or value that is not allowed.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; give a TOML file of settings") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

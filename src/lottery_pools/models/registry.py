@@ -148,6 +148,45 @@ def _no_match(model: nn.Module, pattern: str, names_of: Mapping[nn.Parameter, li
     )
 
 
+def left_out(model: nn.Module, rule: str) -> tuple[str, ...]:
+    """Return the weights that a rule seems to name but does not prune: they should be mentioned to the user.
+
+    These are weights of the rule's kinds of layers that are computed from other parameters, as by `weight_norm`; and,
+    if the rule includes linear layers, all other floating-point parameters of two and more dimensions, such as the
+    embeddings and the `in_proj_weight` of attention.
+
+    Args:
+        model: The network.
+        rule: As for `prunable`. Patterns of names leave nothing out: they say what they mean.
+
+    Returns:
+        Names, each with the reason in parentheses.
+
+    Examples:
+        >>> from torch.nn.utils.parametrizations import weight_norm
+        >>> left_out(nn.Sequential(weight_norm(nn.Conv1d(1, 1, 1)), nn.Conv1d(1, 1, 1)), "convolutions")
+        ('0.weight (parametrised: computed from other parameters)',)
+    """
+    parts = [part.strip() for part in rule.split(",")]
+    kinds = tuple(kind for part in parts if part in _LAYERS for kind in _LAYERS[part])
+    names = [
+        f"{name}.weight (parametrised: computed from other parameters)"
+        for name, module in model.named_modules()
+        if isinstance(module, kinds) and "weight" not in module._parameters
+    ]
+    if nn.Linear in kinds:
+        pruned = {id(model.get_parameter(name)) for name in prunable(model, rule)}
+        names += [
+            f"{name} (not the weight of such a layer)"
+            for name, parameter in model.named_parameters()
+            if parameter.dim() >= 2
+            and parameter.is_floating_point()
+            and id(parameter) not in pruned
+            and ".parametrizations." not in f".{name}"
+        ]
+    return tuple(names)
+
+
 def _factory(name: str, classes: int, input_shape: tuple[int, ...]) -> Factory:
     """The function that builds the network called `name`."""
     if ":" in name:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import re
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lottery_pools.config.schema import Config
-from lottery_pools.errors import UserError
+from lottery_pools.errors import Notice, UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 """The error numbers of a full disk and of an exhausted quota."""
@@ -31,6 +36,8 @@ _UNSUITABLE_PATH = (
     errno.ENAMETOOLONG,
 )
 """The error numbers of a path where nothing can be written: read-only, not permitted, not a folder, or too long."""
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""The error numbers of a file system without locks: Lustre mounted without flock, NFS without a lock daemon."""
 OTHER_CACHE = "set LOTTERY_POOLS_CACHE to another folder"
 """The advice if the cache is in a place that cannot be written (`failed_write`)."""
 _UNFINISHED = re.compile(r"\..+\.\d+\.tmp")
@@ -106,8 +113,16 @@ def run_folder(config: Config, out: Path, seed: int) -> RunFolder:
 
 
 def cache_root() -> Path:
-    """Return the folder for decoded and corrupted images: `$LOTTERY_POOLS_CACHE`, or `~/.cache/lottery-pools`."""
-    return Path(os.environ.get("LOTTERY_POOLS_CACHE") or "~/.cache/lottery-pools").expanduser()
+    """Return the folder for decoded and corrupted images: `$LOTTERY_POOLS_CACHE`, or `~/.cache/lottery-pools`.
+
+    Raises:
+        UserError: There is no home directory, as for a user id without an entry in the password file.
+    """
+    place = os.environ.get("LOTTERY_POOLS_CACHE") or "~/.cache/lottery-pools"
+    try:
+        return Path(place).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"no home directory for the cache {place}: {OTHER_CACHE.replace('another', 'a')}") from error
 
 
 def failed_write(target: Path | str, error: OSError, elsewhere: str = "choose another folder") -> UserError:
@@ -186,8 +201,8 @@ def lock(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as locks:
         for outer in folder.resolve().parents:
             if (outer / "config.toml").exists() and (outer / ".lock").exists():
-                locks.enter_context(_locked(outer, fcntl.LOCK_SH))
-        locks.enter_context(_locked(folder, fcntl.LOCK_EX))
+                locks.enter_context(_locked(outer, alone=False))
+        locks.enter_context(_locked(folder, alone=True))
         _remove_unfinished(folder)
         yield
 
@@ -201,8 +216,8 @@ def _remove_unfinished(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, kind: int) -> Iterator[None]:
-    """Hold the lock file of one folder: `kind` is fcntl.LOCK_EX (alone) or fcntl.LOCK_SH (together with others)."""
+def _locked(folder: Path, alone: bool) -> Iterator[None]:
+    """Hold the lock file of one folder, alone or together with others; where there are no locks, say so and go on."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / ".lock").open("a")
@@ -210,7 +225,17 @@ def _locked(folder: Path, kind: int) -> Iterator[None]:
         raise failed_write(f"to {folder}", error, "choose another folder with --out") from error
     with file:
         try:
-            fcntl.flock(file, kind | fcntl.LOCK_NB)
+            if fcntl is None:
+                raise OSError(errno.ENOSYS, "this system has no file locks")
+            fcntl.flock(file, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"another process works on {folder}: wait for it, or choose another folder") from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise failed_write(f"to {folder}", error, "choose another folder with --out") from error
+            warnings.warn(
+                f"{folder} is where files cannot be locked ({error.strerror}): start no second command on this folder",
+                Notice,
+                stacklevel=1,
+            )
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +11,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from lottery_pools.config.schema import Config
 from lottery_pools.data.dataset import Dataset
-from lottery_pools.errors import UserError
+from lottery_pools.errors import Notice, UserError
 from lottery_pools.models import registry
 from lottery_pools.tickets import imp, masks
 from lottery_pools.tickets.schedule import rewind_step
@@ -21,7 +22,7 @@ def check_settings(config: Config, dataset: Dataset) -> None:
 
     The message names what is wrong: a model with lazy layers, a prunable tensor that is tied to another, a rewind
     point after the end of training, a density that keeps no weight, or a model that does not fit the samples or
-    classes.
+    classes, in evaluation or in training. Warns of weights that `model.prunable` seems to name and leaves alone.
 
     Args:
         config: The settings.
@@ -33,10 +34,18 @@ def check_settings(config: Config, dataset: Dataset) -> None:
     prunable = registry.prunable(model, config.model.prunable)
     _check_not_tied(model, prunable)
     rewind_step(config, len(dataset.train))
+    if left_out := registry.left_out(model, config.model.prunable):
+        warnings.warn(
+            f"model.prunable = {config.model.prunable!r} leaves {len(left_out)} weights of this network alone: "
+            f"{', '.join(left_out[:3])}{', …' if len(left_out) > 3 else ''}; densities count the others only",
+            Notice,
+            stacklevel=2,
+        )
     weights = sum(model.get_parameter(name).numel() for name in prunable)
     for level, density in enumerate(config.pruning.schedule()):
         masks.surviving(density, weights, level)
     _check_output(config, dataset, model)
+    _check_training_output(config, dataset, model)
 
 
 def _check_not_tied(model: nn.Module, prunable: Sequence[str]) -> None:
@@ -68,4 +77,27 @@ def _check_output(config: Config, dataset: Dataset, model: nn.Module) -> None:
         raise UserError(
             f"model {config.model.name!r} gives {actual} for samples {tuple(samples.shape)}, {config.data.name!r} has "
             f"{expected[1]} classes: make the model output (batch, {expected[1]})"
+        )
+
+
+def _check_training_output(config: Config, dataset: Dataset, model: nn.Module) -> None:
+    """Raise UserError if the model cannot be trained on its output, or not on batches of this size.
+
+    The model is not used afterwards: its BatchNorm statistics change.
+    """
+    few = torch.arange(min(2, config.training.batch, len(dataset.train)))
+    samples = dataset.normalise(dataset.view(dataset.train.batch(few)))
+    model.train()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            output = model(samples)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"model {config.model.name!r} cannot be trained on a batch of {len(samples)} samples: "
+            f"{str(error).partition(chr(10))[0]}; raise training.batch or change the model"
+        ) from error
+    if not isinstance(output, Tensor):
+        raise UserError(
+            f"model {config.model.name!r} returns {type(output).__name__} in training mode, as for auxiliary outputs: "
+            "make it give one tensor of logits there too"
         )
