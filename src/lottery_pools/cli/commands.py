@@ -32,7 +32,7 @@ from lottery_pools.version import VERSION
 
 if TYPE_CHECKING:
     from lottery_pools.experiment.plan import Plan
-    from lottery_pools.reporting.content import Report as Content
+    from lottery_pools.reporting.content import ReportContent
 
 USAGE = """\
 usage: lottery-pools COMMAND [OPTIONS]
@@ -174,7 +174,7 @@ def diagnose(arguments: list[str]) -> None:
         diagnosis.classes,
     ):
         table = make(found)
-        terminal.table(table.title, table.columns, table.rows)
+        terminal.show(table)
 
 
 def report(arguments: list[str]) -> None:
@@ -204,7 +204,7 @@ def _compare(options: Report) -> None:
         print(json.dumps({"report": str(page), "runs": [comparison.plain(*item) for item in compared.items()]}))
         return
     for table in comparison.tables(compared):
-        terminal.table(table.title, table.columns, table.rows)
+        terminal.show(table)
     print(f"Comparison: {page}")
 
 
@@ -226,7 +226,8 @@ def inspect(arguments: list[str]) -> None:
     """show what a ticket file holds: density by layer, lineage, recipe"""
     options = parse(File, arguments, inspect)
     _refuse_others(options.file)
-    from lottery_pools.reporting import terminal
+    from lottery_pools.reporting import terminal, words
+    from lottery_pools.reporting.lineage import lineage
     from lottery_pools.tickets import files, masks
 
     metadata = files.read_metadata(options.file)
@@ -243,10 +244,10 @@ def inspect(arguments: list[str]) -> None:
     print(f"{options.file}: level {ticket.level}, {made}, {counts}")
     rows = []
     for name, (kept, prunable) in layers.items():
-        rows.append((name, f"{kept:,}", f"{prunable:,}", f"{kept / prunable:.1%}", terminal.bar(kept / prunable)))
+        rows.append((name, f"{kept:,}", f"{prunable:,}", f"{kept / prunable:.1%}", words.bar(kept / prunable)))
     terminal.table("Density by layer", ("tensor", "kept", "prunable", "density", ""), rows)
     zeros = [("non-zero", f"{nonzero:,} of the {ticket.kept:,} that survive")] if nonzero < ticket.kept else []
-    for name, value in (*zeros, *terminal.lineage({"target": ticket.level, **ticket.origin})):
+    for name, value in (*zeros, *lineage({"target": ticket.level, **ticket.origin})):
         print(f"{name and name + ':':<15} {value}")
 
 
@@ -289,7 +290,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
 
 def _preview(plan: Plan, as_json: bool) -> None:
     """What a command would do."""
-    from lottery_pools.reporting import terminal
+    from lottery_pools.reporting import terminal, words
 
     if as_json:
         print(json.dumps(dataclasses.asdict(plan)))
@@ -305,19 +306,19 @@ def _preview(plan: Plan, as_json: bool) -> None:
         )
         spent = ", ".join(f"{count:,} {what}" for count, what in images if count)
         counts = map(str, (step.items, step.done, step.items - step.done))
-        rows.append((step.stage, step.detail, *counts, spent or "–", terminal.duration(step.seconds)))
+        rows.append((step.stage, step.detail, *counts, spent or "–", words.duration(step.seconds)))
     terminal.table("Plan", ("part", "what", "in all", "done", "to do", "images", "about"), rows)
     print(
-        f"To do: {plan.operations:.2g} floating-point operations, {terminal.size(plan.written)} on disk, about "
-        f"{terminal.duration(plan.seconds)}: an estimate from trying steps of this network on this machine just now."
+        f"To do: {plan.operations:.2g} floating-point operations, {words.size(plan.written)} on disk, about "
+        f"{words.duration(plan.seconds)}: an estimate from trying steps of this network on this machine just now."
     )
     print("Nothing was done.")
 
 
-def _show(folder: Path, page: Path, report: Content, as_json: bool) -> None:
+def _show(folder: Path, page: Path, report: ReportContent, as_json: bool) -> None:
     """The outcome of a run: its main table, its gains, and where the page is."""
     from lottery_pools.reporting import tables, terminal
-    from lottery_pools.reporting.page import headline, headlines, verdict
+    from lottery_pools.reporting.verdict import headline, headlines, verdict
 
     rows, found = report.rows, report.gains
     if as_json:
@@ -326,6 +327,6 @@ def _show(folder: Path, page: Path, report: Content, as_json: bool) -> None:
         print(json.dumps({**result, "gains": [dataclasses.asdict(gain) for gain in found]}))
         return
     for table in (tables.by_level(rows, found), tables.summary(rows, report.comparable)):
-        terminal.table(table.title, table.columns, table.rows)
-    print("\n".join(verdict(gain, found) for gain in headlines(found) or (None,)))
+        terminal.show(table)
+    terminal.say(*(verdict(gain, found) for gain in headlines(found) or (None,)))
     print(f"Report: {page}")
