@@ -16,7 +16,8 @@ from lottery_pools.evaluation.metrics import gains
 from lottery_pools.experiment import report as reports
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.reporting.names import label, percent
-from lottery_pools.reporting.tables import DASH, Table, interval, markdown
+from lottery_pools.reporting.table import Table, markdown
+from lottery_pools.reporting.words import DASH, interval
 from lottery_pools.runs.rows import Gain, Row
 
 WORTH = 0.25

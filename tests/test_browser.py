@@ -32,16 +32,28 @@ addEventListener("load", () => {
     .map(row => row.cells[header.parentElement.cellIndex].textContent);
   const shown = [column()];
   for (const click of [1, 2]) { header.click(); shown.push(column()); }
+  const folded = [...document.querySelectorAll("details")], open = () => folded.filter(one => one.open).length;
+  const opened = [open()];
+  location.hash = "#settings";
+  unfold();
+  opened.push(open());
+  dispatchEvent(new Event("beforeprint"));
+  opened.push(open());
+  dispatchEvent(new Event("afterprint"));
+  opened.push(open());
+  for (const one of folded) one.open = true;
   const out = document.createElement("pre");
   out.id = "probe";
   out.textContent = JSON.stringify({
     failures,
     shown,
+    opened,
+    numbers: ["5.43\u00a0M", "623,000", "−0.25 [−0.50, +0.00]", "64.0\u00a0%", "4 (0.60)", "Ticket"].map(number),
     sort: header.parentElement.getAttribute("aria-sort"),
     requests: performance.getEntriesByType("resource").map(entry => entry.name),
     links: [...document.querySelectorAll("a[download]")].map(link => [link.download, link.href, link.hidden]),
     wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-    overflowing: [...document.querySelectorAll("section > *, figure > *")]
+    overflowing: [...document.querySelectorAll("section > *, details > *, figure > *")]
       .filter(one => one.getBoundingClientRect().right > innerWidth + 1).length,
     width: innerWidth,
     ink: getComputedStyle(document.body).color,
@@ -95,6 +107,16 @@ def test_a_table_sorts_by_a_column_up_and_down(seen: tuple[dict[str, Any], str])
     assert up == sorted(before, key=float) == down[::-1]
     assert len(set(up)) > 3
     assert found["sort"] == "descending"
+
+
+def test_numbers_sort_by_their_value_whatever_their_unit_and_sign(seen: tuple[dict[str, Any], str]) -> None:
+    assert seen[0]["numbers"] == [5_430_000, 623_000, -0.25, 64, 4, None]
+
+
+def test_what_is_folded_opens_for_a_link_and_on_paper(seen: tuple[dict[str, Any], str]) -> None:
+    before, linked, printed, after = seen[0]["opened"]
+    assert (before, linked, after) == (0, 1, 1)
+    assert printed > 5
 
 
 def test_every_figure_is_saved_as_svg_and_csv(seen: tuple[dict[str, Any], str]) -> None:

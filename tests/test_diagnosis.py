@@ -53,24 +53,24 @@ def test_overlap_is_of_adjacent_levels() -> None:
 
 def test_attribution_is_the_mean_over_seeds() -> None:
     assert diagnosis.attribution(FOUND).rows[0] == (
-        "Average", "1", "+2.00", "+1.00", "+0.00", "+2.00", "-1.00", "+0.50",
+        "Average", "1", "+2.00", "+1.00", "+0.00", "+2.00", "−1.00", "+0.50",
     )  # fmt: skip
 
 
 def test_the_ensemble_is_told_for_each_seed() -> None:
-    assert diagnosis.ensemble(FOUND).rows == (("0", "75.00", "3", "12.5%"), ("1", "75.00", "3", "12.5%"))
+    assert diagnosis.ensemble(FOUND).rows == (("0", "75.00", "3", "12.5 %"), ("1", "75.00", "3", "12.5 %"))
 
 
 def test_the_classes_that_lose_and_gain_most_come_first() -> None:
-    assert diagnosis.classes(FOUND, 2).rows == (("Average", "clean", "cat -2.0, cow +0.0", "dog +2.0, cow +0.0"),)
+    assert diagnosis.classes(FOUND, 2).rows == (("Average", "clean", "cat −2.0, cow +0.0", "dog +2.0, cow +0.0"),)
 
 
 def test_the_parts_of_a_level_come_with_the_gain_in_points() -> None:
-    found = diagnosis.parts_by_level(FOUND)
-    assert list(found) == [("average", 1), ("average", 2)]
-    assert list(found["average", 1]) == ["gain", *diagnosis.PARTS]
-    assert found["average", 1]["gain"] == pytest.approx(2)
-    assert found["average", 1]["gain"] == pytest.approx(sum(found["average", 1][part] for part in diagnosis.PARTS[:4]))
+    parts = diagnosis.parts_by_level(FOUND)
+    assert list(parts) == [("average", 1), ("average", 2)]
+    assert list(parts["average", 1]) == ["gain", *diagnosis.PARTS]
+    assert parts["average", 1]["gain"] == pytest.approx(2)
+    assert parts["average", 1]["gain"] == pytest.approx(sum(parts["average", 1][part] for part in diagnosis.PARTS[:4]))
 
 
 def test_all_tables_that_have_a_line_and_none_without_a_diagnosis() -> None:

@@ -72,24 +72,31 @@ def test_a_soup_s_recipe_is_its_shares() -> None:
     assert ">.75</text>" in figure.svg
 
 
-def test_recipes_show_the_first_seed_with_alpha_and_a_dot_for_each_target() -> None:
+def test_recipes_show_the_first_seed_with_shares_and_an_outline_for_each_target() -> None:
     figure = diagrams.recipes(POOLS, "average")
     shown: list[tuple[Any, ...]] = [row[2:] for row in figure.rows]
     assert shown[0] == pytest.approx((0, None, 0, None, 0.2))
     assert shown[1:3] == [(0, 1, 1, 0.5, pytest.approx(0.2)), (0, 2, 2, 0.4, pytest.approx(0.6))]
     assert shown[3] == (1, None, 1, None, 1.0)
     assert len(shown) == 4
-    for text in (".50", ".40"):
-        assert figure.svg.count(f">{text}</text>") == 1
-    assert figure.svg.count(">•</text>") == 2
-    assert ".25" not in figure.svg
+    numbers = re.findall(r">(\.\d\d|1)</text>", figure.svg)
+    assert sorted(numbers) == [".20", ".20", ".60", *["1"] * 3], "three shares; a row, a column and a share of 1"
+    assert (
+        len(
+            re.findall(
+                r'z\n" clip-path[^>]*style="fill: none; stroke: currentColor; stroke-linejoin: miter"', figure.svg
+            )
+        )
+        == 2
+    )
+    assert "•" not in figure.svg
     assert re.search('fill: #0072b2[^"]*opacity: 0.75', figure.svg), "the target that took nothing in is all its own"
 
 
 def test_attribution_stacks_what_helps_above_and_what_hurts_below() -> None:
     figure = diagrams.attribution(FOUND, "average")
     assert figure.rows[0] == pytest.approx(("Average", 1, 2.0, 1.0, 0.0, 2.0, -1.0, 0.5))
-    for text in ("Gain", "BatchNorm", "Taking over", "Averaging", "Re-pruning"):
+    for text in ("Gain", "BatchNorm", "Takeover", "Averaging", "Re-pruning"):
         assert f">{text}</text>" in figure.svg
 
 

@@ -50,7 +50,7 @@ def blocks(page: Path) -> Iterator[Block]:
 def outline(line: str) -> str:
     """A line of output without what differs between machines: numbers, and the widths that follow from them."""
     line = re.sub(r"\[[][\d., -]*\]", "[0]", re.sub("[─▏▎▍▌▋▊▉█]+", " ", line))
-    return " ".join(re.sub(r"[-+]?\d[\d,.]*", "0", line).split())
+    return " ".join(re.sub(r"[-+−]?\d[\d,.]*", "0", line).split())
 
 
 def try_command(command: str, shown: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -14,6 +15,7 @@ import pytest
 from lottery_pools.evaluation.metrics import accuracies
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.reporting import figures
+from lottery_pools.reporting.names import main_lines, trained_lines
 from lottery_pools.reporting.style import Figure, look
 from lottery_pools.runs.rows import BASELINES, Row
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
@@ -27,15 +29,16 @@ def binned() -> list[Row]:
 
 
 def draw_accuracy(methods: tuple[str, ...] = ("ticket", "average", "interpolation")) -> Figure:
-    return figures.accuracy(accuracies(make_rows(methods)))
+    return figures.accuracy(accuracies(make_rows(methods)), methods)
 
 
 def draw_gains() -> Figure:
-    return figures.gains([make_gain(method, level) for method in ("average", "interpolation") for level in range(4)])
+    methods = ("average", "interpolation")
+    return figures.gains([make_gain(method, level) for method in methods for level in range(4)], methods)
 
 
 def draw_corrupted() -> Figure:
-    return figures.accuracy(accuracies(make_rows(MANY) + make_shifted()), "all")
+    return figures.accuracy(accuracies(make_rows(MANY) + make_shifted()), main_lines(MANY), "all")
 
 
 def draw_heat_map() -> Figure:
@@ -72,7 +75,7 @@ def test_a_figure_is_accessible_and_loads_nothing(draw: Callable[[], Figure]) ->
 
 def test_text_is_text_in_the_colour_of_the_page() -> None:
     svg = draw_accuracy().svg
-    for text in ("Test accuracy (%)", "Ticket", "Average", "Interpolation", "Dense network", "51.2"):
+    for text in ("Test accuracy (%)", "Ticket", "Average", "Interpolation", "51.2"):
         assert f">{text}</text>" in svg
     assert "currentColor" in svg
     assert "#010203" not in svg
@@ -82,8 +85,8 @@ def test_text_is_text_in_the_colour_of_the_page() -> None:
 def test_the_means_are_drawn_from_dense_to_sparse() -> None:
     """The ticket's line rises to the right, as its accuracy does with level in the rows, clean and corrupted."""
     for figure in (
-        figures.accuracy(accuracies(make_rows(("ticket",)))),
-        figures.accuracy(accuracies(make_shifted(("ticket",), levels=4)), "all"),
+        figures.accuracy(accuracies(make_rows(("ticket",))), ["ticket"]),
+        figures.accuracy(accuracies(make_shifted(("ticket",), levels=4)), ["ticket"], "all"),
     ):
         line = max(re.findall(r'<path d="(M [^"z]*)" clip-path', figure.svg), key=len)
         points = [tuple(map(float, point)) for point in re.findall(r"([\d.]+) ([\d.]+)", line)]
@@ -98,16 +101,54 @@ def test_figures_of_one_page_share_no_id() -> None:
 
 
 @pytest.mark.parametrize("shifted", [False, True])
-def test_a_figure_shows_the_baselines_the_papers_method_ours_and_what_was_trained(shifted: bool) -> None:
-    methods = (*("ensemble", "longer", "best", "uniform-soup", "ticket", "recalibrated", "admissible"), "interpolation")
-    found = accuracies(make_shifted(methods) if shifted else make_rows(methods))
-    svgs = [figures.accuracy(found, "all" if shifted else "none").svg]
-    svgs.append(figures.gains([make_gain(method, 1) for method in methods if method != "recalibrated"]).svg)
-    for svg in svgs:
-        for text in ("Best admissible", "Interpolation", "Best (ours)", "Trained for longer"):
-            assert f">{text}</text>" in svg
-        assert "Uniform soup" not in svg
-        assert "Ensemble" not in svg
+def test_the_main_chart_has_four_lines_and_what_was_trained_a_chart_of_its_own(shifted: bool) -> None:
+    methods = (
+        *("ensemble", "longer", "best", "uniform-soup", "ticket", "recalibrated", "admissible", "interpolation"),
+        *("trimmed-soup", "sms"),
+    )
+    rows = accuracies(make_shifted(methods) if shifted else make_rows(methods))
+    gains = [make_gain(method, 1) for method in methods if method != "recalibrated"]
+    for lines, shown in (
+        (main_lines(methods), ("Ticket", "Best admissible", "Interpolation", "Trimmed soup (ours)")),
+        (trained_lines(methods), ("Ticket", "Sparse Model Soups", "(2 copies)", "Trained for longer")),
+    ):
+        accuracy = figures.accuracy(rows, lines, "all" if shifted else "none")
+        assert len({row[0] for row in accuracy.rows}) == len(lines) <= 4
+        gain = figures.gains(gains, lines)
+        for svg, ticket in ((accuracy.svg, "Ticket"), (gain.svg, "Recalibrated ticket")):
+            named = set(re.findall(r">([A-Z(][^<]*)</text>", svg))
+            assert {ticket, *shown[1:]} <= named
+            assert named.isdisjoint({"Uniform soup", "Ensemble (n passes)", "Best (ours)"})
+    assert figures.gains(gains, main_lines(methods)).name == "gains"
+    assert figures.gains(gains, trained_lines(methods)).name == "gains-trained"
+    assert trained_lines(("ticket", "interpolation")) == []
+
+
+@pytest.mark.parametrize("lines", [main_lines, trained_lines])
+def test_no_colour_is_used_twice_in_a_figure(lines: Callable[[tuple[str, ...]], list[str]]) -> None:
+    methods = (*BASELINES, *METHODS, *TRAINED_BASELINES)
+    accuracy = figures.accuracy(accuracies(make_rows(methods)), lines(methods))
+    gains = figures.gains([make_gain(method, level) for method in methods for level in (0, 1)], lines(methods))
+    for figure in (accuracy, gains):
+        strokes = re.findall(r'<path d="M [^"]*" clip-path[^>]*style="fill: none; stroke: ([^;"]+)', figure.svg)
+        drawn = [stroke for stroke in dict.fromkeys(strokes) if stroke != "currentColor"]
+        assert len(drawn) == len({row[0] for row in figure.rows} - {"Ticket"})
+
+
+def test_names_stand_at_the_ends_of_lines_and_do_not_overlap() -> None:
+    """All four lines end at the same accuracy; the names are one below the other to the right of the axes."""
+    rows = [replace(row, accuracy=0.5) for row in make_rows(("ticket", "admissible", "interpolation", "trimmed-soup"))]
+    svg = figures.accuracy(accuracies(rows), ["ticket", "admissible", "interpolation", "trimmed-soup"]).svg
+    place = r'transform="translate\(([\d.]+) ([\d.]+)\)">\s*{}</text>'
+    places = []
+    for name in ("Ticket", "Best admissible", "Interpolation", r"Trimmed soup \(ours\)"):
+        (found,) = re.findall(rf'<text[^>]*?x="([\d.]+)" y="([\d.]+)"[^>]*>{name}</text>', svg) or re.findall(
+            place.format(name), svg
+        )
+        places.append(tuple(map(float, found)))
+    assert len({x for x, _ in places}) == 1
+    heights = sorted(y for _, y in places)
+    assert all(below - above >= 10 for above, below in pairwise(heights))
 
 
 def test_a_method_looks_the_same_whatever_else_is_drawn() -> None:
@@ -116,8 +157,8 @@ def test_a_method_looks_the_same_whatever_else_is_drawn() -> None:
     assert look("mine") == look("mine")
     for methods in (("ticket", "best"), ("ticket", "interpolation", "best", "longer")):
         for svg in (
-            figures.accuracy(accuracies(make_rows(methods))).svg,
-            figures.gains([make_gain(method, 1) for method in methods[1:]]).svg,
+            figures.accuracy(accuracies(make_rows(methods)), methods).svg,
+            figures.gains([make_gain(method, 1) for method in methods[1:]], methods).svg,
         ):
             assert look("best")[0] in svg
             assert (look("interpolation")[0] in svg) == ("interpolation" in methods)
@@ -126,7 +167,7 @@ def test_a_method_looks_the_same_whatever_else_is_drawn() -> None:
 def test_wide_intervals_do_not_flatten_the_lines() -> None:
     """Two seeds 4 points apart: Student's interval of their mean is 25 points to each side."""
     rows = [replace(row, accuracy=row.accuracy + 0.036 * row.seed) for row in make_rows(("ticket",))]
-    figure = figures.accuracy(accuracies(rows))
+    figure = figures.accuracy(accuracies(rows), ["ticket"])
     _, _, mean, _, high, _ = figure.rows[0]
     assert isinstance(mean, float)
     assert isinstance(high, float)
@@ -138,7 +179,11 @@ def test_wide_intervals_do_not_flatten_the_lines() -> None:
 def test_a_method_of_a_single_level_has_an_interval_too() -> None:
     rows = [row for row in make_rows(("ticket", "longer")) if row.method == "ticket" or row.level == 0]
     colour = look("longer")[0]
-    assert re.search(rf'fill: none; stroke: {colour}[^"]*opacity: 0.5', figures.accuracy(accuracies(rows)).svg)
+
+    def draw(rows: list[Row]) -> Figure:
+        return figures.accuracy(accuracies(rows), ["ticket", "longer"])
+
+    assert re.search(rf'fill: none; stroke: {colour}[^"]*opacity: 0.5', draw(rows).svg)
 
 
 def test_the_heat_map_prints_every_difference_in_the_colour_of_its_sign() -> None:
@@ -161,8 +206,9 @@ def test_a_cell_that_was_not_measured_stays_empty() -> None:
 
 def test_missing_levels_hostile_names_and_many_methods_are_drawn() -> None:
     name = '<b>&"$x^$'
-    rows = make_rows(("ticket", name, *(f"m{k}" for k in range(12))))
-    svg = figures.accuracy(accuracies([row for row in rows if row.method == "ticket" or row.level % 2])).svg
+    methods = ("ticket", name, *(f"m{k}" for k in range(12)))
+    rows = [row for row in make_rows(methods) if row.method == "ticket" or row.level % 2]
+    svg = figures.accuracy(accuracies(rows), methods).svg
     ElementTree.fromstring(svg)
     assert "<b>" not in svg
 
@@ -170,7 +216,8 @@ def test_missing_levels_hostile_names_and_many_methods_are_drawn() -> None:
 def test_only_gains_over_the_recalibrated_ticket_by_level_count() -> None:
     gain = make_gain(level=1)
     other = type(gain)(**{**vars(gain), "against": "ticket", "method": "other"})
-    assert figures.gains([gain, other, make_gain(level=None)]) == figures.gains([gain])
+    methods = ["interpolation", "other"]
+    assert figures.gains([gain, other, make_gain(level=None)], methods) == figures.gains([gain], methods)
 
 
 def test_the_numbers_of_a_figure_are_those_drawn() -> None:

@@ -15,8 +15,8 @@ import pytest
 from lottery_pools.config.schema import Config, Data, Model, Training
 from lottery_pools.evaluation.metrics import accuracies
 from lottery_pools.reporting import page
-from lottery_pools.reporting.content import Report
-from lottery_pools.reporting.tables import Table
+from lottery_pools.reporting.content import ReportContent
+from lottery_pools.reporting.table import Table
 from lottery_pools.runs.rows import Gain, PoolRow
 from tests.test_diagnosis import FOUND
 from tests.test_figures import BINS
@@ -28,14 +28,16 @@ GAINS = [make_gain(level=level) for level in range(4)] + [make_gain("average"), 
 
 def build(title: str = "A study", gains: list[Gain] = GAINS, config: Config | None = None) -> str:
     rows = make_rows()
-    return page.render(Report(title, rows, gains, POOLS, config or Config(seeds=(0, 1)), accuracies=accuracies(rows)))
+    return page.render(
+        ReportContent(title, rows, gains, POOLS, config or Config(seeds=(0, 1)), accuracies=accuracies(rows))
+    )
 
 
 def build_wide() -> str:
     return page.render(wide())
 
 
-def wide() -> Report:
+def wide() -> ReportContent:
     """With corruptions, methods beyond the two that are featured, bins of confidence, and a diagnosis."""
     gains = [
         Gain(**{**vars(make_gain(method, level)), "corruption": corruption})
@@ -45,7 +47,7 @@ def wide() -> Report:
     ]
     rows = [replace(row, bins=BINS) for row in make_rows(MANY, levels=3)] + make_shifted()
     mce = Table("mCE", ("a",), (("1",),))
-    return Report("A study", rows, gains, POOLS, Config(seeds=(0, 1)), FOUND, [mce], gains, accuracies(rows))
+    return ReportContent("A study", rows, gains, POOLS, Config(seeds=(0, 1)), FOUND, [mce], gains, accuracies(rows))
 
 
 class _Outline(HTMLParser):
@@ -94,59 +96,102 @@ def test_the_page_nests_has_unique_ids_and_loads_nothing(make: Callable[[], str]
     assert set(re.findall(r"url\(['\"]?(.)", text)) <= {"#"}
 
 
+def folded(text: str) -> list[str]:
+    """The headings of what is folded, in order."""
+    return re.findall(r"<summary><h2[^>]*>([^<]+)</h2></summary>", text)
+
+
 def test_the_page_tells_its_story_in_order() -> None:
     text = build()
     marks = [
-        *("+1.00", "Accuracy against density", "Gain by density", "Test accuracy by level", ">Methods: gain over"),
-        *("Gain over all levels", ">Recipes<", ">Settings<", "rewind_unit", "How to read this"),
+        *('class="verdict"', "+1.00", ">Contents<", ">Gains by density<", ">Main table<", "Test accuracy by level"),
+        *(">Gains and costs<", ">Gain in percentage points", "<details", "Gain over all levels", ">Recipes<"),
+        *(">Settings<", "rewind_unit", "How to read this"),
     ]
-    places = [text.index(mark) for mark in marks]
+    ends = text.index("</nav>")
+    places = [text.index(mark, 0 if number < 3 else ends) for number, mark in enumerate(marks)]
     assert places == sorted(places)
-    assert "mean of 2 seeds" in text
+    assert "mean of 2\u00a0seeds" in text
     assert "1,000 samples" in text
     assert "orrupted" not in text
-    assert "All methods" not in text
+    assert "All methods: " not in text
+    assert folded(text) == [
+        *("All methods and comparisons", "Calibration", "What was mixed into what", "Settings", "How to read this")
+    ]
+
+
+def test_the_contents_lead_to_every_section() -> None:
+    text = build_wide()
+    contents = text[text.index("<nav") : text.index("</nav>")]
+    links = re.findall(r'<a href="#([^"]+)">([^<]+)</a>', contents)
+    assert [title for _, title in links][:3] == ["Gains by density", "Main table", "Gains and costs"]
+    assert [title for _, title in links][3:] == folded(text)
+    assert all(text.count(f' id="{anchor}"') == 1 for anchor, _ in links)
+    assert all(text.count(f' id="{anchor}"') == 1 for anchor in re.findall(r'href="#([^"]+)"', text))
 
 
 def test_corruptions_and_further_methods_bring_their_own_sections() -> None:
     text = build_wide()
+    body = text[text.index("</nav>") :]
     marks = [
-        *("Accuracy against density", "The same under corruption: the mean over 3 corruptions at 2 severities."),
-        *("Gain by density", "Gain by corruption and severity", "Interpolation: accuracy less"),
-        *("Where the gain comes from", "What was mixed into what", ">Calibration<", "From ticket to ticket"),
-        *(
-            "Test accuracy by level",
-            ">Methods: gain over",
-            "All methods: clean test accuracy",
-            "All methods: clean gain",
-        ),
-        *("Accuracy under corruption by level", "Gain under corruption by level", ">By corruption: ", ">By severity: "),
-        *("Gain over all levels", ">Recipes<", ">Barrier between tickets, recalibrated", ">Naive ensemble", ">mCE<"),
+        *(">Gains by density<", ">Main table<", "Test accuracy by level", ">Gain in percentage points"),
+        *("All methods: clean test accuracy", "All methods: clean gain", "Gain over all levels"),
+        *(">Under corruption<", "Test accuracy under corruption: the mean over 3 corruptions at 2 severities."),
+        *("Interpolation: accuracy less", "Accuracy under corruption by level", "Gain under corruption by level"),
+        *(">By corruption: ", ">By severity: ", ">mCE<", ">Calibration<", ">Likelihood and calibration"),
+        *(">Where the gain comes from<", ">Where the gain over the ticket", ">Classes against", ">What was mixed"),
+        *(">Recipes<", ">From ticket to ticket<", ">Barrier between tickets, recalibrated", ">Naive ensemble"),
         *("Other methods", "<dt>Ensemble", "<dt>Corrupted", "<dt>Barrier"),
     ]
-    places = [text.index(mark) for mark in marks]
+    places = [body.index(mark) for mark in marks]
     assert places == sorted(places)
     assert text.count("<svg") == 10
     assert "<dt>Pool of another seed" not in text
 
 
+def test_the_gain_over_the_best_admissible_ticket_stands_beside_the_other_equally_large() -> None:
+    beside = replace(make_gain(gain=0.75), against="admissible", seeds=3)
+    gain = replace(make_gain(), seeds=3)
+    text = build(gains=[gain, beside])
+    numbers = re.findall(r'<p class="(\w+)">([+−]\d\.\d\d) <small>points over the <a href="#[^"]+">([^<]+)<', text)
+    assert numbers == [("number", "+1.00", "recalibrated ticket"), ("number", "+0.75", "best admissible ticket")]
+    assert 'class="headline shown"' in text
+    assert "95&nbsp;% interval +0.25 to&nbsp;+1.25" in text
+    unsure = build(gains=[gain, replace(beside, low=-0.25)])
+    assert 'class="headline"' in unsure
+    assert re.search(r'<p class="verdict">Interpolation is not shown to beat the best admissible ticket', unsure)
+
+
+def test_few_seeds_are_told_first_and_the_numbers_are_small() -> None:
+    text = build()
+    assert 'class="headline"' in text
+    assert re.search(r'<p class="verdict">Only 2\u00a0seeds: ', text)
+
+
+def test_under_trained_networks_are_told_of_on_the_page_and_in_the_table() -> None:
+    assert build().count("A sign of under-training") == 2
+    trained = page.render(ReportContent("A study", make_rows(levels=2), GAINS, POOLS, Config()))
+    assert "under-training" not in trained
+
+
+@pytest.mark.parametrize("make", [build, build_wide])
+def test_people_read_one_minus_sign_and_no_number_breaks(make: Callable[[], str]) -> None:
+    text = re.sub(r"<(style|script|svg|pre)\b.*?</\1>|<[^>]*>", " ", make(), flags=re.DOTALL)
+    assert re.findall(r"(?<![\w-])-\d[^ ]*", text) == []
+    assert re.findall(r"\d %|\[[^\]]* [^\]]*\]", text) == []
+
+
 def test_the_glossary_explains_what_the_report_has_and_nothing_else() -> None:
     methods = ("ticket", "recalibrated", "interpolation", "trimmed-soup", "sms")
-    text = page.render(Report("A study", make_rows(methods), GAINS, POOLS, Config()))
+    text = page.render(ReportContent("A study", make_rows(methods), GAINS, POOLS, Config()))
     assert all(f"<dt>{term}" in text for term in ("Trimmed soup", "Trained instead"))
     assert not any(f"<dt>{term}" in text for term in ("Best<", "Other methods", "Pool of another seed"))
 
 
 def test_long_tables_are_cut_on_paper_and_say_so() -> None:
     note = "The first 40 of 41 rows"
-    assert note not in page.render(Report("A study", make_rows(), GAINS, POOLS * 40, Config()))
-    assert note in page.render(Report("A study", make_rows(), GAINS, POOLS * 41, Config()))
-
-
-def test_the_headline_is_the_papers_method_whatever_comes_after_it() -> None:
-    gains = [make_gain(method) for method in ("average", "interpolation", "swa", "other-seed", "ensemble")]
-    assert page.headline(gains) == gains[1]
-    assert page.headline(gains[3:]) is None
+    assert note not in page.render(ReportContent("A study", make_rows(), GAINS, POOLS * 40, Config()))
+    assert note in page.render(ReportContent("A study", make_rows(), GAINS, POOLS * 41, Config()))
 
 
 def test_strings_of_the_user_are_escaped() -> None:
@@ -155,30 +200,6 @@ def test_strings_of_the_user_are_escaped() -> None:
     assert "&lt;script&gt;alert(1)" in text
     assert "<img" not in text
     assert "&lt;i&gt;&amp; on mnist1d" in text
-
-
-@pytest.mark.parametrize(
-    ("gain", "half", "words", "shown"),
-    [
-        (1.0, 0.5, "predicts 1.00 more correctly", True),
-        (0.4, 0.5, "No gain shown", False),
-        (0.5, 0.5, "No gain shown", False),
-        (-1.0, 0.5, "predicts 1.00 fewer correctly", True),
-    ],
-)
-def test_the_headline_claims_no_more_than_its_interval(gain: float, half: float, words: str, shown: bool) -> None:
-    text = build(gains=[make_gain(gain=gain, half=half)])
-    assert words in text
-    assert ('class="headline shown"' in text) == shown
-
-
-@pytest.mark.parametrize(
-    ("levels", "seeds", "words"),
-    [(2, 2, ", averaged over levels and seeds."), (1, 3, ", averaged over seeds."), (1, 1, "of the same density.")],
-)
-def test_the_headline_says_over_what_it_is_averaged(levels: int, seeds: int, words: str) -> None:
-    gain = replace(make_gain(), seeds=seeds)
-    assert page.verdict(gain, [gain, *(make_gain(level=level) for level in range(levels))]).endswith(words)
 
 
 def test_the_page_says_what_validation_samples_choose() -> None:
@@ -193,35 +214,30 @@ def test_the_settings_of_images_leave_out_the_generators() -> None:
     assert text.index("[data]") < text.index("[model]")
 
 
-def test_the_headline_is_over_all_levels_on_clean_samples() -> None:
-    last = make_gain("average", gain=0.3)
-    changed = [
-        Gain(**{**vars(last), **change})
-        for change in ({"method": "admissible"}, {"against": "ticket"}, {"corruption": "all"}, {"level": 3})
-    ]
-    assert page.headline([*changed, last]) == last
-    assert page.headlines([last, make_gain("swa"), make_gain("trimmed-soup")])[0].method == "trimmed-soup"
-    assert page.headline(changed) is None
-
-
 def test_a_run_without_rows_still_has_its_page() -> None:
-    text = page.render(Report("Empty", [], [], [], Config()))
+    text = page.render(ReportContent("Empty", [], [], [], Config()))
     assert "No pooling method has been compared" in text
     assert "<svg" not in text
     assert "<table" not in text
 
 
 def test_markdown_holds_the_headline_and_every_table() -> None:
-    report = Report("A study", make_rows(), GAINS, POOLS, Config())
+    report = ReportContent("A study", make_rows(), GAINS, POOLS, Config())
     text = page.markdown(report)
-    assert text.startswith(
-        "# A study\n\n**+1.00 [+0.50, +1.50]** percentage points of test accuracy (95 % interval; 2 seeds, 1,000 "
-    )
-    assert text.count("\n### ") == 5
+    assert text.startswith("# A study\n\nOnly 2 seeds: ")
+    assert (
+        "Interpolation: **+1.00 [+0.50, +1.50]** over the recalibrated ticket; percentage points of test accuracy with "
+        "95 % intervals, mean over 4 levels and 2 seeds, 1,000 test samples each."
+    ) in text
+    assert text.count("\n### ") == 6
     assert "| Interpolation | 0 | 2 | 64.0 % | 1 (0.60) | 4,000 |" in text
     assert text == page.markdown(report)
-    diagnosed = page.markdown(replace(report, diagnosis=FOUND))
-    assert diagnosed.count("\n### ") == 10
+    diagnosed = page.markdown(replace(report, diagnoses=FOUND))
+    assert diagnosed.count("\n### ") == 11
+    beside = replace(make_gain(gain=-0.25), against="admissible")
+    assert ", **−0.25 [−0.75, +0.25]** over the best admissible ticket; percentage" in page.markdown(
+        replace(report, gains=[*GAINS, beside])
+    )
 
 
 def test_every_figure_can_be_saved_with_its_numbers() -> None:
@@ -236,7 +252,7 @@ def test_every_figure_can_be_saved_with_its_numbers() -> None:
 
 
 def test_several_runs_are_one_page_that_keeps_the_contract() -> None:
-    report = Report("One", make_rows(), GAINS, POOLS, Config(), comparable=GAINS)
+    report = ReportContent("One", make_rows(), GAINS, POOLS, Config(), comparable=GAINS)
     text = page.compare({"one": report, "<two>": wide()})
     outline = _Outline()
     outline.feed(text)

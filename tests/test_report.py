@@ -42,7 +42,7 @@ def test_mce_is_told_only_beside_its_reference(several: Path) -> None:
 def test_a_published_run_makes_the_same_report_without_its_weights(several: Path, tmp_path: Path) -> None:
     for points in (2, 3):
         found = stages.diagnose(reports.read(several)[0], several, ONE, points)
-    assert reports.report_of(several).diagnosis == found, "of two diagnoses the finer one"
+    assert reports.report_of(several).diagnoses == found, "of two diagnoses the finer one"
     reports.make(several)
     reports.publish(several, tmp_path / "shared")
     files = {path.name for path in (tmp_path / "shared").iterdir()}
@@ -78,7 +78,7 @@ def test_a_diagnosis_that_not_every_seed_has_is_not_told(several: Path, tmp_path
     reports.publish(tmp_path / "run", tmp_path / "shared")
     for path in (tmp_path / "run/seed_1").glob("diagnosis_*.json"):
         path.unlink()
-    assert reports.report_of(tmp_path / "run").diagnosis == []
+    assert reports.report_of(tmp_path / "run").diagnoses == []
     reports.publish(tmp_path / "run", tmp_path / "shared")
     assert not (tmp_path / "shared/diagnosis.json").exists()
 

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from lottery_pools.config.schema import Config, Data
-from lottery_pools.errors import UserError
-from lottery_pools.reporting import names, tables
-from lottery_pools.reporting.tables import DASH, Table
+from lottery_pools.reporting import corruption_tables, names, tables
+from lottery_pools.reporting.words import DASH
 from lottery_pools.runs.rows import Gain, PoolRow, Row
 
 METHODS = ("ticket", "recalibrated", "admissible", "average", "interpolation")
@@ -116,18 +111,7 @@ def test_means_over_fewer_seeds_or_corruptions_do_not_stand_beside_those_over_al
     assert [line[4] for line in tables.by_level(rows, []).rows] == ["53.20", "55.20", DASH, "59.20"]
     shifted = [r for r in make_shifted() if (r.method, r.level, r.corruption, r.severity) != ("swa", 1, "fog", 1)]
     assert [cell == DASH for cell in tables.accuracy_by_level("t", shifted).rows[4][1:]] == [False, True, False]
-    assert tables.mce_by_level(shifted, make_shifted(levels=1), "r").rows[4][2] == DASH
-
-
-def test_means_over_all_levels_are_over_what_all_have_and_say_so() -> None:
-    rows = [row for row in make_shifted() if row.method != "average" or (row.level, row.seed) == (2, 1)]
-    rows = [row for row in rows if row.method != "swa" or row.corruption != "jpeg_compression"]
-    table = tables.by_corruption(rows)
-    assert table.title.endswith("means over the 1 level, 1 of 2 seeds, 4 of 6 corruptions and severities that all have")
-    assert table.rows == (
-        ("Gaussian noise", "40.40", "-1.00", "+2.00", "+3.00", "+1.00", "+4.00"),
-        ("Fog", "34.90", "-0.50", "+1.00", "+1.50", "+0.50", "+2.00"),
-    )
+    assert corruption_tables.mce_by_level(shifted, make_shifted(levels=1), "r").rows[4][2] == DASH
 
 
 def test_baselines_come_first_and_unknown_methods_follow_in_order_of_appearance() -> None:
@@ -138,9 +122,9 @@ def test_baselines_come_first_and_unknown_methods_follow_in_order_of_appearance(
 
 
 def test_costs_are_means_with_the_share_of_the_search() -> None:
-    assert tables.costs(make_rows()).rows[4] == ("Interpolation", "2,500,000", "8,000", "0.320 %", "5,000,000")
+    assert tables.costs(make_rows()).rows[4] == ("Interpolation", "2.50 M", "8,000", "0.320 %", "5.00 M")
     untrained = [Row(**{**vars(row), "train_images": 0}) for row in make_rows(seeds=1)]
-    assert tables.costs(untrained).rows[4] == ("Interpolation", "0", "8,000", DASH, "5,000,000")
+    assert tables.costs(untrained).rows[4] == ("Interpolation", "0", "8,000", DASH, "5.00 M")
 
 
 def test_overall_lists_only_gains_over_all_levels() -> None:
@@ -148,7 +132,7 @@ def test_overall_lists_only_gains_over_all_levels() -> None:
     table = tables.overall([make_gain(level=1), make_gain(), shifted])
     assert table.rows == (
         ("Interpolation", "Recalibrated", "Clean", "+1.00 [+0.50, +1.50]", "1", "2", "1,000"),
-        ("Average", "Ticket", "All corruptions", "-0.25 [-0.50, +0.00]", "0", "3", "10,000"),
+        ("Average", "Ticket", "All corruptions", "−0.25 [−0.50, +0.00]", "0", "3", "10,000"),
     )
 
 
@@ -188,69 +172,57 @@ def test_gains_by_level_are_those_over_the_recalibrated_ticket_on_the_samples_as
     assert tables.gains_by_level("t", gains, "all").rows == (("Average", "+2.00 [+1.50, +2.50]"),)
 
 
-def test_the_summary_holds_gains_quality_and_cost_clean_and_corrupted() -> None:
-    gains = [make_gain(), replace(make_gain(gain=-1.0), corruption="all"), replace(make_gain(), against="ticket")]
-    rows = make_rows(MANY, levels=3)
-    table = tables.summary(rows + make_shifted(), gains)
+def test_the_summary_holds_gains_over_both_baselines_and_cost() -> None:
+    gains = [
+        *(make_gain(), replace(make_gain(gain=-1.0), corruption="all"), replace(make_gain(gain=9.0), against="ticket")),
+        *(replace(make_gain(gain=0.25), against="admissible"), replace(make_gain("admissible", gain=2.0))),
+    ]
+    methods = (*MANY, "admissible")
+    rows = make_rows(methods, levels=3)
+    table = tables.summary(rows + make_shifted(methods), gains)
     assert table.title.endswith("(means over the 3 levels that all have)")
+    shown = {line[0]: dict(zip(table.columns, line, strict=True)) for line in table.rows}
+    assert shown["Interpolation"] == {
+        "Method": "Interpolation",
+        "Over recalibrated": "+1.00 [+0.50, +1.50]",
+        "Over best admissible": "+0.25 [−0.25, +0.75]",
+        "Over recalibrated, corrupted": "−1.00 [−1.50, −0.50]",
+        "Training images": "2.00 M",
+        "Search images": "8,000",
+        "Search / training": "0.400 %",
+        "Multiply-adds": "5.00 M",
+    }
+    assert shown["Best admissible"]["Over recalibrated"] == "+2.00 [+1.50, +2.50]"
+    assert {shown[name]["Over best admissible"] for name in ("Ticket", "Recalibrated", "Best admissible")} == {DASH}
+    assert all(table.numeric[1:])
+    assert sorted(place for group in table.groups for place in group) == list(range(len(table.columns)))
+    assert not [column for column in tables.summary(rows, gains).columns if "corrupted" in column]
+
+
+def test_likelihood_and_calibration_are_told_clean_and_corrupted() -> None:
+    rows = make_rows(MANY, levels=3)
+    table = tables.calibration(rows + make_shifted())
     assert dict(zip(table.columns, table.rows[3], strict=True)) == {
         "Method": "Interpolation",
-        "Gain [95 % interval]": "+1.00 [+0.50, +1.50]",
-        "Gain, corrupted [95 % interval]": "-1.00 [-1.50, -0.50]",
         "Accuracy (%)": "56.20",
         "NLL (nats)": "0.6000",
         "Calibration error (%)": "5.00",
         "Accuracy, corrupted (%)": "35.53",  # 56.2 - 5 - 15 - 4 / 6
         "Calibration error, corrupted (%)": "8.00",
-        "Training images": "2,000,000",
-        "Search images": "8,000",
-        "Search / training": "0.400 %",
-        "Multiply-adds": "5,000,000",
     }
-    assert table.rows[0][1:3] == (DASH, DASH)
-    assert all(table.numeric[1:])
-    assert not [column for column in tables.summary(rows, gains).columns if "corrupted" in column]
+    assert not [column for column in tables.calibration(rows).columns if "corrupted" in column]
 
 
-def test_corruptions_and_severities_hold_differences_from_the_recalibrated_ticket() -> None:
-    rows = make_rows(MANY) + make_shifted()
-    table = tables.by_corruption(rows)
-    assert table.columns == ("Corruption", "Recalibrated", *(names.label(m) for m in ORDER if m != "recalibrated"))
-    assert table.rows == (
-        ("Gaussian noise", "38.20", "-1.00", "+2.00", "+3.00", "+1.00", "+4.00"),
-        ("Fog", "32.70", "-0.50", "+1.00", "+1.50", "+0.50", "+2.00"),
-        ("JPEG compression", "28.20", "-1.00", "+2.00", "+3.00", "+1.00", "+4.00"),
-    )
-    assert tables.by_severity(sorted(rows, key=lambda row: -row.severity)).rows == (
-        ("1", "38.20", "-1.00", "+2.00", "+3.00", "+1.00", "+4.00"),
-        ("2", "27.87", "-0.67", "+1.33", "+2.00", "+0.67", "+2.67"),
-    )
+def test_the_main_table_says_where_tickets_improve_with_sparsity() -> None:
+    assert tables.by_level(make_rows(), []).note.startswith("A sign of under-training: tickets improve with")
+    assert tables.by_level(make_rows(levels=2), []).note == ""
 
 
-def test_differences_compare_only_what_both_were_measured_on() -> None:
-    rows = [row for row in make_shifted() if row.method != "recalibrated" or (row.level, row.seed) == (2, 1)]
-    assert tables.differences(rows, lambda row: row.severity)["interpolation", 1] == pytest.approx(3.0)
-    assert tables.differences([row for row in rows if row.method != "recalibrated"], lambda row: row.method) == {}
-
-
-def test_mce_is_the_mean_of_ratios_of_summed_errors() -> None:
-    def row(corruption: str, severity: int, accuracy: float, seed: int = 0) -> Row:
-        average = make_rows(("average",), 1, 1)[0]
-        return replace(average, corruption=corruption, severity=severity, seed=seed, accuracy=accuracy)
-
-    own = [row("fog", 1, 0.9), row("fog", 2, 0.7), row("snow", 1, 0.5, seed=0), row("snow", 1, 0.7, seed=1)]
-    reference = [row("fog", 1, 0.8), row("fog", 2, 0.4), row("snow", 1, 0.2)]
-    assert tables.mce(own, reference, "average", 0) == pytest.approx(100 * (0.4 / 0.8 + 0.4 / 0.8) / 2)
-    assert tables.mce(own[:2], reference, "average", 0) == pytest.approx(50)
-    table = tables.mce_by_level(own, reference, "AlexNet")
-    assert table.title == "mCE by level (%, reference: AlexNet)"
-    assert table.rows == (("Average", "50.00"),)
-    with pytest.raises(UserError, match="no row for snow at severity 1"):
-        tables.mce(own, reference[:2], "average", 0)
-    with pytest.raises(UserError, match="average at level 3 was not measured"):
-        tables.mce(own, reference, "average", 3)
-    with pytest.raises(UserError, match="makes no error under fog"):
-        tables.mce(own[:1], [row("fog", 1, 1.0)], "average", 0)
+def test_every_column_of_the_main_table_has_its_place_when_there_is_little_room() -> None:
+    methods = ("ticket", "recalibrated", "admissible", "interpolation", "trimmed-soup")
+    assert tables.by_level(make_rows(methods), []).groups == ((0, 1, 3, 7, 8), (2, 4), (5, 6))
+    assert tables.by_level(make_rows(("ticket", "average")), []).groups == ((0, 1, 3, 4), (2,))
+    assert tables.by_level([], []).groups == ((0, 1),)
 
 
 def test_settings_flatten_to_dotted_names() -> None:
@@ -267,24 +239,8 @@ def test_nothing_measured_gives_tables_without_lines() -> None:
     for table in (
         *(tables.by_level([], []), tables.calibration([]), tables.costs([]), tables.overall([])),
         *(tables.summary([], []), tables.accuracy_by_level("t", []), tables.gains_by_level("t", [], "none")),
-        *(tables.by_corruption([]), tables.by_severity([]), tables.mce_by_level([], [], "r")),
+        *(corruption_tables.by_corruption([]), corruption_tables.by_severity([])),
+        corruption_tables.mce_by_level([], [], "r"),
     ):
         assert table.rows == ()
         assert not any(table.numeric)
-
-
-def test_numbers_are_told_from_words() -> None:
-    rows = (("1", "4 (0.60)", "-0.25 [-0.50, +0.00]", "32.8 %"), ("2,000", "x", DASH, "1.5"))
-    assert Table("t", ("a", "b", "c", "d"), rows).numeric == (True, False, True, True)
-
-
-def test_markdown_aligns_and_escapes() -> None:
-    text = tables.markdown(Table("Title", ("Name", "n"), (("a|b\nc", "1"),)))
-    assert text == "### Title\n\n| Name | n |\n| --- | ---: |\n| a\\|b c | 1 |\n"
-
-
-@given(st.lists(st.tuples(st.text(), st.text()), max_size=4))
-def test_markdown_has_one_line_a_row_and_as_many_cells_as_columns(rows: list[tuple[str, str]]) -> None:
-    lines = tables.markdown(Table("Title", ("a", "b"), tuple(rows))).rstrip("\n").split("\n")[2:]
-    assert len(lines) == 2 + len(rows)
-    assert all(line.count("|") - line.count("\\|") == 3 for line in lines)

@@ -1,42 +1,42 @@
-"""Tables in pipes and terminals; progress told by the logs of other processes."""
+"""Tables and sentences in pipes and terminals: nothing is lost in a pipe, nothing is broken in a terminal."""
 
 from __future__ import annotations
 
 import io
-import json
-import time
-from pathlib import Path
+import re
+import sys
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
-from lottery_pools.reporting import terminal
-
-EVENT = {"time": 0.0, "stage": "training", "level": 3, "epoch": 2, "epochs": 9, "accuracy": 0.713, "done": 1.0}
-WORK = {"training": 7.0, "pooling": 3.0}
+from lottery_pools.reporting import tables, terminal
+from lottery_pools.reporting.table import Table
+from tests.test_tables import MANY, make_gain, make_rows
 
 
-def log(folder: Path, *events: object, end: str = "\n") -> None:
-    folder.mkdir(exist_ok=True)
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
-        file.write("".join(json.dumps(event) + "\n" for event in events).removesuffix("\n") + end)
+def printed(
+    content: Table, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> list[str]:
+    """The lines of a table in a terminal of so many columns."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    capsys.readouterr()
+    terminal.show(content)
+    return re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).splitlines()
 
 
-def screen() -> tuple[Console, io.StringIO]:
-    file = io.StringIO()
-    return Console(file=file, force_terminal=True, width=100, height=20, color_system=None), file
+def headings(lines: list[str]) -> str:
+    """All words above the rule."""
+    rule = next(number for number, line in enumerate(lines) if "─" in line)
+    return " ".join(" ".join(lines[:rule]).split())
 
 
-def wait_for(text: str, file: io.StringIO) -> None:
-    deadline = time.monotonic() + 5
-    while text not in file.getvalue():
-        assert time.monotonic() < deadline, f"{text!r} was never shown"
-        time.sleep(0.02)
-
-
-def test_a_piped_table_is_plain_and_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_piped_table_is_plain_and_never_cut(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
     wide = "[bold]" + 300 * "x" + ":smile:"
     terminal.table("A title", ("Name", "Value"), [(wide, "1.5"), ("short", "12.25")])
     lines = capsys.readouterr().out.splitlines()
@@ -46,143 +46,83 @@ def test_a_piped_table_is_plain_and_never_cut(capsys: pytest.CaptureFixture[str]
     assert not any("\x1b" in line or "…" in line for line in lines)
 
 
-def test_progress_is_silent_without_a_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    file = io.StringIO()
-    log(tmp_path / "seed-0", EVENT)
-    with terminal.watch([tmp_path / "seed-0"], WORK, Console(file=file)), terminal.watch([tmp_path / "seed-0"], WORK):
-        log(tmp_path / "seed-0", EVENT)
-    assert file.getvalue() == ""
-    assert capfd.readouterr() == ("", "")
+def test_the_main_table_shows_the_defaults_gain_first_and_more_as_there_is_room(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    methods = ("ticket", "recalibrated", "admissible", "interpolation", "trimmed-soup")
+    gains = [make_gain(method, level) for method in methods[3:] for level in range(4)]
+    table = tables.by_level(make_rows(methods), gains)
+    names = (*("Level", "Density", "Recalibrated", "Trimmed soup (ours)"), "gain")
+    at_80 = printed(table, 80, monkeypatch, capsys)
+    assert max(map(len, at_80)) <= 80
+    rows = [line.split() for line in at_80 if re.match(r" +\d ", line)]
+    assert rows[0] == ["0", "100", "%", "51.20", "54.20", "+1.00", "[+0.50,", "+1.50]"]
+    assert "No room here for: Ticket, Best admissible, Interpolation, Interpolation: gain." in " ".join(at_80)
+    at_100 = printed(table, 100, monkeypatch, capsys)
+    assert max(map(len, at_100)) <= 100
+    for lines, missing in ((at_80, ("Ticket", "Interpolation")), (at_100, ("Interpolation",))):
+        shown = headings(lines).removeprefix("Test accuracy by level (%), and gain over the recalibrated ticket")
+        assert all(word in shown for name in names for word in name.split())
+        assert not any(name in shown for name in missing)
+    assert "No room here for: Interpolation, Interpolation: gain." in " ".join(at_100)
+    assert "No room" not in " ".join(printed(table, 140, monkeypatch, capsys))
 
 
-def test_progress_sums_new_work_and_shows_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(terminal, "SETTLING", 0.5)
-    folders = [tmp_path / name for name in ("seed-0", "seed-1", "seed-2")]
-    log(folders[0], EVENT)  # of an earlier call: no part of what is left
-    console, file = screen()
-    with terminal.watch(folders, WORK, console):
-        wait_for("0%", file)
-        wait_for("and 3 waiting", file)
-        wait_for("not known yet", file)
-        assert "10%" not in file.getvalue()
-        log(folders[0], {**EVENT, "level": 4, "done": 2.0})
-        wait_for("20%", file)
-        wait_for("s left", file)
-        log(folders[1], {**EVENT, "stage": "pooling", "method": "average", "epoch": None, "accuracy": None, "done": 1})
-        wait_for("80%", file)  # pooling has begun, so training is over
-    shown = file.getvalue()
-    assert "3 runs" in shown
-    for words in ("seed-0", "level 4", "epoch 2/9", "71.3 %", "seed-1", "pooling average", "and 1 waiting"):
-        assert words in shown
+@pytest.mark.parametrize("columns", [30, 60, 80, 100, 160])
+def test_no_number_and_no_word_is_broken(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gains = [make_gain(method, level, gain=-1.0) for method in MANY[2:] for level in (0, 1, 2, None)]
+    rows = make_rows(MANY, levels=3)
+    plan = Table(
+        "Plan", ("part", "what", "about"), (("pooling", "2 seeds × interpolation, 31.6 % to 5.76 %", "2 min"),)
+    )
+    for table in (tables.by_level(rows, gains), tables.summary(rows, gains), tables.overall(gains), plan):
+        lines = printed(replace(table, note=""), columns, monkeypatch, capsys)
+        assert max(map(len, lines)) <= max(columns, 33), "one column is shown at least"
+        text = "\n".join(lines)
+        known = {word for cell in (*table.columns, *(c for row in table.rows for c in row)) for word in cell.split()}
+        body = lines[next(n for n, line in enumerate(lines) if "─" in line) + 1 :]
+        for line in body[: next((n for n, line in enumerate(body) if line.startswith("No room")), None)]:
+            assert set(line.split()) <= known, "a word was broken"
+        assert not re.search(r"\[[^\]]*\n", text), "an interval was broken"
+        assert not re.search(r"\d\s*\n\s*%", text)
 
 
-def test_lines_fit_the_screen_and_the_last_to_change_are_shown(tmp_path: Path) -> None:
-    folders = [tmp_path / f"run-{n}" for n in range(20)]
-    latest = {folder: {**EVENT, "time": float(n)} for n, folder in enumerate(folders[:12])}
-    console, file = screen()
-    console.print(terminal._lines(folders, latest, 5))
-    assert [line.split()[0] for line in file.getvalue().splitlines()] == ["run-8", "run-9", "run-10", "run-11", "and"]
-    assert "and 16 waiting or done" in file.getvalue()
-    latest[folders[11]] = {"stage": "ticket", "level": 3, "time": 99.0}
-    trained_baseline = tmp_path / "run-0/trained_baselines/sms"
-    latest[trained_baseline] = {**EVENT, "time": 50.0}
-    console, file = screen()
-    console.print(terminal._lines([*folders, trained_baseline], latest, 3))
-    assert [line.split()[0] for line in file.getvalue().splitlines()] == ["run-10", "run-0/sms", "and"]
+def test_a_note_is_told_below_its_table(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(Table("T", ("a",), (("1",),), "A note of some words."), 12, monkeypatch, capsys)
+    assert lines[-2:] == ["A note of", "some words."]
 
 
-def test_each_stage_is_timed_by_itself() -> None:
-    pace = terminal.Pace({"training": 60.0, "nothing": 0.0, "pooling": 30.0}, now=100.0)
-    assert pace.seconds_left(105.0) is None
-    pace.add("ticket", 0.0, 105.0)  # no work of its own
-    pace.add("training", 20.0, 110.0)
-    assert pace.share == pytest.approx(20 / 90)
-    assert pace.seconds_left(110.0) == pytest.approx(35.0)  # 40 + 30 units at 2 a second
-    assert pace.seconds_left(112.0) == pytest.approx(33.0)
-    pace.add("training", 20.0, 120.0)
-    pace.add("pooling", 0.0, 121.0)  # 20 units of training that never came are over
-    assert pace.share == pytest.approx(60 / 90)
-    assert pace.seconds_left(121.0) == pytest.approx(30 / 2 - 1)
-    pace.add("pooling", 5.0, 130.0)  # half a unit a second since 120
-    assert pace.seconds_left(130.0) == pytest.approx(50.0)
-    pace.add("pooling", 500.0, 135.0)
-    assert (pace.share, pace.seconds_left(136.0)) == (1.0, 0.0)
+def test_sentences_wrap_between_words_in_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal.say("One 95 % interval.", "Two.")
+    assert capsys.readouterr().out == "One 95 % interval.\nTwo.\n"
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "8")
+    terminal.say("One 95 % interval.")
+    assert capsys.readouterr().out == "One 95 %\ninterval.\n"
 
 
-def test_the_start_of_workers_is_soon_no_part_of_the_speed() -> None:
-    pace = terminal.Pace({"training": 100.0}, now=0.0)
-    for second in range(11, 23):  # one a second, after ten in which workers started
-        pace.add("training", 1.0, float(second))
-    assert pace.seconds_left(22.0) == pytest.approx(88 * 22 / 12)
-    pace.add("training", 1.0, 23.0)
-    assert pace.seconds_left(23.0) == pytest.approx(87.0)
+def test_a_minus_sign_that_the_output_cannot_hold_becomes_a_hyphen(monkeypatch: pytest.MonkeyPatch) -> None:
+    for encoding, sign in (("ascii", b"-"), ("utf-8", "−".encode())):
+        written = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding, errors="replace"))
+        terminal.table("T", ("Gain",), [("−0.25 [−0.50, +0.00]",)])
+        sys.stdout.flush()
+        assert sign + b"0.25 [" + sign + b"0.50, +0.00]" in written.getvalue()
 
 
-@given(st.floats(0, 1e7))
-def test_durations_are_true_to_a_tenth(seconds: float) -> None:
-    units = {"d": 86400, "h": 3600, "min": 60, "s": 1}
-    words = terminal.duration(seconds).split()
-    told = sum(int(n) * units[unit] for n, unit in zip(words[::2], words[1::2], strict=True))
-    assert abs(told - seconds) <= max(0.5, seconds / 50)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.4, "0 s"), (59.7, "60 s"), (60, "1 min"), (3599.9, "60 min"), (12_000, "3 h 20 min")]
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.text(alphabet="ab 1%", min_size=1, max_size=12), min_size=1, max_size=5),
+    st.integers(10, 60),
 )
-def test_durations_in_words(seconds: float, words: str) -> None:
-    assert terminal.duration(seconds) == words
-
-
-def test_sizes_and_bars() -> None:
-    assert [terminal.size(n) for n in (0, 999, 1000, 3_140_000, 2e16)] == [
-        "0 B",
-        "999 B",
-        "1 kB",
-        "3.14 MB",
-        "2e+04 TB",
-    ]
-    assert [terminal.bar(share, 2) for share in (0, 1e-9, 0.5, 0.75, 1)] == ["", "▏", "█", "█▌", "██"]
-
-
-def test_recipes_are_told_in_words() -> None:
-    origin = {"target": 1, "recipe": [[2, 0.6], [0, 0.9]], "mask": "magnitude", "scope": "global"}
-    found = terminal.lineage({**origin, "method": "average"})
-    assert found[:2] == [("recipe", "0.60 · level 1 + 0.40 · level 2"), ("", "0.90 · so far + 0.10 · level 0")]
-    found = terminal.lineage({**origin, "method": "best"})
-    assert found[:2] == [("recipe", "0.60 · level 2"), ("", "+ 0.90 · level 0")]
-    assert terminal.lineage({"target": 1, "recipe": []})[0][1].startswith("nothing mixed in")
-    assert terminal.lineage({}) == []
-
-
-def test_an_error_in_the_body_goes_through_the_display(tmp_path: Path) -> None:
-    console, _ = screen()
-    with pytest.raises(KeyError, match="lost"), terminal.watch([tmp_path], WORK, console):
-        raise KeyError("lost")
-
-
-def test_torn_lines_wait_or_are_skipped(tmp_path: Path) -> None:
-    reader = terminal._Log(tmp_path / "log.jsonl")
-    assert reader.new() == []
-    log(tmp_path, EVENT, {"stage": "tor"}, end="")
-    assert reader.new() == [EVENT]
-    log(tmp_path, EVENT)
-    log(tmp_path, EVENT)
-    assert reader.new() == [EVENT], "the torn line and what was glued to it are no event"
-
-
-@given(st.data())
-def test_events_are_read_once_each_wherever_writes_are_cut(data: st.DataObject) -> None:
-    import tempfile
-
-    events = data.draw(st.lists(st.fixed_dictionaries({"stage": st.text(max_size=4), "level": st.integers(0, 9)})))
-    content = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events).encode()
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(content)), max_size=5)))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "log.jsonl"
-        reader = terminal._Log(path)
-        seen = []
-        for start, stop in zip([0, *cuts], [*cuts, len(content)], strict=True):
-            with path.open("ab") as file:
-                file.write(content[start:stop])
-            seen += reader.new()
-    assert seen == events
+def test_any_table_is_printed_in_any_width(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cells: list[str], columns: int
+) -> None:
+    content = Table("t", tuple(cells), (tuple(cells),))
+    lines = printed(content, columns, monkeypatch, capsys)
+    table = lines[: next((n for n, line in enumerate(lines) if line.startswith("No room")), None)]
+    assert max(map(len, table)) <= max(columns, 16)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lottery_pools.experiment.plan import Plan, Step
-    from lottery_pools.reporting.content import Report
-    from lottery_pools.reporting.diagnosis import Found
-    from lottery_pools.reporting.tables import Table
+    from lottery_pools.reporting.content import ReportContent
+    from lottery_pools.reporting.diagnosis import Diagnoses
+    from lottery_pools.reporting.table import Table
     from lottery_pools.tickets.ticket import Ticket
 
 
@@ -30,21 +30,21 @@ def show_plan(plan: Plan, as_json: bool) -> None:
     if as_json:
         print(json.dumps(dataclasses.asdict(plan)))
         return
-    from lottery_pools.reporting import terminal
+    from lottery_pools.reporting import terminal, words
 
     print(f"{plan.folder} ({'there already' if plan.exists else 'new'}): {plan.about}; {plan.machine}")
     columns = ("part", "what", "in all", "done", "to do", "images", "about")
     terminal.table("Plan", columns, [_plan_row(step) for step in plan.steps])
     print(
-        f"To do: {plan.operations:.2g} floating-point operations, {terminal.size(plan.written)} on disk, about "
-        f"{terminal.duration(plan.seconds)}: an estimate from trying steps of this network on this machine just now."
+        f"To do: {plan.operations:.2g} floating-point operations, {words.size(plan.written)} on disk, about "
+        f"{words.duration(plan.seconds)}: an estimate from trying steps of this network on this machine just now."
     )
     print("Nothing was done.")
 
 
 def _plan_row(step: Step) -> tuple[str, ...]:
     """One part of a plan as a line of its table."""
-    from lottery_pools.reporting import terminal
+    from lottery_pools.reporting import words
 
     cost = step.cost
     counts = {
@@ -54,13 +54,13 @@ def _plan_row(step: Step) -> tuple[str, ...]:
     }
     images = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
     items = map(str, (step.items, step.done, step.items - step.done))
-    return (step.stage, step.detail, *items, images or "–", terminal.duration(step.seconds))
+    return (step.stage, step.detail, *items, images or "–", words.duration(step.seconds))
 
 
-def show_report(folder: Path, page: Path, report: Report, as_json: bool) -> None:
+def show_report(folder: Path, page: Path, report: ReportContent, as_json: bool) -> None:
     """Print the outcome of the run in `folder`: its main tables, its gains, and where the page of its report is."""
-    from lottery_pools.reporting import tables
-    from lottery_pools.reporting.page import headline, headlines, verdict
+    from lottery_pools.reporting import tables, terminal
+    from lottery_pools.reporting.verdict import headline, headlines, verdict
 
     if as_json:
         best = headline(report.gains)
@@ -73,11 +73,11 @@ def show_report(folder: Path, page: Path, report: Report, as_json: bool) -> None
         print(json.dumps(outcome))
         return
     _show_tables((tables.by_level(report.rows, report.gains), tables.summary(report.rows, report.comparable)))
-    print("\n".join(verdict(gain, report.gains) for gain in headlines(report.gains) or (None,)))
+    terminal.say(*(verdict(gain, report.gains) for gain in headlines(report.gains) or (None,)))
     print(f"Report: {page}")
 
 
-def show_comparison(page: Path, reports: Mapping[str, Report], as_json: bool) -> None:
+def show_comparison(page: Path, reports: Mapping[str, ReportContent], as_json: bool) -> None:
     """Print the tables of a comparison of several runs, and where its page is."""
     from lottery_pools.reporting import comparison
 
@@ -89,12 +89,12 @@ def show_comparison(page: Path, reports: Mapping[str, Report], as_json: bool) ->
     print(f"Comparison: {page}")
 
 
-def show_diagnosis(found: Found, as_json: bool) -> None:
+def show_diagnosis(diagnoses: Diagnoses, as_json: bool) -> None:
     """Print the tables of a diagnosis; as JSON a list, with one object a seed."""
     from lottery_pools.reporting import diagnosis
 
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(diagnoses))
         return
     makers = (
         diagnosis.barriers,
@@ -103,19 +103,20 @@ def show_diagnosis(found: Found, as_json: bool) -> None:
         diagnosis.ensemble,
         diagnosis.classes,
     )
-    _show_tables(table_of(found) for table_of in makers)
+    _show_tables(table_of(diagnoses) for table_of in makers)
 
 
 def _show_tables(tables: Iterable[Table]) -> None:
     from lottery_pools.reporting import terminal
 
     for table in tables:
-        terminal.table(table.title, table.columns, table.rows)
+        terminal.show(table)
 
 
 def show_ticket(file: Path, ticket: Ticket, metadata: Mapping[str, Any], as_json: bool) -> None:
     """Print what a ticket file holds: how many weights, how dense each layer is, and where the ticket came from."""
-    from lottery_pools.reporting import terminal
+    from lottery_pools.reporting import terminal, words
+    from lottery_pools.reporting.lineage import lineage
     from lottery_pools.tickets import masks
 
     layers = {name: masks.count({name: mask}) for name, mask in ticket.mask.items()}
@@ -126,11 +127,11 @@ def show_ticket(file: Path, ticket: Ticket, metadata: Mapping[str, Any], as_json
     counts = f"{ticket.kept:,} of {ticket.prunable:,} prunable weights ({ticket.density:.1%})"
     print(f"{file}: level {ticket.level}, {_made_by(ticket.origin)}, {counts}")
     rows = [
-        (name, f"{kept:,}", f"{prunable:,}", f"{kept / prunable:.1%}", terminal.bar(kept / prunable))
+        (name, f"{kept:,}", f"{prunable:,}", f"{kept / prunable:.1%}", words.bar(kept / prunable))
         for name, (kept, prunable) in layers.items()
     ]
     terminal.table("Density by layer", ("tensor", "kept", "prunable", "density", ""), rows)
-    lines = list(terminal.lineage({"target": ticket.level, **ticket.origin}))
+    lines = list(lineage({"target": ticket.level, **ticket.origin}))
     if nonzero < ticket.kept:
         lines.insert(0, ("non-zero", f"{nonzero:,} of the {ticket.kept:,} that survive"))
     for name, text in lines:

@@ -13,15 +13,15 @@ from lottery_pools.config import toml
 from lottery_pools.config.schema import Config
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation.metrics import accuracies, comparable, gains
-from lottery_pools.reporting import page, tables
-from lottery_pools.reporting.content import Report
+from lottery_pools.reporting import corruption_tables, page
+from lottery_pools.reporting.content import ReportContent
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import run_folder, write
 from lottery_pools.runs.rows import PoolRow, Row
 from lottery_pools.tickets import files
 
 
-def make(folder: Path, reference: Path | None = None, out: Path | None = None) -> tuple[Path, Report]:
+def make(folder: Path, reference: Path | None = None, out: Path | None = None) -> tuple[Path, ReportContent]:
     """Write the report of a folder's runs as `report.html` and `report.md` there, or `out`; returns path and report.
 
     With `reference`, another run's folder, there is a table of mean corruption errors (mCE) relative to its dense
@@ -37,14 +37,14 @@ def make(folder: Path, reference: Path | None = None, out: Path | None = None) -
                     f"`lottery-pools evaluate {name} --corruptions common`"
                 )
         dense = [row for row in others if row.method == "ticket" and row.level == 0]
-        table = tables.mce_by_level(content.rows, dense, f"the dense {of.model.name} of {of.name}")
+        table = corruption_tables.mce_by_level(content.rows, dense, f"the dense {of.model.name} of {of.name}")
         content = replace(content, extra=(table,))
     write(page_path.with_suffix(".md"), page.markdown(content))
     write(page_path, page.render(content))
     return page_path, content
 
 
-def compare(folders: Sequence[Path], out: Path) -> tuple[Path, dict[str, Report]]:
+def compare(folders: Sequence[Path], out: Path) -> tuple[Path, dict[str, ReportContent]]:
     """Write a page that compares several runs; returns its path, and the runs by what they are called there.
 
     That is their settings' name, with the folder where two have the same. Raises UserError where a folder is named
@@ -75,14 +75,14 @@ def publish(folder: Path, to: Path) -> None:
     write(to / "config.toml", toml.to_toml(content.config))
     write(to / "results.jsonl.xz", lzma.compress(results.to_lines(content.rows).encode()))
     write(to / "pools.jsonl", results.to_lines(content.pools))
-    if content.diagnosis:
-        write(to / "diagnosis.json", "[\n" + ",\n".join(map(json.dumps, content.diagnosis)) + "\n]\n")
+    if content.diagnoses:
+        write(to / "diagnosis.json", "[\n" + ",\n".join(map(json.dumps, content.diagnoses)) + "\n]\n")
     else:
         (to / "diagnosis.json").unlink(missing_ok=True)
     write(to / "report.md", page.markdown(content))
 
 
-def report_of(folder: Path) -> Report:
+def report_of(folder: Path) -> ReportContent:
     """All that a report on a folder shows; of its diagnoses the one of most points that every seed has."""
     config, rows, pools = read(folder)
     if (folder / "results.jsonl.xz").exists():
@@ -96,7 +96,7 @@ def report_of(folder: Path) -> Report:
         best = sorted(names, key=lambda name: int(name.removeprefix("diagnosis_").removesuffix(".json")))[-1:]
         diagnosis = [read_json(run / name) for name in best for run in paths]
     over = gains(rows)
-    return Report(
+    return ReportContent(
         config.name,
         rows,
         over,

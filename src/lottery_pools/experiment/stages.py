@@ -25,8 +25,8 @@ from lottery_pools.experiment.plan import Part, Plan, Task
 from lottery_pools.experiment.tasks import Run
 from lottery_pools.pooling import pool as pooling
 from lottery_pools.pooling.methods import METHODS
-from lottery_pools.reporting import terminal
-from lottery_pools.reporting.content import Report
+from lottery_pools.reporting import progress
+from lottery_pools.reporting.content import ReportContent
 from lottery_pools.runs import engine, results
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
@@ -39,7 +39,7 @@ STAGES = ("tickets", "pool", "evaluate")
 """The commands that do the work, in their order."""
 
 
-def run(config: Config, out: Path, machine: Machine = HERE) -> tuple[Path, Report]:
+def run(config: Config, out: Path, machine: Machine = HERE) -> tuple[Path, ReportContent]:
     """Everything: train the tickets of all seeds, pool them, measure them; the report and its path."""
     with opened(config, out, machine) as runs, _progress(_parts(runs, STAGES)):
         _train(runs, machine)
@@ -355,7 +355,7 @@ def _progress(parts: Sequence[Part]) -> AbstractContextManager[None]:
     """Live progress over the parts, as the logs of their runs tell."""
     tasks = [task for part in parts for task in part.tasks if task.left]
     folders = dict.fromkeys(task.arguments[0].folder.path for task in tasks)
-    return terminal.watch(list(folders), {part.stage: part.logged for part in parts})
+    return progress.watch(list(folders), {part.stage: part.logged for part in parts})
 
 
 def _do(part: Part, machine: Machine, keep: Callable[[Task, Any], None] = lambda task, result: None) -> None:

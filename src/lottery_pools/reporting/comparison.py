@@ -1,21 +1,26 @@
-"""Several experiments side by side: tables, and one figure."""
+"""Several experiments side by side: tables and figures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from lottery_pools.reporting import tables as single
-from lottery_pools.reporting.content import Report
-from lottery_pools.reporting.names import drawn, label, percent, pooled, series
-from lottery_pools.reporting.style import INK, Figure, canvas, legend, look, style, svg
-from lottery_pools.reporting.tables import DASH, Table, interval
+from matplotlib.axes import Axes
+
+from lottery_pools.reporting.content import ReportContent
+from lottery_pools.reporting.drawing import colours, legend
+from lottery_pools.reporting.names import TRAINED_BASELINES, drawn, label, percent, pooled, series
+from lottery_pools.reporting.style import INK, Figure, canvas, look, style, svg
+from lottery_pools.reporting.table import Table
+from lottery_pools.reporting.tables import costs
+from lottery_pools.reporting.verdict import undertrained
+from lottery_pools.reporting.words import DASH, fixed, interval
 from lottery_pools.runs.rows import Gain, clean, corrupted
 
-Reports = Mapping[str, Report]
-"""Experiments by what they are called here."""
+Reports = Mapping[str, ReportContent]
+"""Experiments by what they are called in the comparison."""
 
 
 def tables(reports: Reports) -> list[Table]:
@@ -23,7 +28,7 @@ def tables(reports: Reports) -> list[Table]:
     return [methods(reports), runs(reports)]
 
 
-def plain(name: str, report: Report) -> dict[str, Any]:
+def plain(name: str, report: ReportContent) -> dict[str, Any]:
     """One run of a comparison as plain values, ready for JSON."""
     measured = clean(report.rows)
     return {
@@ -37,10 +42,10 @@ def plain(name: str, report: Report) -> dict[str, Any]:
     }
 
 
-def dense(report: Report) -> float | None:
-    """Clean test accuracy of the dense ticket, 0 to 1, mean over seeds; none where it was not measured."""
-    found = [row.accuracy for row in clean(report.rows) if row.method == "ticket" and row.level == 0]
-    return fmean(found) if found else None
+def dense(report: ReportContent) -> float | None:
+    """Clean test accuracy of the dense ticket, 0 to 1, mean over seeds; None where it was not measured."""
+    accuracies = [row.accuracy for row in clean(report.rows) if row.method == "ticket" and row.level == 0]
+    return fmean(accuracies) if accuracies else None
 
 
 def runs(reports: Reports) -> Table:
@@ -60,7 +65,7 @@ def runs(reports: Reports) -> Table:
                 str(len(levels)),
                 DASH if sparsest is None else percent(sparsest),
                 f"{max((row.n for row in measured), default=0):,}",
-                DASH if accuracy is None else f"{100 * accuracy:.2f}",
+                DASH if accuracy is None else fixed(100 * accuracy),
             )
         )
     columns = ("Run", "Data", "Model", "Seeds", "Levels", "Sparsest", "Test samples", "Dense ticket (%)")
@@ -68,65 +73,80 @@ def runs(reports: Reports) -> Table:
 
 
 def methods(reports: Reports) -> Table:
-    """One line a run and method: its gains, and what one network costs, over the levels that all methods of the run
-    have."""
+    """One line a run and method: its gains, and what one network costs.
+
+    All are over the levels that all methods of the run have. The note names the runs that look under-trained.
+    """
     shifted = any(corrupted(report.rows) for report in reports.values())
+    kinds = [("recalibrated", "none"), ("admissible", "none"), *[("recalibrated", "all")] * shifted]
     lines = []
     for name, report in reports.items():
-        cost = {line[0]: line[1:] for line in single.costs(report.rows).rows}
+        cost = {line[0]: line[1:] for line in costs(report.rows).rows}
         gain = {(g.method, g.against, g.corruption): interval(g) for g in report.comparable}
         for method in pooled(row.method for row in clean(report.rows)):
-            places = [("recalibrated", "none"), ("admissible", "none"), *[("recalibrated", "all")] * shifted]
-            shown = (gain.get((method, *place), DASH) for place in places)
+            shown = (gain.get((method, *kind), DASH) for kind in kinds)
             lines.append((name, label(method), *shown, *cost[label(method)]))
-    against = ("Over recalibrated", "Over best admissible", *["Over recalibrated, corrupted"] * shifted)
-    columns = ("Run", "Method", *against, *single.costs([]).columns[1:])
+    over = ("Over recalibrated", "Over best admissible", *["Over recalibrated, corrupted"] * shifted)
+    columns = ("Run", "Method", *over, *costs([]).columns[1:])
     title = "Gain over the levels that all methods of a run have (percentage points, 95 % interval), and cost"
-    return Table(title, columns, tuple(lines))
+    warnings = {name: undertrained(report.rows) for name, report in reports.items()}
+    note = " ".join(f"{name}: {warning}" for name, warning in warnings.items() if warning)
+    return Table(title, columns, tuple(lines), note, ((0, 1, 2), *((n,) for n in range(3, len(columns)))))
 
 
-def gains(reports: Reports) -> Figure | None:
-    """Clean gains over the recalibrated ticket with their intervals, a line a run: of the best admissible ticket and of
-    the methods `drawn`."""
-    found: dict[str, dict[str, Gain]] = {}
+def figures(reports: Reports) -> list[Figure]:
+    """Clean gains over the recalibrated ticket with their intervals, a line a run.
+
+    One figure of the best admissible ticket and of the methods `drawn`, and one with an axis of its own of what was
+    trained instead; only those of which there is something to show.
+    """
+    over: dict[str, dict[str, Gain]] = {}
     for name, report in reports.items():
         for gain in report.comparable:
             if (gain.against, gain.corruption) == ("recalibrated", "none"):
-                found.setdefault(name, {})[gain.method] = gain
-    names = list(reports)
-    measured = {method for here in found.values() for method in here}
-    if not drawn(measured):
-        return None
-    chosen = series(measured)
-    shown = []
-    with style("comparison"):
-        drawing, axes = canvas("", height=1.1 + 0.16 * len(names) * (len(chosen) + 1))
+                over.setdefault(name, {})[gain.method] = gain
+    measured = [method for by_method in over.values() for method in by_method]
+    trained = [method for method in TRAINED_BASELINES if method in measured]
+    pooling = [method for method in measured if method not in trained]
+    made = [_figure("comparison", over, series(pooling), list(reports))] if drawn(pooling) else []
+    return made + ([_figure("comparison-trained", over, trained, list(reports))] if trained else [])
+
+
+def _figure(name: str, over: Mapping[str, Mapping[str, Gain]], chosen: Sequence[str], runs: Sequence[str]) -> Figure:
+    """One figure of the gains `over` the ticket, by run and method."""
+    with style(name):
+        drawing, axes = canvas("", height=1.1 + 0.16 * len(runs) * (len(chosen) + 1))
         axes.axvline(0, color=INK, linewidth=0.9)
-        own = {name: [method for method in chosen if method in some] for name, some in found.items()}
+        colour = colours(("recalibrated", *chosen))
+        shown = []
         for method in chosen:
-            here = [(name, some[method]) for name, some in found.items() if method in some]
-            shown += [(name, label(method), g.gain, g.low, g.high, g.seeds, g.n) for name, g in here]
-            places = [
-                names.index(name) + (own[name].index(method) - (len(own[name]) - 1) / 2) / (len(chosen) + 1)
-                for name, _ in here
-            ]
-            colour, marker = look(method)
-            axes.errorbar(
-                [gain.gain for _, gain in here],
-                places,
-                xerr=[[gain.gain - gain.low for _, gain in here], [gain.high - gain.gain for _, gain in here]],
-                color=colour,
-                marker=marker,
-                linestyle="none",
-                elinewidth=1.4,
-                label=label(method),
-            )
-        axes.set_yticks(range(len(names)), names)
-        axes.set_ylim(len(names) - 0.5, -0.5)
+            gains = {run: by_method[method] for run, by_method in over.items() if method in by_method}
+            shown += [(run, label(method), g.gain, g.low, g.high, g.seeds, g.n) for run, g in gains.items()]
+            heights = []
+            for run in gains:
+                beside = [other for other in chosen if other in over[run]]
+                heights.append(runs.index(run) + (beside.index(method) - (len(beside) - 1) / 2) / (len(chosen) + 1))
+            _whiskers(axes, method, list(gains.values()), heights, colour[method])
+        axes.set_yticks(range(len(runs)), runs)
+        axes.set_ylim(len(runs) - 0.5, -0.5)
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")
         axes.set_xlabel("Gain (points of test accuracy)")
         legend(drawing, axes)
         described = f"Gain over the recalibrated ticket, with intervals, for each run: {', '.join(map(label, chosen))}"
         columns = ("run", "method", "gain_points", "low_95", "high_95", "seeds", "samples_a_seed")
-        return Figure("comparison", svg(drawing, described), columns, tuple(shown))
+        return Figure(name, svg(drawing, described), columns, tuple(shown))
+
+
+def _whiskers(axes: Axes, method: str, gains: Sequence[Gain], heights: Sequence[float], colour: str) -> None:
+    """The gains of one method, a point with its interval for each run."""
+    axes.errorbar(
+        [gain.gain for gain in gains],
+        heights,
+        xerr=[[gain.gain - gain.low for gain in gains], [gain.high - gain.gain for gain in gains]],
+        color=colour,
+        marker=look(method)[1],
+        linestyle="none",
+        elinewidth=1.4,
+        label=label(method),
+    )

@@ -4,92 +4,121 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lottery_pools.reporting.names import featured, kind, label, series
-from lottery_pools.reporting.style import INK, Figure, canvas, cells, densities, legend, look, style, svg
-from lottery_pools.reporting.tables import differences
-from lottery_pools.runs.rows import Accuracy, Gain, Row, clean, corrupted
+from matplotlib.axes import Axes
 
-_LINES = {"recalibrated": ":", "admissible": "-."}
-"""References: thin, without markers and intervals."""
+from lottery_pools.reporting.corruption_tables import differences
+from lottery_pools.reporting.drawing import End, Side, cells, colours, densities, legend, name_ends
+from lottery_pools.reporting.names import TRAINED_BASELINES, featured, kind, label
+from lottery_pools.reporting.style import GREY, INK, Figure, canvas, look, style, svg
+from lottery_pools.runs.rows import Accuracy, Bins, Gain, Row, clean, corrupted
 
 _FEW = 20
 """Samples below which a bin of confidence is not drawn: its accuracy would be noise."""
 
 
-def accuracy(accuracies: Sequence[Accuracy], corruption: str = "none") -> Figure:
-    """Test accuracy against density: the baselines and the methods `drawn`, on samples of `corruption`, as `Gain` has.
+def accuracy(accuracies: Sequence[Accuracy], methods: Sequence[str], corruption: str = "none") -> Figure:
+    """Test accuracy against density, one line for each of `methods`, on the samples that `corruption` names.
 
-    Lines are means over seeds, bands their 95 % intervals; the horizontal line is the dense ticket's mean.
+    Lines are means over seeds, bands their 95 % intervals. `corruption` is `none` or `all`, as in `Gain`. Colours are
+    each used once, and each line has its name at its end.
     """
-    found = [one for one in accuracies if one.corruption == corruption]
-    measured = {one.method for one in found}
-    methods = series(measured)
     samples = "accuracy" if corruption == "none" else "accuracy under corruption"
-    name = "accuracy" if corruption == "none" else "accuracy-corrupted"
-    shown: list[tuple[str, float, float, float, float, int]] = []
+    name = f"accuracy{'' if corruption == 'none' else '-corrupted'}{_suffix(methods)}"
+    by_method = {
+        method: sorted(
+            (value for value in accuracies if (value.method, value.corruption) == (method, corruption)),
+            key=lambda value: value.level,
+        )
+        for method in methods
+    }
     with style(name):
         drawing, axes = canvas(f"Test {samples} (%)")
-        for method in methods:
-            here = sorted((one for one in found if one.method == method), key=lambda one: one.level)
-            shown += [(label(method), one.density, one.mean, one.low, one.high, one.seeds) for one in here]
-            x, mean = [one.density for one in here], [one.mean for one in here]
-            colour, marker = look(method)
-            if method in _LINES:
-                axes.plot(x, mean, color=colour, linestyle=_LINES[method], linewidth=1.2, label=label(method))
-                continue
-            low, high = [one.low for one in here], [one.high for one in here]
-            if len(here) == 1:  # too narrow for a band
-                axes.vlines(x, low, high, color=colour, alpha=0.5)
-            axes.fill_between(x, low, high, color=colour, alpha=0.1, linewidth=0)
-            axes.plot(x, mean, color=colour, marker=marker, label=label(method))
-        dense = [one.mean for one in found if one.method == "ticket" and one.level == 0]
-        if dense:
-            axes.axhline(dense[0], color=INK, linestyle=(0, (5, 4)), linewidth=0.9, label="Dense network")
-        means = [row[2] for row in shown]
-        if means:  # intervals of two seeds can be so wide that nothing else is seen: they may leave the axes
-            room = max(1.0, max(means) - min(means))
-            bottom, top = axes.get_ylim()
-            axes.set_ylim(max(bottom, min(means) - room), min(top, max(means) + room))
-        densities(axes, {one.density for one in found})
-        legend(drawing, axes)
+        colour, ends = colours(methods), []
+        for method, values in by_method.items():
+            if values:
+                _band(axes, values, colour[method])
+                last = values[-1]
+                ends.append(End(last.density, last.mean, label(method), colour[method], look(method)[1]))
+        _limit(axes, [value.mean for values in by_method.values() for value in values])
+        densities(axes, [value.density for values in by_method.values() for value in values])
+        name_ends(drawing, axes, ends)
         names = ", ".join(map(label, methods))
         picture = svg(drawing, f"Test {samples} in percent against density in percent, one line each for {names}")
     columns = ("method", "density", "accuracy_percent", "low_95", "high_95", "seeds")
+    shown = (
+        (label(method), value.density, value.mean, value.low, value.high, value.seeds)
+        for method, values in by_method.items()
+        for value in values
+    )
     return Figure(name, picture, columns, tuple(shown))
 
 
-def gains(gains: Sequence[Gain]) -> Figure:
-    """Gain over the recalibrated ticket against density, with 95 % intervals: the best admissible one, and the methods
-    `drawn`."""
-    gains = [g for g in gains if g.density is not None and g.against == "recalibrated" and g.corruption == "none"]
-    measured = {gain.method for gain in gains}
-    methods = series(measured)
-    shown = []
-    with style("gains"):
+def _suffix(methods: Sequence[str]) -> str:
+    """What the names of figures of trained baselines end in."""
+    return "-trained" if set(methods) & set(TRAINED_BASELINES) else ""
+
+
+def _band(axes: Axes, values: Sequence[Accuracy], colour: str) -> None:
+    """The line of one method with its band, of a single level a point with a bar."""
+    method = values[0].method
+    x, mean = [value.density for value in values], [value.mean for value in values]
+    low, high = [value.low for value in values], [value.high for value in values]
+    if len(values) == 1:  # too narrow for a band
+        axes.vlines(x, low, high, color=colour, alpha=0.5)
+    axes.fill_between(x, low, high, color=colour, alpha=0.1, linewidth=0)
+    axes.plot(x, mean, color=colour, marker=look(method)[1])
+
+
+def _limit(axes: Axes, means: Sequence[float]) -> None:
+    """Let intervals leave the axes where they are so wide, as those of two seeds, that the lines would look flat."""
+    if means:
+        room = max(1.0, max(means) - min(means))
+        bottom, top = axes.get_ylim()
+        axes.set_ylim(max(bottom, min(means) - room), min(top, max(means) + room))
+
+
+def gains(gains: Sequence[Gain], methods: Sequence[str]) -> Figure:
+    """Gain over the recalibrated ticket against density, with 95 % intervals, one line for each of `methods`.
+
+    The ticket is the line at zero. Gains are on clean test samples, in percentage points.
+    """
+    by_level = [g for g in gains if g.density is not None and (g.against, g.corruption) == ("recalibrated", "none")]
+    methods = [method for method in methods if any(gain.method == method for gain in by_level) and method != "ticket"]
+    name = f"gains{_suffix(methods)}"
+    shown: list[tuple[str, int | None, float | None, float, float, float, int, int]] = []
+    with style(name):
         drawing, axes = canvas("Gain (points of test accuracy)")
         axes.axhline(0, color=INK, linewidth=0.9)
-        for index, method in enumerate(methods):
-            here = [gain for gain in gains if gain.method == method]
-            shown += [(label(method), g.level, g.density, g.gain, g.low, g.high, g.seeds, g.n) for g in here]
-            colour, marker = look(method)
+        colour = colours(("recalibrated", *methods))
+        lowest = min((gain.density for gain in by_level if gain.density), default=1.0)
+        ends = [End(lowest, 0.0, "Recalibrated ticket", INK, "_")]
+        for number, method in enumerate(methods):
+            values = sorted((g for g in by_level if g.method == method), key=lambda g: -(g.density or 0))
+            shown += [(label(method), g.level, g.density, g.gain, g.low, g.high, g.seeds, g.n) for g in values]
             # Side by side, so that the intervals of one level do not hide each other.
-            shift = 1 + min(0.03, 0.13 / len(methods)) * ((len(methods) - 1) / 2 - index)
-            axes.errorbar(
-                [gain.density * shift for gain in here if gain.density],
-                [gain.gain for gain in here],
-                [[gain.gain - gain.low for gain in here], [gain.high - gain.gain for gain in here]],
-                color=colour,
-                marker=marker,
-                linestyle="none",
-                elinewidth=1.4,
-                label=label(method),
-            )
-        densities(axes, {gain.density for gain in gains if gain.density})
-        legend(drawing, axes)
+            shift = 1 + min(0.03, 0.13 / len(methods)) * ((len(methods) - 1) / 2 - number)
+            x = [gain.density * shift for gain in values if gain.density]
+            _whiskers(axes, x, values, colour[method])
+            ends.append(End(values[-1].density or 0.0, values[-1].gain, label(method), colour[method], look(method)[1]))
+        densities(axes, [gain.density for gain in by_level if gain.density])
+        name_ends(drawing, axes, ends)
         names = ", ".join(map(label, methods))
         described = f"Gain in accuracy over the recalibrated ticket against density, with intervals: {names}"
         columns = ("method", "level", "density", "gain_points", "low_95", "high_95", "seeds", "samples_a_seed")
-        return Figure("gains", svg(drawing, described), columns, tuple(shown))
+        return Figure(name, svg(drawing, described), columns, tuple(shown))
+
+
+def _whiskers(axes: Axes, x: Sequence[float], values: Sequence[Gain], colour: str) -> None:
+    """The line of one method's gains, with a whisker for each interval."""
+    axes.errorbar(
+        x,
+        [gain.gain for gain in values],
+        [[gain.gain - gain.low for gain in values], [gain.high - gain.gain for gain in values]],
+        color=colour,
+        marker=look(values[0].method)[1],
+        linewidth=1.2,
+        elinewidth=0.9,
+    )
 
 
 def heat_map(rows: Sequence[Row], method: str) -> Figure:
@@ -97,8 +126,8 @@ def heat_map(rows: Sequence[Row], method: str) -> Figure:
 
     Percentage points, the mean over levels and seeds; blue is better, orange worse, the deeper the more.
     """
-    found = differences(corrupted(rows), lambda row: (row.corruption, row.severity))
-    measured = {place: value for (name, place), value in found.items() if name == method}
+    difference = differences(corrupted(rows), lambda row: (row.corruption, row.severity))
+    measured = {place: value for (name, place), value in difference.items() if name == method}
     corruptions = list(dict.fromkeys(corruption for corruption, _ in measured))
     severities = sorted({severity for _, severity in measured})
     largest = max([1.0, *map(abs, measured.values())])  # one point at least: noise stays pale
@@ -107,9 +136,8 @@ def heat_map(rows: Sequence[Row], method: str) -> Figure:
         drawing = cells(
             {places[place]: value / largest for place, value in measured.items()},
             {places[place]: f"{value:+z.2f}" for place, value in measured.items()},
-            [kind(corruption) for corruption in corruptions],
-            [str(severity) for severity in severities],
-            "Severity",
+            Side("", [kind(corruption) for corruption in corruptions]),
+            Side("Severity", [str(severity) for severity in severities]),
         )
         described = f"Accuracy of {label(method)} less the recalibrated ticket's, by corruption and severity, in points"
         shown = tuple((label(method), *place, value) for place, value in measured.items())
@@ -123,35 +151,49 @@ def calibration(rows: Sequence[Row]) -> Figure | None:
     Samples of all levels and seeds that every one of them has are counted together; bins of few samples are in the
     numbers, but not drawn. None where rows have no bins.
     """
-    binned = [row for row in clean(rows) if row.bins]
-    methods = ["ticket", "recalibrated", *featured((row.method for row in binned), 2)]
-    found = {m: {(row.seed, row.level): row.bins for row in binned if row.method == m} for m in methods}
-    found = {method: places for method, places in found.items() if places}
-    common = set.intersection(*(set(places) for places in found.values())) if found else set()
-    if not common:
+    by_method = _shared_bins(rows)
+    if not by_method:
         return None
-    shown: list[tuple[str, float, int, float | None, float | None]] = []
+    shown = [(label(method), *values) for method, bins in by_method.items() for values in bins]
     with style("calibration"):
         drawing, axes = canvas("Test accuracy (%)", height=3.8)
-        axes.plot([0, 100], [0, 100], color=INK, linewidth=0.9, linestyle=(0, (5, 4)), label="Perfect")
-        for method in methods:
-            if method not in found:
-                continue
-            bins = list(zip(*(found[method][place] for place in sorted(common)), strict=True))
-            points = []
-            for number, parts in enumerate(bins):
-                n = sum(count for count, _, _ in parts)
-                sure = 100 * sum(count * mean for count, _, mean in parts) / n if n else None
-                right = 100 * sum(correct for _, correct, _ in parts) / n if n else None
-                shown.append((label(method), 100 * number / len(bins), n, sure, right))
-                if n >= _FEW:
-                    points.append((sure, right))
+        axes.plot([0, 100], [0, 100], color=GREY, linewidth=0.9, linestyle=(0, (5, 4)), label="Perfect")
+        colour = colours(by_method, taken=(GREY,))
+        for method, bins in by_method.items():
+            points = [
+                (sure, right) for _, n, sure, right in bins if n >= _FEW and sure is not None and right is not None
+            ]
             x, y = zip(*points, strict=True) if points else ((), ())
-            colour, marker = look(method)
-            line = {"linestyle": ":", "linewidth": 1.2} if method == "recalibrated" else {"marker": marker}
-            axes.plot(x, y, color=colour, label=label(method), **line)
+            axes.plot(x, y, color=colour[method], marker=look(method)[1], label=label(method))
         axes.set(xlim=(0, 100), ylim=(0, 100), xlabel="Confidence (%)")
         legend(drawing, axes)
-        described = f"Test accuracy against confidence: {', '.join(map(label, found))}"
+        described = f"Test accuracy against confidence: {', '.join(map(label, by_method))}"
         columns = ("method", "bin_from_percent", "samples", "confidence_percent", "accuracy_percent")
         return Figure("calibration", svg(drawing, described), columns, tuple(shown))
+
+
+_Bin = tuple[float, int, float | None, float | None]
+"""Where a bin of confidence begins (percent), its samples, their mean confidence and their accuracy (percent)."""
+
+
+def _shared_bins(rows: Sequence[Row]) -> dict[str, list[_Bin]]:
+    """The bins of the methods drawn, over the levels and seeds that every one of them has; empty without such."""
+    binned = [row for row in clean(rows) if row.bins]
+    methods = ["ticket", "recalibrated", *featured((row.method for row in binned), 2)]
+    by_place = {m: {(row.seed, row.level): row.bins for row in binned if row.method == m} for m in methods}
+    by_place = {method: bins for method, bins in by_place.items() if bins}
+    common = set.intersection(*map(set, by_place.values())) if by_place else set()
+    if not common:
+        return {}
+    return {method: _summed([bins[place] for place in sorted(common)]) for method, bins in by_place.items()}
+
+
+def _summed(many: Sequence[Bins]) -> list[_Bin]:
+    """Bins of several networks as one."""
+    summed: list[_Bin] = []
+    for number, parts in enumerate(zip(*many, strict=True)):
+        n = sum(count for count, _, _ in parts)
+        sure = 100 * sum(count * mean for count, _, mean in parts) / n if n else None
+        right = 100 * sum(correct for _, correct, _ in parts) / n if n else None
+        summed.append((100 * number / len(many[0]), n, sure, right))
+    return summed

@@ -102,6 +102,26 @@ def series(methods: Iterable[str]) -> list[str]:
     return [*(method for method in BASELINES if method in methods), *drawn(methods)]
 
 
+def main_lines(methods: Iterable[str]) -> list[str]:
+    """The at most four lines of a main chart: the ticket, the best admissible ticket, and two methods of pooling.
+
+    These are the paper's rule and our default where they were measured, else the first of those `drawn`.
+    """
+    methods = list(methods)
+    pooling = drawn(method for method in methods if method not in TRAINED_BASELINES)
+    return [method for method in ("ticket", "admissible", *featured(pooling, 2)) if method in methods]
+
+
+def trained_lines(methods: Iterable[str]) -> list[str]:
+    """The lines of a second chart beside the main one: the ticket, and all that was trained instead of pooled.
+
+    Empty where nothing was.
+    """
+    methods = list(methods)
+    trained = [method for method in TRAINED_BASELINES if method in methods]
+    return [method for method in ("ticket", *trained) if method in methods] if trained else []
+
+
 def percent(share: float) -> str:
     """A share, such as a density, as a percentage of three significant digits."""
     return f"{100 * share:.0f} %" if share >= 1 else f"{100 * share:#.3g} %"

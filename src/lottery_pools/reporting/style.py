@@ -6,10 +6,9 @@ import csv
 import html
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import ceil
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -22,6 +21,9 @@ INK = "#010203"
 
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's palette for all kinds of colour vision (2008), legible on white and on black first."""
+
+GREY = "#7f868c"
+"""Stands out from the ink, from all colours, and from a light and from a dark page."""
 
 WORSE, BETTER = COLOURS[:2]
 
@@ -115,65 +117,6 @@ def look(method: str) -> tuple[str, str]:
 
 def _colour_of_name(method: str) -> str:
     return COLOURS[sum(method.encode()) % len(COLOURS)]
-
-
-def legend(drawing: Drawing, axes: Axes) -> None:
-    """The names of the series above the axes; the drawing grows by the lines that they need."""
-    names = axes.get_legend_handles_labels()[1]
-    if names:
-        columns = 4 if sum(len(name) + 3 for name in names) < 58 else 3 if max(map(len, names)) <= 16 else 2
-        drawing.legend(loc="outside upper left", ncols=columns)
-        drawing.set_figheight(drawing.get_figheight() - 0.2 + 0.2 * ceil(len(names) / columns))
-
-
-def densities(axes: Axes, found: set[float]) -> None:
-    """The density axis, logarithmic, dense on the left, every level or every so many of them named."""
-    falling = sorted(found, reverse=True)
-    ticks = falling[:: 1 + len(falling) // 10]
-    axes.set_xscale("log")
-    axes.minorticks_off()
-    axes.set_xticks(ticks, [f"{100 * density:.3g}" for density in ticks])
-    axes.set_xlabel("Density (% of prunable weights kept)")
-    if falling:
-        axes.set_xlim(1.1 * falling[0], falling[-1] / 1.1)
-
-
-def cells(
-    shades: Mapping[tuple[int, int], float],
-    texts: Mapping[tuple[int, int], str],
-    rows: Sequence[str],
-    columns: Sequence[str],
-    x_label: str,
-    y_label: str = "",
-) -> Drawing:
-    """A grid of cells by (row, column), the first row on top, with a text in each.
-
-    Shades are from -1 to 1: blue above 0, orange below, the deeper the further. They are translucent over the page and
-    under the page's own ink, so they are legible in light and dark.
-    """
-    drawing = Drawing(figsize=(5.2, 0.7 + max(0.25, min(0.4, 3 / len(rows))) * len(rows)), layout="constrained")
-    axes = drawing.add_subplot()
-    for (row, column), shade in shades.items():
-        colour = (BETTER if shade > 0 else WORSE, 0.75 * abs(shade))
-        axes.barh(row, 0.96, 0.92, left=column - 0.48, color=[colour], linewidth=0)
-    size = 9.5 if len(columns) <= 10 else 6.5
-    for (row, column), text in texts.items():
-        axes.text(column, row, text.replace("-", "−"), ha="center", va="center_baseline", fontsize=size)
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    axes.set_xticks(range(len(columns)), columns)
-    axes.set_yticks(range(len(rows)), rows)
-    axes.set_xlim(-0.5, len(columns) - 0.5)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.xaxis.tick_top()
-    axes.xaxis.set_label_position("top")
-    axes.set_xlabel(x_label)
-    few = len(rows) < 4  # then there is no room for an upright label
-    axes.set_ylabel(
-        y_label, rotation=0 if few else 90, ha="right" if few else "center", va="center" if few else "bottom"
-    )
-    return drawing
 
 
 def svg(drawing: Drawing, description: str) -> str:
