@@ -372,3 +372,11 @@ def test_a_notice_is_one_line() -> None:
     code += "commands.dispatch = lambda words: warnings.warn('mind this', Notice); commands.main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "lottery-pools: note: mind this\n")
+
+
+def test_a_notebooks_drawing_backend_does_not_stop_a_report(finished: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    report = [sys.executable, "-m", "lottery_pools", "report", str(finished), "--out", str(tmp_path / "page.html")]
+    done = subprocess.run(report, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "page.html").exists()

@@ -58,6 +58,9 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # what an ASCII terminal cannot show is no reason to stop
     warnings.showwarning = _show_warning
+    os.environ.pop(
+        "MPLBACKEND", None
+    )  # of a notebook that started us: our figures are files, and it may be missing here
     signal.signal(signal.SIGTERM, _terminate)
     try:
         dispatch(sys.argv[1:])
