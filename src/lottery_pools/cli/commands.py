@@ -31,7 +31,7 @@ from lottery_pools.errors import UserError, unknown
 from lottery_pools.version import VERSION
 
 if TYPE_CHECKING:
-    from lottery_pools.experiment.plan import Plan
+    from lottery_pools.experiment.estimate import Plan
     from lottery_pools.reporting.content import Report as Content
 
 USAGE = """\
@@ -119,13 +119,14 @@ def pool(arguments: list[str]) -> None:
         budget=config.pooling.budget if options.budget is None else options.budget,
     )
     from lottery_pools.experiment import stages
+    from lottery_pools.experiment.run import OtherRun
 
     settled = dataclasses.replace(config, pooling=wanted)
+    other = OtherRun(options.candidates_from, options.allow_other_run)
     if options.dry_run:
-        others = options.candidates_from, options.allow_other_run
-        _preview(stages.preview(settled, options.folder, options.machine, ("pool",), *others), options.json)
+        _preview(stages.preview(settled, options.folder, options.machine, ("pool",), other), options.json)
         return
-    stages.pool(settled, options.folder, options.machine, options.candidates_from, options.allow_other_run)
+    stages.pool(settled, options.folder, options.machine, other)
     paths = sorted(map(str, options.folder.rglob("pools/*/level_*.safetensors")))
     print(json.dumps({"pools": paths}) if options.json else "\n".join(paths))
 
@@ -159,10 +160,10 @@ def diagnose(arguments: list[str]) -> None:
     """say why the gains came about: paths, barriers, overlap, attribution"""
     options = parse(Diagnose, arguments, diagnose)
     config = toml.of_folder(options.folder)
-    from lottery_pools.experiment import stages
+    from lottery_pools.experiment import diagnose as why
     from lottery_pools.reporting import diagnosis, terminal
 
-    found = stages.diagnose(config, options.folder, options.machine, options.points)
+    found = why.diagnose(config, options.folder, options.machine, options.points)
     if options.json:
         print(json.dumps(found))
         return
@@ -211,10 +212,10 @@ def _compare(options: Report) -> None:
 def replay(arguments: list[str]) -> None:
     """rebuild a pooled ticket from its recipe and compare the bytes"""
     options = parse(Replay, arguments, replay)
-    from lottery_pools.experiment import stages
+    from lottery_pools.experiment import replay as replaying
 
     _refuse_others(options.file)
-    same = stages.replay(options.file, options.out)
+    same = replaying.replay(options.file, options.out)
     if not same:
         raise UserError(
             f"{options.file} replayed to other bytes: it was made on another machine or version, or damaged"
