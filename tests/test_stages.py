@@ -26,6 +26,7 @@ from lottery_pools.experiment import diagnose, opening, replay, stages, tasks
 from lottery_pools.experiment import report as reports
 from lottery_pools.experiment.run import CLEAN, OTHER_SEED, OtherRun
 from lottery_pools.pooling.methods import METHODS
+from lottery_pools.runs import engine
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest
 from lottery_pools.runs.results import ENSEMBLE, Row
@@ -112,6 +113,14 @@ def test_a_finished_run_returns_at_once_and_changes_nothing(finished: Path) -> N
     stages.run(tiny(), finished, ONE)
     assert hashes(finished) == before
     assert stamps == {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")}
+
+
+def test_a_finished_run_starts_no_work(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise AssertionError(f"there is nothing to do, but this is: {arguments}")
+
+    monkeypatch.setattr(engine, "each", refuse)
+    stages.run(tiny(), finished, Machine(device="cpu", workers=2, threads=1))
 
 
 def test_workers_do_not_change_the_bytes(finished: Path, tmp_path: Path) -> None:
@@ -449,7 +458,8 @@ def test_the_diagnosis_is_kept_and_its_parts_add_up(everything: Path) -> None:
             parts = sum(part[name] for name in ("batchnorm", "takeover", "averaging", "repruning"))
             assert parts == pytest.approx(part["pooled"] - part["ticket"])
     clean = {row.seed: row for row in rows if row.method == "ensemble" and row.split == "test" and not row.severity}
-    assert [one["ensemble"]["correct"] for one in found] == [clean[seed].correct for seed in (0, 1)]
+    for measure in ("correct", "loss", "ece", "accuracy"):  # to the last digit, for both are computed in one place
+        assert [one["ensemble"][measure] for one in found] == [getattr(clean[seed], measure) for seed in (0, 1)]
     for one in found:  # by class and over all classes, the same change
         changes = {(c["method"], c["corrupted"]): c["gains"] for c in one["classes"]}
         own = [row for row in rows if row.seed == one["seed"] and row.split == "test" and not row.severity]
