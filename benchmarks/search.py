@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from lottery_pools.config import toml
 from lottery_pools.data.sources import stratified
 from lottery_pools.evaluation.metrics import paired_intervals
+from lottery_pools.experiment.run import Run
 from lottery_pools.experiment.selection import Selection, hits, logits
-from lottery_pools.experiment.tasks import Run
 from lottery_pools.pooling.methods import DEFAULT, find
 from lottery_pools.runs import engine
 from lottery_pools.runs.folder import RunFolder

@@ -15,24 +15,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lottery_pools.config import toml
-from lottery_pools.experiment import stages
+from lottery_pools.experiment import opening
 from lottery_pools.experiment.selection import hits, logits
-from lottery_pools.runs.engine import Machine
 from lottery_pools.tickets.ticket import load_into
 
 COLUMNS = ("study", "seed", "level", "density", "correct", "n", "data")
 
 
 def rows(folder: Path) -> Iterator[tuple[str, int, int, float, int, int, str]]:
-    """One a ticket, as `COLUMNS` says."""
+    """One row a ticket of the study in `folder`, as `COLUMNS` says."""
     config = toml.of_folder(folder)
-    for run in stages.checked(config, folder, Machine()):
+    for run in opening.resolve(config, folder).runs:
         model, train = run.network(), run.dataset.train
         data = hashlib.sha256(train.images.numpy().tobytes()).hexdigest()[:16]
         for ticket in run.tickets(model):
             load_into(model, ticket.weights)
-            right = int(hits(logits(model, config, run.dataset, train), train).sum())
-            yield config.name, run.seed, ticket.level, round(ticket.density, 4), right, len(train), data
+            correct = int(hits(logits(model, config, run.dataset, train), train).sum())
+            yield config.name, run.seed, ticket.level, round(ticket.density, 4), correct, len(train), data
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
-from lottery_pools.evaluation.attribution import decisions, split_gain, unpruned
+from lottery_pools.evaluation.attribution import Measures, decisions, split_gain, unpruned
 from lottery_pools.pooling.pool import Recipe
 from lottery_pools.pooling.result import Trial
 from lottery_pools.tickets.ticket import Ticket
@@ -28,7 +28,7 @@ from tests.test_paths import MISFIT, OTHER, close, linear, ticket
 def test_what_is_takeover_and_what_is_averaging(
     scores: tuple[float, float, float, float], takeover: float, averaging: float
 ) -> None:
-    parts = split_gain(*scores, pooled=74)
+    parts = split_gain(Measures(*scores, pooled=74))
     assert (parts.batchnorm, parts.takeover, parts.averaging) == (1, takeover, averaging)
     assert parts.repruning == 74 - scores[3]
     assert parts.optimism is None
@@ -38,14 +38,14 @@ def test_what_is_takeover_and_what_is_averaging(
 def test_the_parts_sum_to_the_gain(hits: tuple[int, int, int, int, int]) -> None:
     """Exactly, where accuracies are exact."""
     ticket, recalibrated, admissible, mixture, pooled = (count / 1024 for count in hits)
-    parts = split_gain(ticket, recalibrated, admissible, mixture, pooled)
+    parts = split_gain(Measures(ticket, recalibrated, admissible, mixture, pooled))
     assert parts.batchnorm + parts.takeover + parts.averaging + parts.repruning == parts.gain == pooled - ticket
     assert 0 <= parts.takeover <= max(0, mixture - recalibrated)
 
 
 @given(st.tuples(*[st.floats(0, 1)] * 5))
 def test_the_parts_sum_to_the_gain_to_rounding(scores: tuple[float, float, float, float, float]) -> None:
-    parts = split_gain(*scores)
+    parts = split_gain(Measures(*scores))
     assert parts.batchnorm + parts.takeover + parts.averaging + parts.repruning == close(parts.gain)
 
 

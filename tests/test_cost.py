@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
+from torch.utils.flop_counter import FlopCounterMode
 
 from lottery_pools.evaluation import cost
 from lottery_pools.models import registry
@@ -31,6 +35,22 @@ def test_known_networks_cost_what_is_published(
     with torch.device("meta"):  # shapes only
         model = registry.MODELS[name](classes, shape)
     assert cost.flops(model, shape) / 1e9 == pytest.approx(billions, rel=0.007)
+
+
+@pytest.mark.parametrize("name", sorted(registry.MODELS))
+def test_dense_counts_are_those_of_pytorch(name: str) -> None:
+    shape = (1, 40) if name in ("conv1d", "mlp") else (3, 32, 32)
+    with torch.device("meta"):
+        model = registry.MODELS[name](10, shape).eval()
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(torch.zeros(1, *shape))
+    assert 2 * cost.flops(model, shape) == counter.get_total_flops()
+
+
+def test_counting_does_not_load_pytorchs_compiler() -> None:  # which takes seconds
+    code = "import sys; from lottery_pools.evaluation import cost; from lottery_pools.models import registry; "
+    code += "cost.flops(registry.MODELS['conv1d'](10, (1, 40)), (1, 40)); sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
 class Everything(nn.Module):

@@ -16,7 +16,7 @@ from tests.test_stages import ONE, tiny
 def test_gains_of_all_that_are_explained_are_split(tmp_path: Path) -> None:
     pooling = dataclasses.replace(tiny().pooling, methods=(*diagnose.EXPLAINED, "swa"))
     stages.run(tiny(pooling=pooling), tmp_path / "run", ONE)
-    (found,) = stages.diagnose(tiny(pooling=pooling), tmp_path / "run", ONE, points=2)
+    (found,) = diagnose.diagnose(tiny(pooling=pooling), tmp_path / "run", ONE, points=2)
     split = {(part["method"], part["level"]): part for part in found["attribution"]}
     assert set(split) == {(method, level) for method in diagnose.EXPLAINED for level in range(3)}
     for (method, level), part in split.items():

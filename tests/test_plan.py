@@ -11,8 +11,9 @@ import pytest
 
 from lottery_pools.config.schema import Evaluation, Pooling
 from lottery_pools.errors import UserError
-from lottery_pools.experiment import plan, stages, tasks, timing
-from lottery_pools.experiment.plan import Plan, Step
+from lottery_pools.experiment import estimate, stages, timing
+from lottery_pools.experiment.estimate import Plan, Step
+from lottery_pools.experiment.run import CLEAN, OtherRun
 from lottery_pools.experiment.timing import Cost
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import RunFolder
@@ -62,7 +63,7 @@ def test_the_plan_is_what_the_run_then_does(finished: Path, tmp_path: Path) -> N
     assert pooling.recalibrated + pooling.forwarded + 3 * pooling.trained == events(finished, "pooling")
     assert part["evaluation"].cost.forwarded == events(finished, "evaluation")
     rows = [row for run in runs for row in results.read(run.results) if row.method != "admissible"]
-    assert part["evaluation"].items == sum(len(tasks.CLEAN) for _ in {(r.seed, r.method, r.level) for r in rows}) - 8
+    assert part["evaluation"].items == sum(len(CLEAN) for _ in {(r.seed, r.method, r.level) for r in rows}) - 8
     assert [part[stage].items for stage in ("training", "pooling")] == [6, 2 * 3 * len(FIXED)]
     assert part["training"].cost.written == pytest.approx(size(finished, "tickets/*.safetensors"), rel=0.15)
     assert part["pooling"].cost.written == pytest.approx(size(finished, "pools/*/*.safetensors"), rel=0.3)
@@ -109,14 +110,14 @@ def test_shifts_trained_baselines_and_controls_are_counted(finished: Path, tmp_p
     networks = 2 * 3 + 1 + 3 + 3  # tickets, recalibrated, the ensemble, pools, trained baseline
     assert part["evaluation"].items == 2 * networks * 6
     assert part["evaluation"].cost.forwarded == 2 * (networks - 1 + 3) * (200 + 500 + 4 * 100)
-    other = stages.preview(CONFIG, finished, ONE, ("pool",), finished / "seed_0", True)
+    other = stages.preview(CONFIG, finished, ONE, ("pool",), OtherRun(finished / "seed_0", True))
     assert steps(other)["pooling"].items == 2 * 3
     with pytest.raises(UserError, match="has no ticket of level 0"):
-        stages.preview(CONFIG, finished, ONE, ("pool",), tmp_path)
+        stages.preview(CONFIG, finished, ONE, ("pool",), OtherRun(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("seconds", "workers", "longest"), [((), 2, 0), ((3, 1, 1, 1), 1, 6), ((3, 1, 1, 1), 2, 3), ((1, 1, 3), 2, 4)]
 )
 def test_workers_take_tasks_in_turn(seconds: Sequence[float], workers: int, longest: float) -> None:
-    assert plan._makespan(seconds, workers) == longest
+    assert estimate.makespan(seconds, workers) == longest

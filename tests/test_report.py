@@ -9,8 +9,8 @@ import pytest
 
 from lottery_pools.config.schema import Evaluation
 from lottery_pools.errors import UserError
+from lottery_pools.experiment import diagnose, stages
 from lottery_pools.experiment import report as reports
-from lottery_pools.experiment import stages
 from lottery_pools.reporting import page
 from tests.test_stages import ONE, tiny
 
@@ -41,7 +41,7 @@ def test_mce_is_told_only_beside_its_reference(several: Path) -> None:
 
 def test_a_published_run_makes_the_same_report_without_its_weights(several: Path, tmp_path: Path) -> None:
     for points in (2, 3):
-        found = stages.diagnose(reports.read(several)[0], several, ONE, points)
+        found = diagnose.diagnose(reports.read(several)[0], several, ONE, points)
     assert reports.report_of(several).diagnoses == found, "of two diagnoses the finer one"
     reports.make(several)
     reports.publish(several, tmp_path / "shared")
@@ -74,7 +74,7 @@ def test_a_damaged_diagnosis_is_named(one: Path, tmp_path: Path) -> None:
 
 def test_a_diagnosis_that_not_every_seed_has_is_not_told(several: Path, tmp_path: Path) -> None:
     shutil.copytree(several, tmp_path / "run")
-    stages.diagnose(reports.read(several)[0], tmp_path / "run", ONE, points=2)
+    diagnose.diagnose(reports.read(several)[0], tmp_path / "run", ONE, points=2)
     reports.publish(tmp_path / "run", tmp_path / "shared")
     for path in (tmp_path / "run/seed_1").glob("diagnosis_*.json"):
         path.unlink()

@@ -22,9 +22,11 @@ from lottery_pools.config.schema import Config, Data, Evaluation, Model, Pooling
 from lottery_pools.data import sources
 from lottery_pools.data.shifts import SIGNAL_SHIFTS
 from lottery_pools.errors import UserError
+from lottery_pools.experiment import diagnose, opening, replay, stages, tasks
 from lottery_pools.experiment import report as reports
-from lottery_pools.experiment import stages, tasks
+from lottery_pools.experiment.run import CLEAN, OTHER_SEED, OtherRun
 from lottery_pools.pooling.methods import METHODS
+from lottery_pools.runs import engine
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest
 from lottery_pools.runs.rows import ENSEMBLE, Row
@@ -113,6 +115,14 @@ def test_a_finished_run_returns_at_once_and_changes_nothing(finished: Path) -> N
     assert stamps == {path: path.stat().st_mtime_ns for path in finished.rglob("*.safetensors")}
 
 
+def test_a_finished_run_starts_no_work(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise AssertionError(f"there is nothing to do, but this is: {arguments}")
+
+    monkeypatch.setattr(engine, "each", refuse)
+    stages.run(tiny(), finished, Machine(device="cpu", workers=2, threads=1))
+
+
 def test_workers_do_not_change_the_bytes(finished: Path, tmp_path: Path) -> None:
     stages.run(tiny(), tmp_path / "two", Machine(device="cpu", workers=2, threads=1))
     assert hashes(tmp_path / "two") == hashes(finished)
@@ -120,27 +130,27 @@ def test_workers_do_not_change_the_bytes(finished: Path, tmp_path: Path) -> None
 
 def test_replay_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     pooled = RunFolder(finished).pool("interpolation", 1)
-    assert stages.replay(pooled)
-    assert stages.replay(pooled, tmp_path / "again.safetensors")
+    assert replay.replay(pooled)
+    assert replay.replay(pooled, tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == pooled.read_bytes()
     with pytest.raises(UserError, match="has no recipe"):
-        stages.replay(RunFolder(finished).ticket(1))
+        replay.replay(RunFolder(finished).ticket(1))
 
 
 def test_replay_says_what_it_lacks(finished: Path, tmp_path: Path) -> None:
     pooled = RunFolder(finished).pool("interpolation", 1)
     shutil.copy(pooled, tmp_path / "alone.safetensors")
     with pytest.raises(UserError, match=r"alone\.safetensors lies beside no run .* lp\.replay"):
-        stages.replay(tmp_path / "alone.safetensors")
+        replay.replay(tmp_path / "alone.safetensors")
     shutil.copytree(finished, tmp_path / "run")
     ticket, path = files.load(pooled), RunFolder(tmp_path / "run").pool("interpolation", 1)
     files.save(dataclasses.replace(ticket, origin={**ticket.origin, "device": "cuda:99"}), path)
     with pytest.raises(UserError, match="was pooled on cuda:99, which this machine lacks"):
-        stages.replay(path)
+        replay.replay(path)
     kept = {key: value for key, value in ticket.origin.items() if key in ("method", "recipe", "target")}
     files.save(dataclasses.replace(ticket, origin=kept), path)  # as lp.save writes what lp.pool made
     with pytest.raises(UserError, match="lies beside no run that has its parents"):
-        stages.replay(path)
+        replay.replay(path)
 
 
 def test_replay_refuses_other_parents(tmp_path: Path) -> None:
@@ -148,7 +158,7 @@ def test_replay_refuses_other_parents(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.ticket(2).write_bytes(folder.ticket(1).read_bytes())
     with pytest.raises(UserError, match=r"level_02\.safetensors is not the ticket"):
-        stages.replay(folder.pool("average", 0))
+        replay.replay(folder.pool("average", 0))
 
 
 def test_seeds_are_runs_of_their_own(finished: Path, tmp_path: Path) -> None:
@@ -183,7 +193,7 @@ def test_what_a_folder_was_given_before_is_done_too(tmp_path: Path) -> None:
     for method in ("ticket", "ensemble", "admissible", "average", "swa"):
         assert {(r.corruption, r.severity) for r in rows if r.method == method and r.severity} == shifts
     stages.pool(given("slerp", "shear", 1), tmp_path / "run", ONE)  # here methods hold for the call
-    assert stages.checked(tiny(pooling=config.pooling, evaluation=config.evaluation), tmp_path / "run", ONE)
+    assert opening.resolve(tiny(pooling=config.pooling, evaluation=config.evaluation), tmp_path / "run", ONE)
     assert not RunFolder(tmp_path / "run").pool("interpolation", 1).exists()
 
 
@@ -348,13 +358,13 @@ def test_rows_that_a_kill_tore_are_made_again_to_the_same_bytes(finished: Path, 
 def test_an_ensemble_far_apart_has_a_finite_loss_and_counts_its_recalibration(
     finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (run,) = stages.checked(tiny(), finished, ONE)
-    (row, *_) = tasks.measure(run, ENSEMBLE, 0, tasks.CLEAN[:1])
+    (run,) = opening.resolve(tiny(), finished, ONE).runs
+    (row, *_) = tasks.measure(run, ENSEMBLE, 0, CLEAN[:1])
     assert row.search_images == 3 * 100
     labels = run.dataset.validation.labels
     wrong = 200.0 * nn.functional.one_hot((labels + 1) % 10, 10)
     monkeypatch.setattr(tasks, "logits", lambda *_: wrong)
-    (row, *_) = tasks.measure(run, ENSEMBLE, 0, tasks.CLEAN[:1])
+    (row, *_) = tasks.measure(run, ENSEMBLE, 0, CLEAN[:1])
     assert row.loss == pytest.approx(200)
 
 
@@ -391,7 +401,7 @@ def test_the_cpu_is_refused_nothing_and_a_missing_gpu_is_named() -> None:
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All methods and all shifts, two seeds."""
     folder = tmp_path_factory.mktemp("runs") / "all"
-    pooling = dataclasses.replace(tiny().pooling, methods=(*METHODS, tasks.OTHER_SEED))
+    pooling = dataclasses.replace(tiny().pooling, methods=(*METHODS, OTHER_SEED))
     evaluation = Evaluation(corruptions=("all",), severities=(1, 5), corrupted=100)
     stages.run(tiny(seeds=(0, 1), pooling=pooling, evaluation=evaluation), folder, ONE)
     return folder
@@ -422,12 +432,12 @@ def test_every_method_and_every_shift_makes_its_rows(everything: Path) -> None:
         assert {r.flops for r in rows if r.method == "ensemble" and r.seed == seed} == {sum(own.values())}
 
 
-@pytest.mark.parametrize("method", [*METHODS, tasks.OTHER_SEED])
+@pytest.mark.parametrize("method", [*METHODS, OTHER_SEED])
 def test_every_pool_is_exact_in_density_and_replays_to_the_byte(everything: Path, method: str) -> None:
     folder = RunFolder(everything / "seed_1")
     pooled, target = files.load(folder.pool(method, 1)), files.load(folder.ticket(1))
     assert (pooled.kept, pooled.prunable) == (target.kept, target.prunable)
-    assert stages.replay(folder.pool(method, 1))
+    assert replay.replay(folder.pool(method, 1))
 
 
 def test_the_report_of_everything_names_every_method(everything: Path) -> None:
@@ -439,7 +449,7 @@ def test_the_report_of_everything_names_every_method(everything: Path) -> None:
 
 def test_the_diagnosis_is_kept_and_its_parts_add_up(everything: Path) -> None:
     config, rows, _ = reports.read(everything)
-    found = stages.diagnose(config, everything, ONE, points=3)
+    found = diagnose.diagnose(config, everything, ONE, points=3)
     assert [one["seed"] for one in found] == [0, 1]
     for one in found:
         assert {(pair["first"], pair["second"]) for pair in one["pairs"]} == {(0, 1), (0, 2), (1, 2)}
@@ -448,7 +458,8 @@ def test_the_diagnosis_is_kept_and_its_parts_add_up(everything: Path) -> None:
             parts = sum(part[name] for name in ("batchnorm", "takeover", "averaging", "repruning"))
             assert parts == pytest.approx(part["pooled"] - part["ticket"])
     clean = {row.seed: row for row in rows if row.method == "ensemble" and row.split == "test" and not row.severity}
-    assert [one["ensemble"]["correct"] for one in found] == [clean[seed].correct for seed in (0, 1)]
+    for measure in ("correct", "loss", "ece", "accuracy"):  # to the last digit, for both are computed in one place
+        assert [one["ensemble"][measure] for one in found] == [getattr(clean[seed], measure) for seed in (0, 1)]
     for one in found:  # by class and over all classes, the same change
         changes = {(c["method"], c["corrupted"]): c["gains"] for c in one["classes"]}
         own = [row for row in rows if row.seed == one["seed"] and row.split == "test" and not row.severity]
@@ -458,7 +469,7 @@ def test_the_diagnosis_is_kept_and_its_parts_add_up(everything: Path) -> None:
         by_class = [3 * per_class[int(name)] * gain for name, gain in changes["swa", False].items()]
         assert sum(by_class) == pytest.approx(total, abs=0.01)
     before = hashes(everything)
-    assert stages.diagnose(config, everything, ONE, points=3) == found
+    assert diagnose.diagnose(config, everything, ONE, points=3) == found
     assert hashes(everything) == before
 
 
@@ -466,7 +477,7 @@ def test_a_diagnosis_is_made_anew_where_there_are_more_rows(finished: Path, tmp_
     shutil.copytree(finished, tmp_path / "run")
 
     def explained() -> set[str]:
-        (found,) = stages.diagnose(tiny(), tmp_path / "run", ONE, points=2)
+        (found,) = diagnose.diagnose(tiny(), tmp_path / "run", ONE, points=2)
         return {part["method"] for part in found["attribution"]}
 
     assert explained() == set(DEFAULTS)
@@ -543,23 +554,23 @@ def test_another_runs_tickets_are_refused_by_name_and_allowed_as_a_control(finis
     own = tmp_path / "own"
     shutil.copytree(finished, own)
     with pytest.raises(UserError, match=r"of different runs: seed is 0 and 5; .*--allow-other-run"):
-        stages.pool(tiny(), own, ONE, tmp_path / "seed")
+        stages.pool(tiny(), own, ONE, OtherRun(tmp_path / "seed"))
     with pytest.raises(UserError, match=r"\(12, 1, 5\) in .* and \(8, 1, 5\) in the model"):
-        stages.pool(tiny(), own, ONE, tmp_path / "model", allow_other_run=True)
+        stages.pool(tiny(), own, ONE, OtherRun(tmp_path / "model", True))
     with pytest.raises(UserError, match="has no ticket of level 0"):
-        stages.pool(tiny(), own, ONE, tmp_path, allow_other_run=True)
-    stages.pool(tiny(), own, ONE, tmp_path / "seed", allow_other_run=True)
+        stages.pool(tiny(), own, ONE, OtherRun(tmp_path, True))
+    stages.pool(tiny(), own, ONE, OtherRun(tmp_path / "seed", True))
     stages.evaluate(tiny(), own, ONE)
     assert "other-run" in {row.method for row in reports.read(own)[1]}
-    assert stages.replay(RunFolder(own).pool("other-run", 1))
-    stages.pool(tiny(), own, ONE, tmp_path / "seed", allow_other_run=True)
+    assert replay.replay(RunFolder(own).pool("other-run", 1))
+    stages.pool(tiny(), own, ONE, OtherRun(tmp_path / "seed", True))
     shutil.copytree(tmp_path / "seed", tmp_path / "third")
-    stages.pool(tiny(), own, ONE, tmp_path / "third", allow_other_run=True)  # the same tickets, elsewhere
+    stages.pool(tiny(), own, ONE, OtherRun(tmp_path / "third", True))  # the same tickets, elsewhere
     RunFolder(tmp_path / "third").ticket(1).write_bytes(RunFolder(finished).ticket(1).read_bytes())
     with pytest.raises(UserError, match=r"other-run/.* was pooled with the tickets of .*/seed, not of .*/third"):
-        stages.pool(tiny(), own, ONE, tmp_path / "third", allow_other_run=True)
+        stages.pool(tiny(), own, ONE, OtherRun(tmp_path / "third", True))
     with pytest.raises(UserError, match="--allow-other-run is for another run's tickets"):
-        stages.pool(tiny(), own, ONE, allow_other_run=True)
+        stages.pool(tiny(), own, ONE, OtherRun(allow_other_run=True))
 
 
 def test_clean_test_rows_have_bins_that_agree_with_their_counts(everything: Path) -> None:

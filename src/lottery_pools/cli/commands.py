@@ -168,12 +168,13 @@ def pool(arguments: list[str]) -> None:
     options = parse(PoolOptions, arguments, pool)
     config, folder = options.applied(toml.of_folder(options.folder)), options.folder
     from lottery_pools.experiment import stages
+    from lottery_pools.experiment.run import OtherRun
 
-    control = options.candidates_from, options.allow_other_run
+    other = OtherRun(options.candidates_from, options.allow_other_run)
     if options.dry_run:
-        output.show_plan(stages.preview(config, folder, options.machine, ("pool",), *control), options.json)
+        output.show_plan(stages.preview(config, folder, options.machine, ("pool",), other), options.json)
         return
-    stages.pool(config, folder, options.machine, *control)
+    stages.pool(config, folder, options.machine, other)
     output.show_paths("pools", folder.rglob("pools/*/level_*.safetensors"), options.json)
 
 
@@ -194,9 +195,9 @@ def diagnose(arguments: list[str]) -> None:
     """say why the gains came about: paths, barriers, overlap, attribution"""
     options = parse(DiagnoseOptions, arguments, diagnose)
     config = toml.of_folder(options.folder)
-    from lottery_pools.experiment import stages
+    from lottery_pools.experiment import diagnose as reasons
 
-    diagnoses = stages.diagnose(config, options.folder, options.machine, options.points)
+    diagnoses = reasons.diagnose(config, options.folder, options.machine, options.points)
     output.show_diagnosis(diagnoses, options.json)
 
 
@@ -222,9 +223,9 @@ def replay(arguments: list[str]) -> None:
     """rebuild a pooled ticket from its recipe and compare the bytes"""
     options = parse(ReplayOptions, arguments, replay)
     _require_ticket_file(options.file)
-    from lottery_pools.experiment import stages
+    from lottery_pools.experiment import replay as replaying
 
-    same = stages.replay(options.file, options.out)
+    same = replaying.replay(options.file, options.out)
     if not same:
         raise UserError(
             f"{options.file} replayed to other bytes: it was made on another machine or version, or damaged"

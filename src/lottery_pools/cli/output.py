@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lottery_pools.experiment.plan import Plan, Step
+    from lottery_pools.experiment.estimate import Plan, Step
     from lottery_pools.reporting.content import ReportContent
     from lottery_pools.reporting.diagnosis import Diagnoses
     from lottery_pools.reporting.table import Table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from torch import Tensor, nn
 
@@ -16,11 +16,11 @@ from lottery_pools.tickets.ticket import Ticket
 
 
 @dataclass(frozen=True)
-class Attribution:
-    """The gain of a pooled network over its ticket, as the sum of four parts, and what they follow from."""
+class Measures:
+    """The accuracy, or another measure, of the five networks that a gain is told apart by."""
 
     ticket: float
-    """Measure of the target as it was stored."""
+    """Of the target as it was stored."""
     recalibrated: float
     """Of the target, BatchNorm re-estimated."""
     admissible: float
@@ -28,6 +28,13 @@ class Attribution:
     mixture: float
     """Of the mixture before its last pruning, BatchNorm re-estimated."""
     pooled: float
+    """Of the pooled network."""
+
+
+@dataclass(frozen=True)
+class Attribution(Measures):
+    """The gain of a pooled network over its ticket as the sum of four parts, and the measures that they follow from."""
+
     batchnorm: float
     """recalibrated - ticket."""
     takeover: float
@@ -37,7 +44,8 @@ class Attribution:
     repruning: float
     """pooled - mixture."""
     optimism: float | None
-    """Gain over the recalibrated target on the selection split less that on this one: the noise selected for."""
+    """Gain over the recalibrated target on the selection split, less that gain on this split: the noise that was
+    selected for. None where the selection split was not measured."""
 
     @property
     def gain(self) -> float:
@@ -45,34 +53,36 @@ class Attribution:
         return self.pooled - self.ticket
 
 
-def split_gain(
-    ticket: float,
-    recalibrated: float,
-    admissible: float,
-    mixture: float,
-    pooled: float,
-    selection: tuple[float, float] | None = None,
-) -> Attribution:
-    """Split pooled - ticket into BatchNorm, takeover, averaging and re-pruning, from the five measures.
+def split_gain(measures: Measures, selection: tuple[float, float] | None = None) -> Attribution:
+    """Split a gain, pooled - ticket, into the parts of BatchNorm, takeover, averaging and re-pruning.
 
     The parts telescope, so they sum to the gain (to rounding). Takeover is admissible - recalibrated, but not below 0
     (nobody takes over a worse ticket) and not above what the mixture gained on the recalibrated target: a gain that was
     not had is not split. So averaging is mixture - max(recalibrated, admissible) where the mixture beats both, 0 where
-    it only beats the recalibrated target. `selection` is what the recalibrated target and the pooled network measure
-    on the selection split.
+    it only beats the recalibrated target.
+
+    Args:
+        measures: on the report split.
+        selection: what the recalibrated target and the pooled network measure on the selection split; none: unknown.
+
+    Example:
+        ```python
+        parts = split_gain(Measures(ticket=0.70, recalibrated=0.71, admissible=0.73, mixture=0.75, pooled=0.74))
+        parts.averaging  # 0.02: what the mixture has beyond the better ticket
+        ```
     """
-    takeover = min(max(0.0, admissible - recalibrated), max(0.0, mixture - recalibrated))
+    gain_of_mixture = measures.mixture - measures.recalibrated
+    takeover = min(max(0.0, measures.admissible - measures.recalibrated), max(0.0, gain_of_mixture))
+    optimism = None
+    if selection is not None:
+        optimism = (selection[1] - selection[0]) - (measures.pooled - measures.recalibrated)
     return Attribution(
-        ticket,
-        recalibrated,
-        admissible,
-        mixture,
-        pooled,
-        batchnorm=recalibrated - ticket,
+        **asdict(measures),
+        batchnorm=measures.recalibrated - measures.ticket,
         takeover=takeover,
-        averaging=mixture - recalibrated - takeover,
-        repruning=pooled - mixture,
-        optimism=None if selection is None else (selection[1] - selection[0]) - (pooled - recalibrated),
+        averaging=gain_of_mixture - takeover,
+        repruning=measures.pooled - measures.mixture,
+        optimism=optimism,
     )
 
 
@@ -122,19 +132,25 @@ class Decision:
 
 def decisions(trials: Iterable[Trial]) -> list[Decision]:
     """For each candidate of a search, in order: taken or refused, and why, in words."""
-    return [Decision(t.candidate, t.alpha, t.score, t.threshold, t.accepted, _why(t)) for t in trials]
+    return [
+        Decision(trial.candidate, trial.alpha, trial.score, trial.threshold, trial.accepted, _why(trial))
+        for trial in trials
+    ]
 
 
 def _why(trial: Trial) -> str:
-    # as many digits as tell the two apart
-    equal = trial.score == trial.threshold
-    differs = (digits for digits in range(4, 17) if f"{trial.score:.{digits}g}" != f"{trial.threshold:.{digits}g}")
-    digits = 4 if equal else next(differs, 17)
-    score, threshold = (
-        f"score {trial.score:.{digits}g} at α = {trial.alpha:g}",
-        f"the threshold {trial.threshold:.{digits}g}",
-    )
+    """Why a candidate was taken or refused, with as many digits as tell its score and the threshold apart."""
+    digits = _digits_that_differ(trial.score, trial.threshold)
+    score = f"score {trial.score:.{digits}g} at α = {trial.alpha:g}"
+    threshold = f"the threshold {trial.threshold:.{digits}g}"
     if trial.score < trial.threshold:
         return f"{score} is below {threshold}" + (", taken by the method's own rule" if trial.accepted else "")
-    relation = "equals" if equal else "is above"
+    relation = "equals" if trial.score == trial.threshold else "is above"
     return f"{score} {relation} {threshold}" + ("" if trial.accepted else ", refused by the method's own rule")
+
+
+def _digits_that_differ(first: float, second: float) -> int:
+    """The significant digits, from 4 to 17, with which two numbers look different; 4 for equal ones."""
+    if first == second:
+        return 4
+    return next((digits for digits in range(4, 17) if f"{first:.{digits}g}" != f"{second:.{digits}g}"), 17)

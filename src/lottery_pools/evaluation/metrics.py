@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, stdev
 
@@ -65,10 +66,17 @@ def paired_intervals(
 ) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
     """Mean and ends of the 95 % interval of each comparison, over seeds and samples.
 
-    `differences` is (comparisons, seeds, n): what sample i of a seed's test set adds. The bootstrap draws samples, the
-    same for both networks, all comparisons and all seeds, since they share the test set; and seeds, where there are
-    several, their means pulled apart by √(S / (S - 1)) · t / z: drawing S seeds makes their variance too small by
-    (S - 1) / S, and at few seeds Student's quantile t (S - 1 degrees of freedom) belongs in the place of the normal z.
+    The bootstrap draws samples, the same for both networks, all comparisons and all seeds, since they share the test
+    set. Where there are several seeds it draws these too, their means pulled apart by √(S / (S - 1)) · t / z: drawing S
+    seeds makes their variance too small by (S - 1) / S, and at few seeds Student's quantile t (S - 1 degrees of
+    freedom) belongs in the place of the normal z.
+
+    Args:
+        differences: (comparisons, seeds, n), what sample i of a seed's test set adds.
+        resamples: how often samples and seeds are drawn.
+        seed: of the draws.
+
+    Returns (mean, low, high), each (comparisons,).
     """
     comparisons, seeds, n = differences.shape
     rng = np.random.default_rng(seed)
@@ -91,25 +99,27 @@ def paired_intervals(
 def gains(rows: Sequence[Row], baselines: Sequence[str] = BASELINES) -> list[Gain]:
     """Every method against every baseline, level by level and over all levels, on clean and on corrupted test samples.
 
-    Baselines are held against those before them: so the best admissible ticket against the recalibrated one.
     Only what every seed has of both is compared, so that nothing is averaged over different sets: a level, and of
-    corrupted samples every (corruption, severity) that any network was measured on, averaged sample by sample. Rows of
-    one experiment: the same test samples in all.
+    corrupted samples every (corruption, severity) that any network was measured on, averaged sample by sample.
+
+    Args:
+        rows: of one experiment, so that all have the same test samples.
+        baselines: each is itself held against those before it, as the best admissible ticket against the recalibrated.
     """
-    return [gain for corruption, some in _parts(rows) for gain in _gains(some, corruption, baselines)]
+    return [gain for corruption, part in _parts(rows) for gain in _gains(part, corruption, baselines)]
 
 
-def comparable(rows: Sequence[Row], found: Sequence[Gain]) -> list[Gain]:
-    """The gains over all levels, among all `found` of `rows`, that compare with each other and with other means.
+def comparable(rows: Sequence[Row], all_gains: Sequence[Gain]) -> list[Gain]:
+    """The gains over all levels that compare with each other and with other means, among `all_gains` of `rows`.
 
     Where methods were not all measured at the same levels, on the same seeds and on the same corruptions, gains are
     computed anew from what is `common_rows`.
     """
     result = []
-    for corruption, some in _parts(rows):
-        common = common_rows(some)
-        fitting = found if len(common) == len(some) else _gains(common, corruption, BASELINES)
-        result += [gain for gain in fitting if gain.level is None and gain.corruption == corruption]
+    for corruption, part in _parts(rows):
+        common = common_rows(part)
+        gains_of_common = all_gains if len(common) == len(part) else _gains(common, corruption, BASELINES)
+        result += [gain for gain in gains_of_common if gain.level is None and gain.corruption == corruption]
     return result
 
 
@@ -119,11 +129,11 @@ def accuracies(rows: Sequence[Row]) -> list[Accuracy]:
     Where it is `complete`. Intervals are Student's, of the mean over seeds: drawn seeds are what they generalise over.
     """
     result = []
-    for corruption, some in _parts(rows):
-        admissible_first = sorted(some, key=lambda row: row.method != "admissible")
+    for corruption, part in _parts(rows):
+        admissible_first = sorted(part, key=lambda row: row.method != "admissible")
         density = {row.level: row.density for row in admissible_first}
         groups: dict[tuple[str, int], dict[int, list[float]]] = {}
-        for row in complete(some):
+        for row in complete(part):
             groups.setdefault((row.method, row.level), {}).setdefault(row.seed, []).append(100 * row.accuracy)
         for (method, level), by_seed in groups.items():
             seeds = [fmean(measured) for measured in by_seed.values()]
@@ -138,39 +148,64 @@ def _parts(rows: Sequence[Row]) -> tuple[tuple[str, list[Row]], tuple[str, list[
     return ("none", clean(rows)), ("all", corrupted(rows))
 
 
+@dataclass(frozen=True)
+class _Comparison:
+    """What one network adds to another, sample by sample."""
+
+    method: str
+    against: str
+    level: int | None
+    """None: the mean over all levels that both have."""
+    differences: NDArray[np.float32]
+    """(seeds, n)."""
+
+
 def _gains(rows: Sequence[Row], corruption: str, baselines: Sequence[str]) -> list[Gain]:
-    cells = {(row.corruption, row.severity) for row in rows}
-    seeds = sorted({row.seed for row in rows})
+    """The gains in rows that are all on clean samples, or all on corrupted ones."""
+    comparisons = _comparisons(rows, baselines)
+    if not comparisons:
+        return []
     density = {row.level: row.density for row in rows if row.method == "ticket"}
+    means, lows, highs = paired_intervals(np.stack([comparison.differences for comparison in comparisons]) * 100)
+    result = []
+    for i, comparison in enumerate(comparisons):
+        gain, low, high = (round(float(values[i]), 4) for values in (means, lows, highs))
+        level = comparison.level
+        at = None if level is None else density[level]
+        seeds, n = comparison.differences.shape
+        result.append(Gain(comparison.method, comparison.against, level, at, corruption, gain, low, high, seeds, n))
+    return result
+
+
+def _comparisons(rows: Sequence[Row], baselines: Sequence[str]) -> list[_Comparison]:
+    """Every method against every baseline, at each level that all seeds have of both, then over all these levels."""
+    seeds = sorted({row.seed for row in rows})
+    levels = sorted({row.level for row in rows if row.method == "ticket"})
+    hits = _mean_hits(rows)
+    comparisons = []
+    for method in dict.fromkeys(row.method for row in rows):
+        for against in baselines[: baselines.index(method)] if method in baselines else baselines:
+            by_level = {
+                level: np.stack([hits[method, level, seed] - hits[against, level, seed] for seed in seeds])
+                for level in levels
+                if all((name, level, seed) in hits for name in (method, against) for seed in seeds)
+            }
+            comparisons += [_Comparison(method, against, level, values) for level, values in by_level.items()]
+            if by_level:
+                comparisons.append(_Comparison(method, against, None, np.mean(list(by_level.values()), axis=0)))
+    return comparisons
+
+
+def _mean_hits(rows: Sequence[Row]) -> dict[tuple[str, int, int], NDArray[np.float32]]:
+    """Share of the conditions under which each sample was predicted correctly, (n,), by (method, level, seed).
+
+    A network that was not measured under all conditions that any network was measured under is left out.
+    """
+    conditions = {(row.corruption, row.severity) for row in rows}
     sums: dict[tuple[str, int, int], NDArray[np.float32]] = {}
-    seen: dict[tuple[str, int, int], int] = {}
+    counts: dict[tuple[str, int, int], int] = {}
     for row in rows:
         key = (row.method, row.level, row.seed)
         sums[key] = sums.get(key, np.float32(0)) + unpack_hits(row).astype(np.float32)
-        seen[key] = seen.get(key, 0) + 1
-    hits = {key: total / np.float32(len(cells)) for key, total in sums.items() if seen[key] == len(cells)}
-    compared: list[tuple[str, str, int | None]] = []
-    differences: list[NDArray[np.float32]] = []
-    for method in dict.fromkeys(row.method for row in rows):
-        for against in baselines[: baselines.index(method)] if method in baselines else baselines:
-            pairs = {
-                level: np.stack([hits[method, level, seed] - hits[against, level, seed] for seed in seeds])
-                for level in sorted(density)
-                if all((name, level, seed) in hits for name in (method, against) for seed in seeds)
-            }
-            compared += [(method, against, level) for level in pairs]
-            differences += pairs.values()
-            if pairs:
-                compared.append((method, against, None))
-                differences.append(np.mean(list(pairs.values()), axis=0))
-    if not differences:
-        return []
-    mean, low, high = paired_intervals(np.stack(differences) * 100)
-    result = []
-    for i, (method, against, level) in enumerate(compared):
-        gain, lower, upper = (round(float(value[i]), 4) for value in (mean, low, high))
-        at = None if level is None else density[level]
-        result.append(
-            Gain(method, against, level, at, corruption, gain, lower, upper, len(seeds), len(differences[i][0]))
-        )
-    return result
+        counts[key] = counts.get(key, 0) + 1
+    return {key: total / np.float32(len(conditions)) for key, total in sums.items() if counts[key] == len(conditions)}

@@ -22,15 +22,6 @@ from lottery_pools.pooling.evaluator import Recalibrate, Score
 from lottery_pools.tickets.ticket import Ticket, check_fit, load_into, shapes
 
 
-def _measured(model: nn.Module, measure: Score) -> float:
-    with torch.no_grad():
-        value = measure(model)
-    result = float(value.cpu().double().mean()) if isinstance(value, Tensor) else float(value)
-    if math.isnan(result):
-        raise UserError("measure returned NaN: return a number, higher is better, or one per sample")
-    return result
-
-
 def check(model: nn.Module, tickets: Iterable[Ticket]) -> None:
     """Raise UserError where a ticket does not fit: a mixture has the names and shapes of its first operand."""
     for ticket in tickets:
@@ -48,33 +39,67 @@ class PathPoint:
     """With BatchNorm re-estimated; none where no recalibration was given."""
 
 
+@dataclass(frozen=True)
+class _Meter:
+    """What measures the networks on a path, in one module."""
+
+    model: nn.Module
+    measure: Score
+    recalibrate: Recalibrate | None
+
+    def point(self, first: Tensors, second: Tensors, alpha: float) -> PathPoint:
+        """Measure the mixture alpha · first + (1 - alpha) · second; the module is left with it."""
+        load_into(self.model, arithmetic.lerp(first, second, alpha))
+        score = self._measured()
+        if self.recalibrate is None:
+            return PathPoint(alpha, score, None)
+        self.recalibrate(self.model)
+        return PathPoint(alpha, score, self._measured())
+
+    def _measured(self) -> float:
+        with torch.no_grad():
+            value = self.measure(self.model)
+        result = float(value.cpu().double().mean()) if isinstance(value, Tensor) else float(value)
+        if math.isnan(result):
+            raise UserError("measure returned NaN: return a number, higher is better, or one per sample")
+        return result
+
+
 def linear_path(
-    model: nn.Module, a: Ticket, b: Ticket, measure: Score, recalibrate: Recalibrate | None = None, points: int = 11
+    model: nn.Module,
+    ends: tuple[Ticket, Ticket],
+    measure: Score,
+    recalibrate: Recalibrate | None = None,
+    points: int = 11,
 ) -> list[PathPoint]:
-    """The straight line from `a` (α = 1) to `b` (α = 0), at `points` equally spaced coefficients, ends included.
+    """Measure networks on the straight line from one ticket (α = 1) to another (α = 0).
+
+    Args:
+        model: the module that the weights are loaded into; it is left with the last network.
+        ends: the two tickets.
+        measure: `measure(model)` is one number, higher is better, or a 1-D tensor with one per sample.
+        recalibrate: `recalibrate(model)` re-estimates BatchNorm statistics; none: nothing is measured recalibrated.
+        points: how many equally spaced coefficients, both ends included.
 
     Raises UserError where `points` is below 2, a ticket does not fit the model, or `measure` returns NaN.
+
+    Example:
+        ```python
+        path = linear_path(model, (tickets[0], tickets[3]), score, recalibrate, points=5)
+        barrier(path, recalibrated=True)
+        ```
     """
-    check(model, (a, b))
-    first, second = dict(a.weights), dict(b.weights)  # read once, where they lie in files
-    return [_look(model, first, second, alpha, measure, recalibrate) for alpha in _coefficients(points)]
+    check(model, ends)
+    first, second = (dict(ticket.weights) for ticket in ends)  # read once, where they lie in files
+    meter = _Meter(model, measure, recalibrate)
+    return [meter.point(first, second, alpha) for alpha in _coefficients(points)]
 
 
 def _coefficients(points: int) -> list[float]:
+    """Equally spaced coefficients from 1 to 0."""
     if points < 2:
         raise UserError(f"points is {points}: a path needs both its ends, give 2 or more")
     return [i / (points - 1) for i in reversed(range(points))]
-
-
-def _look(
-    model: nn.Module, first: Tensors, second: Tensors, alpha: float, measure: Score, recalibrate: Recalibrate | None
-) -> PathPoint:
-    load_into(model, arithmetic.lerp(first, second, alpha))
-    score = _measured(model, measure)
-    if recalibrate is None:
-        return PathPoint(alpha, score, None)
-    recalibrate(model)
-    return PathPoint(alpha, score, _measured(model, measure))
 
 
 def barrier(
@@ -133,10 +158,17 @@ def pairs(
     recalibrate: Recalibrate | None = None,
     points: int = 11,
 ) -> Iterator[PairRow]:
-    """Every pair of tickets in the order given, n (n - 1) / 2 rows, one at a time as they are computed.
+    """Relate every two tickets: n (n - 1) / 2 rows, in the order given, one at a time as they are computed.
 
     Each ticket is measured once, first of all; then each pair costs `points` - 2 networks, measured twice where there
     is a recalibration. Three networks are held beside the module, whatever the number of tickets.
+
+    Args:
+        model: the module that the weights are loaded into.
+        tickets: two or more of one network.
+        measure: as for `linear_path`.
+        recalibrate: as for `linear_path`.
+        points: measured on each path, both ends included.
 
     Raises UserError, at the first row, as `linear_path`, and where there are fewer than two tickets or their masks
     have not the same tensors.
@@ -144,30 +176,48 @@ def pairs(
     if len(tickets) < 2:
         raise UserError("one ticket makes no pair: give at least two tickets of one network")
     check(model, tickets)
-    parameters = [name for name, parameter in model.named_parameters() if parameter.is_floating_point()]
-    inner = _coefficients(points)[1:-1]
-    ends = [_look(model, ticket.weights, ticket.weights, 1, measure, recalibrate) for ticket in tickets]
+    meter, between = _Meter(model, measure, recalibrate), _coefficients(points)[1:-1]
+    ends = [meter.point(ticket.weights, ticket.weights, 1) for ticket in tickets]
     for i, a in enumerate(tickets[:-1]):
-        first = dict(a.weights)
-        for j, b in enumerate(tickets[i + 1 :], start=i + 1):
-            jaccard, inside = overlap(a, b)
-            second = dict(b.weights)
-            between = [_look(model, first, second, alpha, measure, recalibrate) for alpha in inner]
-            path = [ends[i], *between, PathPoint(0, ends[j].score, ends[j].recalibrated)]
-            yield PairRow(
-                first=a.level,
-                second=b.level,
-                barrier=barrier(path),
-                barrier_recalibrated=None if recalibrate is None else barrier(path, True),
-                rise=barrier(path, baseline="linear"),
-                rise_recalibrated=None if recalibrate is None else barrier(path, True, "linear"),
-                distance_prunable=arithmetic.distance(first, second, list(a.mask)),
-                distance=arithmetic.distance(first, second, parameters),
-                cosine=arithmetic.cosine(first, second, list(a.mask)),
-                jaccard=jaccard,
-                inside=inside,
-                path=tuple(path),
-            )
+        weights = dict(a.weights)  # read once for all pairs that the ticket is the first of
+        for j in range(i + 1, len(tickets)):
+            yield _pair_row(meter, _Pair(a, weights, tickets[j], (ends[i], ends[j])), between)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two tickets, of which the ends of the path between them are measured already."""
+
+    first: Ticket
+    first_weights: Tensors
+    second: Ticket
+    ends: tuple[PathPoint, PathPoint]
+
+
+def _pair_row(meter: _Meter, pair: _Pair, between: Iterable[float]) -> PairRow:
+    """Measure the path between two tickets at the coefficients `between`, and compare the two."""
+    jaccard, inside = overlap(pair.first, pair.second)
+    first, second = pair.first_weights, dict(pair.second.weights)
+    start, end = pair.ends
+    inner = [meter.point(first, second, alpha) for alpha in between]
+    path = (start, *inner, PathPoint(0, end.score, end.recalibrated))
+    prunable = list(pair.first.mask)
+    parameters = [name for name, parameter in meter.model.named_parameters() if parameter.is_floating_point()]
+    recalibrated = meter.recalibrate is not None
+    return PairRow(
+        first=pair.first.level,
+        second=pair.second.level,
+        barrier=barrier(path),
+        barrier_recalibrated=barrier(path, True) if recalibrated else None,
+        rise=barrier(path, baseline="linear"),
+        rise_recalibrated=barrier(path, True, "linear") if recalibrated else None,
+        distance_prunable=arithmetic.distance(first, second, prunable),
+        distance=arithmetic.distance(first, second, parameters),
+        cosine=arithmetic.cosine(first, second, prunable),
+        jaccard=jaccard,
+        inside=inside,
+        path=path,
+    )
 
 
 def overlap(a: Ticket, b: Ticket) -> tuple[float, float]:

@@ -76,12 +76,12 @@ class Selection:
 
     def _score_on_few(self) -> None:
         """Score on `pooling.selection` validation samples, and re-estimate BatchNorm on a quarter as many images."""
-        validation, few = self.dataset.validation, self.config.pooling.selection
-        if few is None:
+        validation, size = self.dataset.validation, self.config.pooling.selection
+        if size is None:
             return
-        self.images = min(self.images, max(2, few // 4))
-        if few < len(validation):
-            chosen = stratified(validation.labels.cpu(), few, generator(self.seed, "selection"))
+        self.images = min(self.images, max(2, size // 4))
+        if size < len(validation):
+            chosen = stratified(validation.labels.cpu(), size, generator(self.seed, "selection"))
             self.split = validation.take(chosen.to(self.dataset.device))
 
     def _score_on_two_thirds(self) -> None:
@@ -91,8 +91,8 @@ class Selection:
         if n < 3:
             return
         self.learning = stratified(validation.labels.cpu(), n // 3, generator(self.seed, "learning"))
-        others = torch.ones(n, dtype=torch.bool).index_fill_(0, self.learning, False).nonzero().flatten()
-        self.split = validation.take(others.to(self.dataset.device))
+        scoring = torch.ones(n, dtype=torch.bool).index_fill_(0, self.learning, False).nonzero().flatten()
+        self.split = validation.take(scoring.to(self.dataset.device))
 
     def score(self, model: nn.Module) -> Tensor:
         """One value per sample, (n,): its log-likelihood, or whether it is predicted correctly."""
@@ -153,13 +153,13 @@ class Selection:
         budget = self.config.pooling.budget
         if budget is None:
             return None
-        once = 3 * self.method.gradient_steps * self.batch + (self.final_images if has_batchnorm else 0)
-        each = len(self.split) + (self.images if has_batchnorm else 0)
-        evaluations = (budget - once) // each
+        fixed = 3 * self.method.gradient_steps * self.batch + (self.final_images if has_batchnorm else 0)
+        an_evaluation = len(self.split) + (self.images if has_batchnorm else 0)
+        evaluations = (budget - fixed) // an_evaluation
         if evaluations < 1:
             raise UserError(
-                f"pooling.budget is {budget} images, {self.method.name} needs {once + each} for its first evaluation: "
-                "raise it, or lower pooling.selection or pooling.recalibration"
+                f"pooling.budget is {budget} images, {self.method.name} needs {fixed + an_evaluation} for its first "
+                "evaluation: raise it, or lower pooling.selection or pooling.recalibration"
             )
         return evaluations
 
@@ -176,8 +176,8 @@ def hits(logits: Tensor, split: Split) -> Tensor:
 
 def recalibration_images(config: Config, dataset: Dataset) -> int:
     """How many training images re-estimate BatchNorm of a final network."""
-    wanted, available = config.pooling.recalibration, len(dataset.train)
-    return available if wanted == "all" else min(wanted, available)
+    setting, available = config.pooling.recalibration, len(dataset.train)
+    return available if setting == "all" else min(setting, available)
 
 
 def recalibrate(model: nn.Module, config: Config, dataset: Dataset, seed: int, images: int | None = None) -> int:

@@ -3,116 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lottery_pools.config.schema import Config, Data
-from lottery_pools.data import shifts, sources
-from lottery_pools.data.dataset import Dataset, Split
-from lottery_pools.errors import UserError
-from lottery_pools.evaluation import cost
+from lottery_pools.evaluation import cost, ensemble
 from lottery_pools.evaluation.evaluate import Measured, evaluate, measured
-from lottery_pools.experiment.selection import Selection, hits, logits, recalibrate
-from lottery_pools.pooling.methods import METHODS, PAPERS_RULE, find
-from lottery_pools.runs.folder import RunFolder, digest
-from lottery_pools.runs.rows import CONTROLS, ENSEMBLE, Row, pack_hits
+from lottery_pools.experiment import ticket_cache
+from lottery_pools.experiment.run import CLEAN, Condition, Run, Search
+from lottery_pools.experiment.selection import logits
+from lottery_pools.pooling.result import Pooled
+from lottery_pools.runs.rows import ENSEMBLE, Row, pack_hits
 from lottery_pools.tickets import files, imp
 from lottery_pools.tickets.ticket import Ticket, load_into
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 from lottery_pools.tickets.training import Epoch
 
-OTHER_SEED, OTHER_RUN = CONTROLS
-"""Controls: `interpolation` with the candidates of the experiment's next seed, or of a run that is named."""
-Condition = tuple[str, str, int]
-"""What a network is measured on: (split, corruption, severity)."""
-CLEAN: tuple[Condition, ...] = (("validation", "none", 0), ("test", "none", 0))
-
-
-@dataclass(frozen=True)
-class Run:
-    """One seed of an experiment: what a worker needs to know."""
-
-    config: Config
-    seed: int
-    folder: RunFolder
-    device: str
-    sibling: RunFolder | None = None
-    """Another seed's run, for the control that pools with its tickets."""
-    other: RunFolder | None = None
-    """A run that was named, for the control that pools with its tickets."""
-    allow_other_run: bool = False
-
-    @property
-    def levels(self) -> range:
-        return range(len(self.config.pruning.schedule()))
-
-    @property
-    def targets(self) -> tuple[int, ...]:
-        return self.config.pooling.targets or tuple(self.levels)
-
-    @property
-    def conditions(self) -> tuple[Condition, ...]:
-        """Everything that a network is measured on: the clean splits, then every corruption at every severity."""
-        evaluation = self.config.evaluation
-        names = shifts.names(self.config.data, evaluation.corruptions)
-        return (*CLEAN, *(("test", name, severity) for name in names for severity in evaluation.severities))
-
-    @property
-    def dataset(self) -> Dataset:
-        return dataset(self.config.data, self.device)
-
-    def network(self) -> nn.Module:
-        return imp.network(self.config, self.dataset, self.seed)
-
-    def tickets(self, model: nn.Module) -> list[Ticket]:
-        return [files.load(self.folder.ticket(level), model) for level in self.levels]
-
-    def candidates(self, method: str) -> RunFolder:
-        """The run whose tickets are offered to a target."""
-        if method not in CONTROLS:
-            return self.folder
-        found = self.sibling if method == OTHER_SEED else self.other
-        if found is None:
-            missing = "a second seed: give two or more with --seeds"
-            raise UserError(
-                f"method {method} needs {missing if method == OTHER_SEED else 'pool --candidates-from RUN'}"
-            )
-        return found
-
-    def pool_of(self, method: str, target: int) -> dict[int, Path]:
-        """The files of the tickets of a pool by level: the target's own, and all others of the candidates' run."""
-        others = self.candidates(method)
-        return {level: (self.folder if level == target else others).ticket(level) for level in self.levels}
-
-    def selection(self, method: str, target: int = 0) -> Selection:
-        """What a method's search is scored on; a control's, what that of the paper's rule is, by which it pools."""
-        entry = find(PAPERS_RULE if method in CONTROLS else method)
-        return Selection(self.config, self.dataset, self.seed, entry, target)
-
-    def score(self, model: nn.Module) -> Tensor:
-        """Which validation samples are predicted correctly, (n,) bool."""
-        split = self.dataset.validation
-        return hits(logits(model, self.config, self.dataset, split), split)
-
-    def recalibrate(self, model: nn.Module) -> int:
-        """Re-estimate BatchNorm as in every final network; returns how many images were forwarded."""
-        return recalibrate(model, self.config, self.dataset, self.seed)
-
-
-@cache
-def dataset(data: Data, device: str) -> Dataset:
-    """The data, once a process."""
-    return sources.load(data).to(torch.device(device))
-
 
 def train(run: Run) -> None:
-    """The tickets of one seed."""
+    """Train the tickets of one seed, those that are not there yet."""
     epochs, images = run.config.training.epochs, len(run.dataset.train)
 
     def log(level: int, epoch: Epoch) -> None:
@@ -122,186 +36,164 @@ def train(run: Run) -> None:
         run.folder.event(stage="ticket", level=ticket.level, density=ticket.density)
 
 
-def pool(run: Run, method: str, target: int) -> None:
-    """One pooled ticket with its recipe, saved."""
-    path = run.folder.pool(method, target)
-    run.folder.event(stage="pooling", method=method, level=target)
-    model, selection = run.network(), run.selection(method, target)
-    offered = run.pool_of(method, target)
-    pooled, images = selection.pool(
-        model,
-        [files.load(file, model) for file in offered.values()],
-        base=files.load(run.folder.rewind, model).weights,
-        allow_other_run=method == OTHER_SEED or run.allow_other_run,
-    )
-    own = files.read_metadata(run.folder.ticket(target))["origin"]
-    last = files.read_metadata(offered[run.levels[-1]])["origin"]
+def pool(run: Run, search: Search, target: int) -> None:
+    """Pool one target; the pooled ticket is saved with its recipe."""
+    run.folder.event(stage="pooling", method=search.name, level=target)
+    model, selection, paths = run.network(), run.selection(search, target), run.pool_of(search, target)
+    *tickets, rewind = ticket_cache.of_this_process().load([*paths.values(), run.folder.rewind], model)
+    pooled, images = selection.pool(model, tickets, base=rewind.weights, allow_other_run=search.allow_other_run)
     origin = {
-        **own,
-        **pooled.ticket.origin,
+        **_lineage(run, search, target, dict(zip(paths, tickets, strict=True))),
+        **_outcome(pooled, images, selection.method.scored_by),
+        "threads": torch.get_num_threads(),
+        "device": run.device,
+    }
+    files.save(replace(pooled.ticket, origin=origin), run.folder.pool(search.name, target))
+    run.folder.event(stage="pooling", method=search.name, level=target, accuracy=pooled.score, done=images)
+
+
+def _lineage(run: Run, search: Search, target: int, tickets: Mapping[int, Ticket]) -> dict[str, Any]:
+    """Where a pooled ticket comes from: what its target says of itself, and the tickets that were pooled."""
+    of_target, of_last = tickets[target].origin, tickets[run.levels[-1]].origin
+    paths, cache = run.pool_of(search, target), ticket_cache.of_this_process()
+    return {
+        **of_target,
         "target": target,
-        "parents": {str(level): digest(file) for level, file in offered.items()},
-        "candidates": os.path.relpath(run.candidates(method).path, run.folder.path),
-        "scored_by": selection.method.scored_by,
+        "parents": {str(level): cache.digest(path) for level, path in paths.items()},
+        "candidates": os.path.relpath(search.candidates.path, run.folder.path),
+        "train_images": max(of_target["train_images"], of_last["train_images"]),
+    }
+
+
+def _outcome(pooled: Pooled, images: int, scored_by: str) -> dict[str, Any]:
+    """What the search says of a pooled ticket: its recipe, its scores, and the `images` that it forwarded."""
+    return {
+        **pooled.ticket.origin,
+        "scored_by": scored_by,
         "score": pooled.score,
         "target_score": pooled.target_score,
         "optimism": pooled.optimism,
         "trials": [trial.to_file() for trial in pooled.trials],
         "search_images": images,
-        "train_images": max(own["train_images"], last["train_images"]),
-        "threads": torch.get_num_threads(),
-        "device": run.device,
     }
-    files.save(replace(pooled.ticket, origin=origin), path)
-    run.folder.event(stage="pooling", method=method, level=target, accuracy=pooled.score, done=images)
-
-
-def trained_baselines(run: Run) -> list[Run]:
-    """The runs that train what the pools compete with, in folders below the run's own."""
-    found = []
-    for name in run.config.evaluation.trained_baselines:
-        levels = run.targets if TRAINED_BASELINES[name].per_level else run.levels[-1:]
-        found += [trained_baseline(run, name, level) for level in levels]
-    return found
-
-
-def trained_baseline(run: Run, name: str, level: int) -> Run:
-    """The run that trains trained baseline `name`'s ticket of `level`."""
-    entry = TRAINED_BASELINES[name]
-    derived = entry.settings(run.config, len(run.dataset.train), level)
-    path = run.folder.path / "trained_baselines" / name
-    path = path / f"level_{level:02d}" if entry.per_level else path
-    return replace(run, config=replace(derived, name=name), folder=RunFolder(path), sibling=None)
-
-
-def networks(run: Run) -> list[tuple[str, int]]:
-    """Every network of a run that is measured, (method, level): tickets, ensemble, pools, trained baselines."""
-    found = [(method, level) for method in ("ticket", "recalibrated") for level in run.levels]
-    found.append((ENSEMBLE, 0))
-    for method in (*METHODS, *CONTROLS):
-        found += [(method, level) for level in run.levels if run.folder.pool(method, level).exists()]
-    for name in run.config.evaluation.trained_baselines:
-        found += [(name, level) for level in (run.targets if TRAINED_BASELINES[name].per_level else run.levels)]
-    return found
-
-
-def ready(run: Run, condition: Condition) -> bool:
-    """Whether the samples of a condition need no work that is worth sharing out."""
-    path = shifts.cached(run.dataset, run.config.data, run.config.evaluation, *condition[1:]) if condition[2] else None
-    return path is None or path.exists()
 
 
 def corrupt(run: Run, condition: Condition) -> None:
-    """One corruption of the test samples, made once and cached, before networks are measured on it."""
-    samples(run, condition)
+    """Make the test samples of one corruption, once and cached, before networks are measured on them."""
+    run.samples(condition)
 
 
-def samples(run: Run, condition: Condition) -> Split:
-    split, corruption, severity = condition
-    if severity:
-        return shifts.shifted(run.dataset, run.config.data, run.config.evaluation, corruption, severity)
-    return run.dataset.validation if split == "validation" else run.dataset.test
+@dataclass(frozen=True)
+class _Network:
+    """What the rows of a network say of the network itself."""
+
+    method: str
+    level: int
+    density: float
+    train_images: int
+    search_images: int
+    flops: int
 
 
 def measure(run: Run, method: str, level: int, conditions: tuple[Condition, ...]) -> list[Row]:
     """The rows of one network, one a condition; of the ensemble, the same for every level."""
-    if method == ENSEMBLE:
-        rows = _measure_ensemble(run, conditions)
-    else:
-        model = run.network()
-        if method in ("ticket", "recalibrated"):
-            path = run.folder.ticket(level)
-        elif method in TRAINED_BASELINES:
-            path = trained_baseline(run, method, level).folder.ticket(level)
-        else:
-            path = run.folder.pool(method, level)
-        ticket = files.load(path, model)
-        load_into(model, ticket.weights)
-        search_images = ticket.origin.get("search_images", 0)
-        if method == "recalibrated" or method in TRAINED_BASELINES:
-            search_images = run.recalibrate(model)
-        flops = cost.flops(model, run.dataset.input_shape, ticket.mask)
-        spent = ticket.origin["train_images"], search_images, flops
-        batch = run.config.evaluation.batch
-        rows = []
-        for condition in conditions:
-            found = evaluate(model, run.dataset, samples(run, condition), run.config.training, batch)
-            rows.append(_row(run, method, level, ticket.density, condition, spent, found))
+    rows = _measure_ensemble(run, conditions) if method == ENSEMBLE else _measure(run, method, level, conditions)
     done = sum(row.n for row in rows)
     run.folder.event(stage="evaluation", method=method, level=level, accuracy=rows[-1].accuracy, done=done)
     return rows
 
 
-def _measure_ensemble(run: Run, conditions: tuple[Condition, ...]) -> list[Row]:
-    """The naive ensemble: the mean of the predicted probabilities of all recalibrated tickets, as many passes."""
+def _measure(run: Run, method: str, level: int, conditions: Sequence[Condition]) -> list[Row]:
     model = run.network()
-    totals: dict[Condition, Tensor] = {}  # logs, for a probability may underflow
-    images = flops = 0
-    tickets = run.tickets(model)
-    for ticket in tickets:
-        load_into(model, ticket.weights)
-        images += run.recalibrate(model)
-        flops += cost.flops(model, run.dataset.input_shape, ticket.mask)
-        for condition in conditions:
-            found = logits(model, run.config, run.dataset, samples(run, condition)).cpu().log_softmax(1)
-            totals[condition] = torch.logaddexp(totals[condition], found) if condition in totals else found
-    spent = tickets[-1].origin["train_images"], images, flops
-    measures = {
-        condition: measured(total - math.log(len(tickets)), samples(run, condition).labels)
-        for condition, total in totals.items()
-    }
+    ticket = files.load(_path(run, method, level), model)
+    load_into(model, ticket.weights)
+    search_images = ticket.origin.get("search_images", 0)
+    if method == "recalibrated" or method in TRAINED_BASELINES:
+        search_images = run.recalibrate(model)
+    flops = cost.flops(model, run.dataset.input_shape, ticket.mask)
+    network = _Network(method, level, ticket.density, ticket.origin["train_images"], search_images, flops)
+    training, batch = run.config.training, run.config.evaluation.batch
     return [
-        _row(run, ENSEMBLE, ticket.level, ticket.density, condition, spent, measures[condition])
-        for ticket in tickets
+        _row(run, network, condition, evaluate(model, run.dataset, run.samples(condition), training, batch))
         for condition in conditions
     ]
 
 
-def _row(
-    run: Run,
-    method: str,
-    level: int,
-    density: float,
-    condition: Condition,
-    spent: tuple[int, int, int],
-    found: Measured,
-) -> Row:
-    train_images, search_images, flops = spent
+def _path(run: Run, method: str, level: int) -> Path:
+    """The file of a network that is measured."""
+    if method in ("ticket", "recalibrated"):
+        return run.folder.ticket(level)
+    if method in TRAINED_BASELINES:
+        return run.trained_baseline(method, level).folder.ticket(level)
+    return run.folder.pool(method, level)
+
+
+def _measure_ensemble(run: Run, conditions: Sequence[Condition]) -> list[Row]:
+    """The naive ensemble of all recalibrated tickets, which takes as many forward passes."""
+    model = run.network()
+    tickets = run.tickets(model)
+    recalibrated: list[int] = []
+
+    def recalibrate(member: nn.Module) -> None:
+        recalibrated.append(run.recalibrate(member))
+
+    def predict(member: nn.Module) -> Iterator[Tensor]:
+        for condition in conditions:
+            yield logits(member, run.config, run.dataset, run.samples(condition))
+
+    means = ensemble.mean_log_probabilities(model, tickets, predict, recalibrate)
+    flops = sum(cost.flops(model, run.dataset.input_shape, ticket.mask) for ticket in tickets)
+    train_images = tickets[-1].origin["train_images"]
+    networks = [
+        _Network(ENSEMBLE, ticket.level, ticket.density, train_images, sum(recalibrated), flops) for ticket in tickets
+    ]
+    measures = [
+        measured(mean, run.samples(condition).labels) for mean, condition in zip(means, conditions, strict=True)
+    ]
+    return [
+        _row(run, network, condition, measures_there)
+        for network in networks
+        for condition, measures_there in zip(conditions, measures, strict=True)
+    ]
+
+
+def _row(run: Run, network: _Network, condition: Condition, measures: Measured) -> Row:
     split, corruption, severity = condition
     return Row(
         run=run.config.name,
         seed=run.seed,
-        method=method,
-        level=level,
-        density=density,
+        method=network.method,
+        level=network.level,
+        density=network.density,
         split=split,
         corruption=corruption,
         severity=severity,
-        n=len(found.hits),
-        correct=int(found.hits.sum()),
-        loss=found.loss,
-        accuracy=found.accuracy,
-        ece=found.ece,
-        source=level,
-        train_images=train_images,
-        search_images=search_images,
-        flops=flops,
-        hits=pack_hits(found.hits),
-        bins=found.bins if condition == CLEAN[-1] else (),
+        n=len(measures.hits),
+        correct=int(measures.hits.sum()),
+        loss=measures.loss,
+        accuracy=measures.accuracy,
+        ece=measures.ece,
+        source=network.level,
+        train_images=network.train_images,
+        search_images=network.search_images,
+        flops=network.flops,
+        hits=pack_hits(measures.hits),
+        bins=measures.bins if condition == CLEAN[-1] else (),
     )
 
 
-def admissible(rows: list[Row]) -> list[Row]:
+def admissible(rows: Sequence[Row]) -> list[Row]:
     """The rows of the best admissible ticket of every level that `rows` lack: those of the ticket taken over.
 
     It is the ticket at least as sparse as the target that is best on validation, recalibrated; the denser of equals.
     """
     done = {row.key for row in rows}
-    own = [row for row in rows if row.method == "recalibrated"]
+    recalibrated = [row for row in rows if row.method == "recalibrated"]
     added = []
-    for level in sorted({row.level for row in own}):
-        eligible = [row for row in own if row.split == "validation" and row.level >= level]
+    for level in sorted({row.level for row in recalibrated}):
+        eligible = [row for row in recalibrated if row.split == "validation" and row.level >= level]
         best = max(eligible, key=lambda row: (row.accuracy, -row.level)).level
-        taken = [replace(row, method="admissible", level=level, source=best) for row in own if row.level == best]
-        added += [row for row in taken if row.key not in done]
+        taken_over = [row for row in recalibrated if row.level == best]
+        rows_of_level = [replace(row, method="admissible", level=level, source=best) for row in taken_over]
+        added += [row for row in rows_of_level if row.key not in done]
     return added

@@ -1,28 +1,43 @@
-"""What work costs, and how fast this machine does it: steps of the actual network, tried for a second each."""
+"""How fast this machine does each kind of work: steps of the actual network, tried for a fraction of a second each."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from lottery_pools.data import corruptions
 from lottery_pools.data.dataset import Dataset
-from lottery_pools.experiment import tasks
-from lottery_pools.experiment.selection import recalibration_images
-from lottery_pools.experiment.tasks import Run
+from lottery_pools.experiment.run import Run
+from lottery_pools.experiment.selection import recalibrate
 from lottery_pools.models import registry
 from lottery_pools.pooling import arithmetic, pruning
 from lottery_pools.runs import engine
-from lottery_pools.tickets.forward import predict
+from lottery_pools.runs.seeds import generator
+from lottery_pools.tickets.forward import inputs, precision, predict
 from lottery_pools.tickets.ticket import Ticket, snapshot
-from lottery_pools.tickets.training import TrainingRun, train
 
-SAMPLE_SECONDS = 1.0
-"""For how long each kind of step is tried where its speed is measured."""
+SAMPLE_SECONDS = 0.2
+"""How long a try must take for its time to count."""
+LONG_SECONDS = 0.5
+"""A first try that takes longer counts, and no other is made."""
+MIXED_NUMBERS = 2**19
+"""Of a network with more numbers than this only a part is mixed."""
+START_SECONDS = 4.0
+"""Until a worker process has imported torch and loaded the data, about."""
+KINDS = ("trained", "recalibrated", "forwarded", "mixed", "corrupted")
+"""The kinds of work that take time, as `Cost` names them."""
+
+Share = tuple[int, int]
+"""How a machine is shared out: (workers, threads of each)."""
+Work = Callable[[int], int]
+"""Does about so many units of one kind of work; returns how many it was."""
 
 
 @dataclass(frozen=True)
@@ -42,93 +57,183 @@ class Cost:
     written: int = 0
     """Bytes on disk."""
 
-    def __add__(self, other: Cost) -> Cost:
-        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
-        return Cost(*(one + another for one, another in pairs))
+    def __add__(self, cost: Cost) -> Cost:
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(cost), strict=True)
+        return Cost(*map(sum, pairs))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of work that are part of it."""
+        return tuple(kind for kind in KINDS if getattr(self, kind))
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds that one unit of each kind takes one worker."""
+    """Seconds that one unit of each kind of work takes one worker; 0 where the kind was not asked for."""
 
-    trained: float
-    recalibrated: float
-    forwarded: float
-    mixed: float
-    corrupted: float
+    trained: float = 0.0
+    recalibrated: float = 0.0
+    forwarded: float = 0.0
+    mixed: float = 0.0
+    corrupted: float = 0.0
     start: float = 0.0
     """Until a worker begins."""
 
     def seconds(self, cost: Cost) -> float:
-        kinds = ("trained", "recalibrated", "forwarded", "mixed", "corrupted")
-        return float(sum(getattr(self, kind) * getattr(cost, kind) for kind in kinds))
+        """How long one worker takes for some work."""
+        return float(sum(getattr(self, kind) * getattr(cost, kind) for kind in KINDS))
 
 
-def of_process(run: Run, corrupted: tuple[str, ...]) -> tuple[Speed, float]:
-    """How fast this process works at what `run` needs, and how long it tried; its work is thrown away."""
-    dataset = run.dataset
-    began = time.perf_counter()
-    fast = replace(run.config.training, keep="last", compile=False)
+def measured(run: Run, kinds: Collection[str], share: Share, cluster: str | None = None) -> Speed:
+    """How fast a worker does some kinds of work.
+
+    Tried in this process: to start others, which would slow one another down as they do at work, takes longer than all
+    tries together. A cluster's workers are there already: they try side by side, and the mean of their speeds counts.
+
+    Args:
+        run: whose network and data are tried.
+        kinds: of `KINDS`.
+        share: how the machine is shared out.
+        cluster: address of a Dask scheduler; none: local processes.
+    """
+    workers, threads = share
+    if cluster is None:
+        engine.prepare(threads)
+        return replace(of_process(run, kinds), start=START_SECONDS if workers > 1 else 0.0)
+    speeds = list(engine.run_tasks(of_process, [(run, kinds)] * workers, workers, threads, cluster))
+    return Speed(*(sum(column) / len(speeds) for column in zip(*map(dataclasses.astuple, speeds), strict=True)))
+
+
+def of_process(run: Run, kinds: Collection[str]) -> Speed:
+    """How fast this process does some kinds of work; what it makes is thrown away."""
     model = run.network()
-    weights_now = snapshot(model)
-    mask = {name: weights_now[name] > 0 for name in registry.prunable(model, run.config.model.prunable)}
+    batch = run.config.evaluation.batch
 
-    def learn(steps: int) -> int:
-        return train(model, mask, TrainingRun(fast, dataset, run.seed, level=0, stop=steps, fixed_rate=0.0)).images
+    def recalibrating(images: int) -> int:
+        return recalibrate(model, run.config, run.dataset, run.seed, min(images, len(run.dataset.train)))
 
-    def recalibrate(batches: int) -> int:
-        pooling = replace(run.config.pooling, recalibration=batches * run.config.evaluation.batch)
-        few = replace(run, config=replace(run.config, pooling=pooling))
-        few.recalibrate(model)
-        return recalibration_images(few.config, few.dataset)
+    def forwarding(images: int) -> int:
+        split = run.dataset.validation
+        split = split.take(torch.arange(min(images, len(split))).to(split.labels.device))
+        return sum(len(logits.cpu()) for logits in predict(model, run.dataset, split, run.config.training, batch))
 
-    def score(batches: int) -> int:
-        ahead = predict(model, dataset, dataset.validation, run.config.training, run.config.evaluation.batch)
-        return sum(len(logits.cpu()) for _, logits in zip(range(batches), ahead, strict=False))
+    tries: dict[str, Callable[[], float]] = {
+        "trained": lambda: _seconds_to_train(run),
+        "recalibrated": lambda: seconds_a_unit(recalibrating),
+        "forwarded": lambda: seconds_a_unit(forwarding),
+        "mixed": lambda: _seconds_to_mix(run),
+        "corrupted": lambda: _seconds_to_corrupt(run),
+    }
+    return Speed(**{kind: tries[kind]() for kind in kinds})
 
-    def mix(times: int) -> int:
-        target = Ticket({n: w * mask[n] if n in mask else w for n, w in weights_now.items()}, mask, 0)
-        for _ in range(times):
-            pruning.prune_back(arithmetic.lerp(target.weights, weights_now, 0.5), target, run.config.pruning.scope)
+
+def seconds_a_unit(work: Work, first: int = 2) -> float:
+    """Seconds that one unit of `work` takes.
+
+    The first call does not count, because it is slow, unless it takes very long. Then the number of units doubles until
+    a call takes long enough, or until there are no more units to be had.
+
+    Args:
+        work: called with a number of units.
+        first: how many units to begin with.
+    """
+    units, seconds = _timed(work, first)
+    if seconds > LONG_SECONDS:
+        return seconds / units
+    asked, units, seconds = first, *_timed(work, first)
+    while seconds < SAMPLE_SECONDS:
+        asked *= 2
+        more = _timed(work, asked)
+        if more[0] <= units:
+            break
+        units, seconds = more
+    return seconds / units
+
+
+def _timed(work: Work, units: int) -> tuple[int, float]:
+    """(units done, seconds that this took)."""
+    start = time.perf_counter()
+    done = work(units)
+    return done, time.perf_counter() - start
+
+
+def _seconds_to_train(run: Run) -> float:
+    """Seconds an image of `training.train`.
+
+    Without PyTorch's optimisers: to create one takes seconds, since that imports a compiler. The update of the weights
+    is timed by itself, because a step on few images has one as a step on a whole batch has.
+    """
+    model, dataset, settings = run.network().train(), run.dataset, run.config.training
+    parameters = dict(model.named_parameters())
+    prunable = set(registry.prunable(model, run.config.model.prunable))
+    pruned = {name: weight <= 0 for name, weight in parameters.items() if name in prunable}
+    velocities = {name: torch.zeros_like(weight) for name, weight in parameters.items()}
+    draws = generator(run.seed, "timing")
+
+    def differentiate(images: int) -> int:
+        batch = min(images, settings.batch, len(dataset.train))
+        for _ in range(images // batch):
+            indices = torch.randint(len(dataset.train), (batch,), generator=draws).to(dataset.device)
+            raw = dataset.augment(dataset.train.batch(indices), draws)
+            with precision(settings, dataset.device):
+                output = model(inputs(dataset, raw, settings))
+            F.cross_entropy(output.float(), dataset.train.labels[indices]).backward()  # type: ignore[no-untyped-call]
+        return images // batch * batch
+
+    def update(times: int) -> int:
+        with torch.no_grad():
+            for _, (name, weight) in itertools.product(range(times), parameters.items()):
+                gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
+                if name in pruned:
+                    gradient.masked_fill_(pruned[name], 0)
+                weight.sub_(velocities[name].mul_(settings.momentum).add_(gradient), alpha=0.0)
         return times
 
-    found = Speed(_each(learn), _each(recalibrate), _each(score), _each(mix), _corrupting(dataset, corrupted))
-    return found, time.perf_counter() - began
+    return seconds_a_unit(differentiate) + seconds_a_unit(update, first=1) / settings.batch
 
 
-def _each(work: Callable[[int], int]) -> float:
-    """Seconds a unit of `work(n)`, which does n things and returns how many units these were.
+def _seconds_to_mix(run: Run) -> float:
+    """Seconds that it takes to mix two networks, as read from files, and to prune the mixture back.
 
-    The first call, which is slow, does not count; then n doubles until a call takes long enough, or gets no longer.
+    Tried on some of the tensors of a large network, since the time is in proportion to its size.
     """
-    before = work(1)
-    n = 1
-    while True:
-        start = time.perf_counter()
-        units = work(n)
-        seconds = time.perf_counter() - start
-        if seconds > SAMPLE_SECONDS / 2 or (n > 1 and units == before):
-            return seconds / max(1, units)
-        n, before = 2 * n, units
+    model = run.network()
+    everything = {name: tensor.cpu() for name, tensor in snapshot(model).items()}
+    prunable = registry.prunable(model, run.config.model.prunable)
+    weights = {prunable[0]: everything[prunable[0]]}
+    for name, tensor in everything.items():
+        if _numbers(weights) < MIXED_NUMBERS:
+            weights[name] = tensor
+    mask = {name: weights[name] > 0 for name in prunable if name in weights}
+    pruned = {name: tensor * mask[name] if name in mask else tensor for name, tensor in weights.items()}
+    target = Ticket(pruned, mask, 0)
+
+    def mix(times: int) -> int:
+        for _ in range(times):
+            pruning.prune_back(arithmetic.lerp(target.weights, weights, 0.5), target, run.config.pruning.scope)
+        return times
+
+    return seconds_a_unit(mix, first=1) * _numbers(everything) / _numbers(weights)
 
 
-def _corrupting(dataset: Dataset, names: tuple[str, ...]) -> float:
-    """Mean seconds an image of the corruptions `names`; 0 for none."""
-    if not names:
-        return 0.0
-    images = dataset.view(dataset.test.batch(torch.arange(min(8, len(dataset.test))))).cpu()
+def _numbers(weights: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() for tensor in weights.values())
+
+
+def _seconds_to_corrupt(run: Run) -> float:
+    """Mean seconds an image of the corruptions whose images are not there yet."""
+    names = list(dict.fromkeys(condition[1] for condition in run.conditions if not run.is_ready(condition)))
+    images = _few_images(run.dataset)
     start = time.perf_counter()
     for name in names:
         corruptions.corrupt(images, name, 3, 0, constants="auto")
     return (time.perf_counter() - start) / len(names) / len(images)
 
 
-def measured(run: Run, workers: int, threads: int, cluster: str | None) -> Speed:
-    """The mean speed of so many workers side by side, and what it takes to start them."""
-    names = tuple(dict.fromkeys(condition[1] for condition in run.conditions if not tasks.ready(run, condition)))
-    began = time.perf_counter()
-    found = list(engine.run_tasks(of_process, [(run, names)] * workers, workers, threads, cluster))
-    start = max(0.0, time.perf_counter() - began - max(seconds for _, seconds in found))
-    kinds = [field.name for field in dataclasses.fields(Speed)]
-    means = {kind: sum(getattr(one, kind) for one, _ in found) / len(found) for kind in kinds}
-    return Speed(**{**means, "start": start})
+def _few_images(dataset: Dataset) -> Tensor:
+    """Test images to corrupt: as many as there are in a batch of 8 of 32×32 pixels, but one at least."""
+    pixels = 1
+    for side in dataset.input_shape[1:]:
+        pixels *= side
+    count = max(1, min(8, 8 * 32 * 32 // pixels, len(dataset.test)))
+    return dataset.view(dataset.test.batch(torch.arange(count))).cpu()

@@ -28,9 +28,16 @@ class Offer:
         return self.sparser + self.denser
 
 
+def one_a_candidate(offer: Offer) -> int:
+    """How many networks a search evaluates that tries each candidate once: the target and as many as there are."""
+    return 1 + offer.candidates
+
+
 @dataclass(frozen=True)
 class Method:
     """A method of pooling, with everything that the rest of the package knows about it.
+
+    Its functions are named functions of a module, not lambdas: so they reach the worker processes of an experiment.
 
     To bring a method of your own, give it to `lottery_pools.pool`, or add it to `lottery_pools.METHODS`: then the
     experiments, the tables, the figures and replay know it too.
@@ -80,7 +87,7 @@ class Method:
     network."""
     stops_early: bool = False
     """Whether the search can stop at any time with the best network so far, as a limit on evaluations asks."""
-    evaluations: Callable[[Offer], int] = lambda offer: 1 + offer.candidates
+    evaluations: Callable[[Offer], int] = one_a_candidate
     """How many networks the search evaluates, at most or about, to foresee its cost."""
     gradient_steps: int = 0
     """How many mini-batches the search differentiates the loss of, to foresee its cost."""

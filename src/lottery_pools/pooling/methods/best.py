@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lottery_pools.pooling.method import Method
-from lottery_pools.pooling.methods.trimmed_soup import evaluations, trim
+from lottery_pools.pooling.method import Method, Offer
+from lottery_pools.pooling.methods import trimmed_soup
+from lottery_pools.pooling.methods.trimmed_soup import trim
 from lottery_pools.pooling.soup import LEARNING_STEPS, equal_shares
 
 if TYPE_CHECKING:
@@ -44,6 +45,11 @@ def best(task: PoolingTask) -> Pooled:
     return task.result(network, ingredients, score, soup.target_score, soup.trials, **details)
 
 
+def evaluations(offer: Offer) -> int:
+    """How many networks the search evaluates, about: the trimmed soup's, and the learned mixture."""
+    return trimmed_soup.evaluations(offer) + (1 if offer.sparser else 0)
+
+
 METHODS = (
     Method(
         "best",
@@ -58,7 +64,7 @@ METHODS = (
         scored_on="two thirds",
         final_recalibration=True,
         stops_early=True,
-        evaluations=lambda offer: evaluations(offer) + (1 if offer.sparser else 0),
+        evaluations=evaluations,
         gradient_steps=LEARNING_STEPS,
         colour="#009e73",
         marker="D",

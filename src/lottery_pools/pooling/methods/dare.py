@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lottery_pools.pooling.method import Method
+from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.pooling.soup import best_of, equal_shares
 
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ def rebuild(task: PoolingTask, ingredients: Ingredients, settings: Settings) -> 
     return merge_with_drops(task, [ticket for ticket, _ in ingredients], settings["drop"], settings["seed"])
 
 
+def evaluations(offer: Offer) -> int:
+    """How many networks the search evaluates."""
+    return 1 + len(DROPS)
+
+
 METHODS = (
     Method(
         "dare",
@@ -38,7 +43,7 @@ METHODS = (
         rank=140,
         rebuild=rebuild,
         needs=("base",),
-        evaluations=lambda offer: 1 + len(DROPS),
+        evaluations=evaluations,
         colour="#e69f00",
         marker="2",
         collapses=True,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lottery_pools.pooling.algorithm2 import greedy
-from lottery_pools.pooling.method import Method
+from lottery_pools.pooling.method import Method, Offer
 
 if TYPE_CHECKING:
     from lottery_pools.pooling.result import Pooled
@@ -22,6 +22,11 @@ def average(task: PoolingTask) -> Pooled:
 def interpolation(task: PoolingTask) -> Pooled:
     """Lottery Pools (Interpolation): Algorithm 2 with every coefficient."""
     return greedy(task, lambda n: task.coefficients)
+
+
+def evaluations_of_interpolation(offer: Offer) -> int:
+    """How many networks the search evaluates."""
+    return 1 + offer.candidates * offer.coefficients
 
 
 METHODS = (
@@ -46,7 +51,7 @@ METHODS = (
         rank=20,
         recipe="steps",
         stops_early=True,
-        evaluations=lambda offer: 1 + offer.candidates * offer.coefficients,
+        evaluations=evaluations_of_interpolation,
         colour="#d55e00",
         marker="s",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lottery_pools.pooling.method import Method
+from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.pooling.soup import LEARNING_STEPS, best_of, mixture
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ def learned_soup_layers(task: PoolingTask) -> Pooled:
     return best_of(task, mixture, ingredients, [{"shares": by_tensor}], LEARNING_STEPS)
 
 
+def evaluations(offer: Offer) -> int:
+    """How many networks the search evaluates."""
+    return 2
+
+
 METHODS = (
     Method(
         "learned-soup",
@@ -38,7 +43,7 @@ METHODS = (
         paper=PAPER,
         rank=90,
         needs=("loss",),
-        evaluations=lambda offer: 2,
+        evaluations=evaluations,
         gradient_steps=LEARNING_STEPS,
         colour="#56b4e9",
         marker="h",
@@ -51,7 +56,7 @@ METHODS = (
         paper=PAPER,
         rank=100,
         needs=("loss",),
-        evaluations=lambda offer: 2,
+        evaluations=evaluations,
         gradient_steps=LEARNING_STEPS,
         colour="#009e73",
         marker="h",

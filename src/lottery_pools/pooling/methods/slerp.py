@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lottery_pools.pooling.algorithm2 import best_trial, mix_in_turn
-from lottery_pools.pooling.method import Method
+from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.pooling.result import Trial
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ def _arc(task: PoolingTask) -> Fuse:
     return partial(arithmetic.slerp, names=task.parameters)
 
 
+def evaluations(offer: Offer) -> int:
+    """How many networks the search evaluates."""
+    return 1 + min(2, offer.candidates) * offer.coefficients
+
+
 METHODS = (
     Method(
         "slerp",
@@ -56,7 +61,7 @@ METHODS = (
         rank=60,
         recipe="steps",
         rebuild=rebuild,
-        evaluations=lambda offer: 1 + min(2, offer.candidates) * offer.coefficients,
+        evaluations=evaluations,
         colour="#009e73",
         marker="<",
     ),

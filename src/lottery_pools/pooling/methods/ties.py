@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lottery_pools.pooling.method import Method
+from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.pooling.soup import best_of, equal_shares
 
 if TYPE_CHECKING:
@@ -30,6 +30,11 @@ def rebuild(task: PoolingTask, ingredients: Ingredients, settings: Settings) -> 
     return merge_by_sign(task, [ticket for ticket, _ in ingredients], settings["trim"], settings["scale"])
 
 
+def evaluations(offer: Offer) -> int:
+    """How many networks the search evaluates."""
+    return 1 + len(SCALES)
+
+
 METHODS = (
     Method(
         "ties",
@@ -40,7 +45,7 @@ METHODS = (
         rank=130,
         rebuild=rebuild,
         needs=("base",),
-        evaluations=lambda offer: 1 + len(SCALES),
+        evaluations=evaluations,
         colour="#cc79a7",
         marker="1",
         collapses=True,

@@ -1,0 +1,252 @@
+"""Opening an experiment: its settings are resolved once, everything is checked, then its folder is held.
+
+What a call asks for is joined with what the folder was given before. The result is one `Experiment`, a value that all
+commands hand on, so that `run`, `tickets`, `pool`, `evaluate`, `diagnose` and `--dry-run` see the same settings.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lottery_pools.config import toml
+from lottery_pools.config.schema import Config, Evaluation, Pooling
+from lottery_pools.data import shifts
+from lottery_pools.errors import UserError, unknown
+from lottery_pools.evaluation import cost
+from lottery_pools.experiment.run import OTHER_RUN, OTHER_SEED, OtherRun, Run
+from lottery_pools.pooling.methods import METHODS
+from lottery_pools.runs.engine import Machine
+from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
+from lottery_pools.runs.rows import CONTROLS
+from lottery_pools.tickets import checks, files
+from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
+
+THIS_MACHINE = Machine()
+NOBODY = OtherRun()
+
+
+@dataclass(frozen=True)
+class SettingsFile:
+    """The `config.toml` of a folder: what it holds, and what it is to hold."""
+
+    folder: Path
+    before: Config | None
+    """None: there is no such file yet."""
+    after: Config
+
+    def write(self) -> None:
+        """Write the settings, where they are not there already."""
+        if self.after != self.before:
+            write(self.folder / "config.toml", toml.to_toml(self.after))
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment as one command sees it, settled before any work begins."""
+
+    out: Path
+    """Its folder."""
+    config: Config
+    """What this call asks for, joined with what the folder was given before; targets and budget are of this call."""
+    methods: tuple[str, ...]
+    """The methods that this call asks for, by which the command `pool` pools; or the control `other-run` alone."""
+    machine: Machine
+    runs: tuple[Run, ...]
+    """One a seed."""
+    trained_baselines: tuple[Run, ...]
+    """The runs that train the baselines of all seeds."""
+    settings: tuple[SettingsFile, ...]
+    """The settings of the experiment's folder and of the runs' folders."""
+    baseline_settings: tuple[SettingsFile, ...]
+    """The settings of the folders of the trained baselines."""
+
+
+def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_run: OtherRun = NOBODY) -> Experiment:
+    """The experiment that settings describe, in the folder `out`; writes nothing.
+
+    Args:
+        config: what this call asks for.
+        out: the folder, new or of an experiment with the same settings. Methods, trained baselines, corruptions and
+            severities add up with those it was given before.
+        machine: where the work is to be done.
+        other_run: the run whose tickets are to be pooled as the control `other-run`.
+
+    Raises UserError for mistakes in settings, data and model, where the folder holds an experiment with other
+    settings, and where the other run lacks tickets.
+
+    Example:
+        ```python
+        experiment = resolve(toml.preset("demo"), Path("runs/demo"))
+        [run.seed for run in experiment.runs]
+        ```
+    """
+    _check_methods(config.pooling)
+    device = str(machine.torch_device())
+    _check_evaluation(config)
+    held = _held(out)
+    joined = _joined(config, held, out)
+    runs = _runs(joined, out, device, other_run)
+    _check_network(runs[0])
+    _check_controls(runs, other_run)
+    baselines = tuple(baseline for run in runs for baseline in run.trained_baselines())
+    of_experiment = SettingsFile(out, held, _to_write(joined, held))
+    return Experiment(
+        out=out,
+        config=joined,
+        methods=config.pooling.methods if other_run.candidates_from is None else (OTHER_RUN,),
+        machine=machine,
+        runs=runs,
+        trained_baselines=baselines,
+        settings=(of_experiment, *(_settings_of(run) for run in runs if run.folder.path != out)),
+        baseline_settings=tuple(map(_settings_of, baselines)),
+    )
+
+
+@contextmanager
+def hold(experiment: Experiment) -> Iterator[None]:
+    """Hold the experiment's folder for this process; its settings are written down first.
+
+    Raises UserError where another process holds it, or has changed its settings since they were resolved.
+    """
+    with lock(experiment.out):
+        for file in experiment.settings:
+            if _held(file.folder) != file.before:
+                raise UserError(f"another process has just changed {file.folder / 'config.toml'}: run the same again")
+        for file in experiment.settings:
+            file.write()
+        yield
+
+
+def _runs(config: Config, out: Path, device: str, other_run: OtherRun) -> tuple[Run, ...]:
+    """One run a seed; each has the next seed's as its sibling, the last the first's."""
+    folders = [run_folder(config, out, seed) for seed in config.seeds]
+    siblings = [*folders[1:], folders[0]] if len(folders) > 1 else [None]
+    return tuple(
+        Run(replace(config, seeds=(seed,)), seed, folder, device, sibling, other_run)
+        for seed, folder, sibling in zip(config.seeds, folders, siblings, strict=True)
+    )
+
+
+def _held(folder: Path) -> Config | None:
+    """The settings that a folder was given before; none where it is new."""
+    path = folder / "config.toml"
+    return toml.read_toml(path) if path.exists() else None
+
+
+def _settings_of(run: Run) -> SettingsFile:
+    """The settings of one run's folder; raises UserError where it holds a run with other settings."""
+    folder = run.folder.path
+    held = _held(folder)
+    return SettingsFile(folder, held, _to_write(_joined(run.config, held, folder), held))
+
+
+def _to_write(joined: Config, held: Config | None) -> Config:
+    """What a folder's settings become: an old one keeps its targets and budget, which may differ from call to call."""
+    if held is None:
+        return joined
+    return replace(joined, pooling=replace(joined.pooling, targets=held.pooling.targets, budget=held.pooling.budget))
+
+
+def _joined(config: Config, held: Config | None, folder: Path) -> Config:
+    """`config`, with what `folder` was given before; raises UserError where other settings than those that add up
+    differ.
+
+    Methods, trained baselines and corruptions add up, and so do severities where anything was corrupted. Targets and
+    budget may differ from call to call, and so may how many samples are corrupted as long as none were.
+    """
+    if held is None:
+        return config
+    comparable = replace(
+        config,
+        pooling=replace(config.pooling, **_values(held.pooling, ("methods", "targets", "budget"))),
+        evaluation=replace(config.evaluation, **_values(held.evaluation, _free(held.evaluation))),
+    )
+    if comparable != held:
+        raise UserError(
+            f"{folder} holds a run with {toml.difference(held, comparable)}: "
+            "choose another --out, or give the settings it was started with"
+        )
+    methods = tuple(dict.fromkeys((*held.pooling.methods, *config.pooling.methods)))
+    return replace(
+        config,
+        pooling=replace(config.pooling, methods=methods),
+        evaluation=_joined_evaluation(config.evaluation, held.evaluation),
+    )
+
+
+def _free(held: Evaluation) -> tuple[str, ...]:
+    """The settings of the evaluation that may differ from those that the folder was given before."""
+    adding_up = ("trained_baselines", "corruptions", "severities")
+    return adding_up if held.corruptions else (*adding_up, "corrupted", "corrupted_from")
+
+
+def _values(settings: Pooling | Evaluation, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in names}
+
+
+def _joined_evaluation(evaluation: Evaluation, held: Evaluation) -> Evaluation:
+    severities = {*evaluation.severities, *held.severities} if held.corruptions else {*evaluation.severities}
+    return replace(
+        evaluation,
+        trained_baselines=tuple(dict.fromkeys((*held.trained_baselines, *evaluation.trained_baselines))),
+        corruptions=tuple(dict.fromkeys((*held.corruptions, *evaluation.corruptions))),
+        severities=tuple(sorted(severities)),
+    )
+
+
+def _check_methods(pooling: Pooling) -> None:
+    """Raise UserError where no method has a name that the settings give."""
+    known = (*METHODS, OTHER_SEED)
+    for name in pooling.methods:
+        if name not in known:
+            raise unknown("method", name, known)
+
+
+def _check_evaluation(config: Config) -> None:
+    """Raise UserError where a trained baseline or a corruption is unknown."""
+    for name in config.evaluation.trained_baselines:
+        if name not in TRAINED_BASELINES:
+            raise unknown("trained baseline", name, TRAINED_BASELINES)
+    shifts.names(config.data, config.evaluation.corruptions)
+
+
+def _check_network(run: Run) -> None:
+    """Raise UserError where settings, data and model do not go together; an error where its cost cannot be counted."""
+    checks.check_settings(run.config, run.dataset)
+    cost.flops(run.network(), run.dataset.input_shape)
+
+
+def _check_controls(runs: Sequence[Run], other_run: OtherRun) -> None:
+    """Raise UserError where a control lacks the run whose tickets it is to pool with."""
+    for name in runs[0].config.pooling.methods:
+        if name in CONTROLS:
+            runs[0].search(name)
+    if other_run.candidates_from is not None:
+        _check_other_run(runs, other_run.candidates_from)
+    elif other_run.allow_other_run:
+        raise UserError("--allow-other-run is for another run's tickets: name it with --candidates-from")
+
+
+def _check_other_run(runs: Sequence[Run], candidates_from: Path) -> None:
+    """Raise UserError where the other run lacks tickets, or a run was pooled with the tickets of yet another."""
+    candidates = RunFolder(candidates_from)
+    for level in runs[0].levels:
+        if not candidates.ticket(level).exists():
+            raise UserError(f"{candidates_from} has no ticket of level {level}: give the folder of one seed's run")
+    offered = {str(level): digest(candidates.ticket(level)) for level in runs[0].levels}
+    pools = [(run, run.folder.pool(OTHER_RUN, level), str(level)) for run in runs for level in run.levels]
+    for run, path, target in pools:
+        if not path.exists():
+            continue
+        origin = files.read_metadata(path)["origin"]
+        before = {level: parent for level, parent in origin["parents"].items() if level != target}
+        if any(parent != offered[level] for level, parent in before.items()):
+            raise UserError(
+                f"{path} was pooled with the tickets of {os.path.normpath(run.folder.path / origin['candidates'])}, "
+                f"not of {candidates_from}: a folder holds one such control, take a copy of it from before that"
+            )

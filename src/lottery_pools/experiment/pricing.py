@@ -1,0 +1,171 @@
+"""What the tasks of a plan cost: images, mixtures and bytes, foreseen without doing any of the work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from lottery_pools.errors import UserError
+from lottery_pools.evaluation import cost
+from lottery_pools.experiment.plan import Part, levels_of_rows
+from lottery_pools.experiment.run import Condition, Run, Search
+from lottery_pools.experiment.selection import recalibration_images
+from lottery_pools.experiment.timing import Cost
+from lottery_pools.models import registry
+from lottery_pools.pooling.batchnorm import tracked
+from lottery_pools.pooling.method import Offer
+from lottery_pools.runs.rows import ENSEMBLE
+from lottery_pools.tickets import training_costs
+from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
+
+CORRUPTING = 10.0
+"""Images that a small network forwards while one is corrupted, about."""
+ROW_BYTES, TICKET_BYTES, TENSOR_BYTES = 450, 1000, 80
+"""Of a result row without its hits, of a ticket file without its tensors, and of a tensor's name and shape, about."""
+NOTHING = Cost()
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What prices depend on of the network, which is the same in all runs of an experiment."""
+
+    has_batchnorm: bool
+    """Whether it is recalibrated."""
+    ticket_bytes: int
+    """Size of a ticket's file."""
+    multiply_adds: int
+    """Of one forward pass of one sample, dense."""
+
+    @classmethod
+    def of(cls, run: Run) -> NetworkFacts:
+        """The facts of a run's network, which is built for that."""
+        model = run.network()
+        size = _ticket_bytes(model, run.config.model.prunable)
+        return cls(bool(tracked(model)), size, cost.flops(model, run.dataset.input_shape))
+
+
+def price(part: Part, network: NetworkFacts) -> list[Cost]:
+    """What each task of a part costs that is left, in their order."""
+    prices: dict[str, Callable[..., Cost]] = {
+        "training": training,
+        "pooling": pooling,
+        "corruption": corrupting,
+        "evaluation": measuring,
+    }
+    return [prices[part.stage](network, *task.arguments) for task in part.left]
+
+
+def logged(parts: Iterable[Part]) -> dict[str, float]:
+    """How much the runs' logs will count as done in each stage, to show live progress."""
+    amounts = {}
+    network: NetworkFacts | None = None
+    for part in parts:
+        if not part.left:
+            continue
+        network = network or NetworkFacts.of(part.left[0].arguments[0])
+        total = sum(price(part, network), NOTHING)
+        amounts[part.stage] = {
+            "training": 3.0 * total.trained,
+            "pooling": total.recalibrated + total.forwarded + 3.0 * total.trained,
+            "corruption": CORRUPTING * total.corrupted,
+            "evaluation": float(total.forwarded),
+        }[part.stage]
+    return amounts
+
+
+def training(network: NetworkFacts, run: Run) -> Cost:
+    """The tickets of a run that are not there yet."""
+    samples = len(run.dataset.train)
+    total = NOTHING if run.folder.rewind.exists() else Cost(written=network.ticket_bytes)
+    images_before = 0
+    for level in run.levels:
+        images_after = training_costs.train_images(run.config, samples, level)
+        if not run.folder.ticket(level).exists():
+            total += _ticket(network, run, level, images_after - images_before)
+        images_before = images_after
+    return total
+
+
+def _ticket(network: NetworkFacts, run: Run, level: int, images: int) -> Cost:
+    """One ticket, trained on so many images."""
+    samples, keep = len(run.dataset.train), run.config.training.keep
+    copies = run.config.pruning.copies if level else 1
+    refits = copies if keep in ("swa", "ema") else 0
+    if copies > 1:
+        refits += 1  # of the mean of the copies
+    scored = len(run.dataset.epochs) * round(images / samples) if keep == "best" else 0
+    return Cost(trained=images, recalibrated=refits * samples, forwarded=scored, written=network.ticket_bytes)
+
+
+def pooling(network: NetworkFacts, run: Run, search: Search, target: int) -> Cost:
+    """One pooled ticket. Raises UserError where the budget does not suffice."""
+    selection, method = run.selection(search, target), search.method
+    count = evaluations(run, search, target, selection.max_evaluations(network.has_batchnorm))
+    return Cost(
+        trained=method.gradient_steps * selection.batch,
+        recalibrated=count * selection.images + selection.final_images if network.has_batchnorm else 0,
+        forwarded=count * len(selection.split),
+        # to differentiate by a ticket's share costs about as much as to mix it in
+        mixed=count + method.gradient_steps * len(run.levels),
+        written=network.ticket_bytes,
+    )
+
+
+def evaluations(run: Run, search: Search, target: int, limit: int | None) -> int:
+    """How many networks a search evaluates for a target, at most or about; no more than `limit`, where there is one.
+
+    Raises UserError where a limit does not suffice for a method that cannot stop early.
+    """
+    settings = run.config.pooling
+    candidates = [level for level in run.levels if level != target]
+    nearest = sorted(candidates, key=lambda level: (abs(level - target), level))[: settings.candidates]
+    sparser = sum(level > target for level in nearest)
+    needed = search.method.evaluations(Offer(sparser, len(nearest) - sparser, len(settings.coefficients)))
+    if limit is None or needed <= limit:
+        return needed
+    if not search.method.stops_early:
+        raise UserError(
+            f"pooling.budget allows {limit} evaluations for level {target}, {search.method.name} needs {needed}: raise "
+            "it, or choose a method that stops in time (trimmed-soup, average, interpolation)"
+        )
+    return limit
+
+
+def check_pooling(run: Run, methods: Iterable[str]) -> None:
+    """Raise UserError where there are too few tickets to pool, or `pooling.budget` does not suffice for a target."""
+    if len(run.levels) < 2:
+        raise UserError("a pool of one ticket: give at least two tickets, with pruning.levels 1 or more")
+    if run.config.pooling.budget is None:
+        return
+    has_batchnorm = bool(tracked(run.network()))
+    for search in map(run.search, methods):
+        for target in run.targets:
+            evaluations(run, search, target, run.selection(search, target).max_evaluations(has_batchnorm))
+
+
+def corrupting(network: NetworkFacts, run: Run, condition: Condition) -> Cost:
+    """The test samples of one corruption, as cached."""
+    samples = run.size(condition)
+    return Cost(corrupted=samples, written=samples * math.prod(run.dataset.input_shape))
+
+
+def measuring(network: NetworkFacts, run: Run, method: str, level: int, conditions: Sequence[Condition]) -> Cost:
+    """The rows of one network, on the conditions on which it was not measured yet."""
+    rows = len(levels_of_rows(run, method, level))
+    sizes = [run.size(condition) for condition in conditions]
+    recalibrated = 0
+    if network.has_batchnorm and method in ("recalibrated", ENSEMBLE, *TRAINED_BASELINES):
+        recalibrated = rows * recalibration_images(run.config, run.dataset)
+    written = rows * sum(ROW_BYTES + size // 6 for size in sizes)
+    return Cost(recalibrated=recalibrated, forwarded=rows * sum(sizes), written=written)
+
+
+def _ticket_bytes(model: nn.Module, rule: str) -> int:
+    """The size of a ticket's file."""
+    tensors = model.state_dict()
+    bits = sum(int(tensors[name].numel()) for name in registry.prunable(model, rule))
+    size = sum(int(tensor.numel()) * int(tensor.element_size()) for tensor in tensors.values())
+    return TICKET_BYTES + TENSOR_BYTES * len(tensors) + bits // 8 + size

@@ -1,0 +1,95 @@
+"""Replay: a pooled ticket is rebuilt from its recipe and the tickets of its run, to the same bytes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lottery_pools.config import toml
+from lottery_pools.errors import UserError
+from lottery_pools.experiment.run import Run
+from lottery_pools.pooling import pool as pooling
+from lottery_pools.runs.engine import Machine
+from lottery_pools.runs.folder import RunFolder, digest
+from lottery_pools.tickets import files
+from lottery_pools.tickets.ticket import Ticket
+
+
+def replay(pooled: Path, out: Path | None = None) -> bool:
+    """Rebuild a pooled ticket from its recipe; True where the bytes are those of its file.
+
+    Args:
+        pooled: the file of the pooled ticket, in the folder of its run.
+        out: where to keep the rebuilt file; none: it is thrown away.
+
+    Raises UserError where the file is none of a run's pools, a parent ticket is missing or no longer the same, or this
+    machine lacks the device.
+
+    Example:
+        ```python
+        replay(Path("runs/demo/seed_0/pools/interpolation/level_03.safetensors"))
+        ```
+    """
+    origin = files.read_metadata(pooled)["origin"]
+    folder = _run_folder(pooled, origin)
+    config = toml.read_toml(folder.config)
+    run = Run(config, config.seeds[0], folder, origin["device"])
+    rebuilt = _rebuilt(run, pooled, _parents(run, pooled, origin), origin)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = out or Path(scratch) / pooled.name
+        files.save(replace(rebuilt, origin=origin), path)
+        return path.read_bytes() == pooled.read_bytes()
+
+
+def _run_folder(pooled: Path, origin: Mapping[str, Any]) -> RunFolder:
+    """The run that a pooled ticket lies in; raises UserError where it cannot be replayed from there."""
+    if "recipe" not in origin:
+        raise UserError(f"{pooled} is a trained ticket, it has no recipe: give a file from a run's pools folder")
+    folder = RunFolder(pooled.resolve().parent.parent.parent)
+    if "parents" not in origin or not folder.config.exists():
+        raise UserError(
+            f"{pooled} lies beside no run that has its parents: give RUN/pools/METHOD/level_NN.safetensors, "
+            "or rebuild it in Python with lp.replay"
+        )
+    try:
+        Machine(origin["device"]).torch_device()
+    except UserError as error:
+        raise UserError(
+            f"{pooled} was pooled on {origin['device']}, which this machine lacks: replay it there"
+        ) from error
+    return folder
+
+
+def _candidates(run: Run, origin: Mapping[str, Any]) -> RunFolder:
+    """The run whose tickets were the candidates."""
+    return RunFolder((run.folder.path / origin["candidates"]).resolve())
+
+
+def _parents(run: Run, pooled: Path, origin: Mapping[str, Any]) -> list[Path]:
+    """The files that a ticket was pooled from; raises UserError where one is missing or no longer the same."""
+    candidates = _candidates(run, origin)
+    paths = {level: candidates.ticket(level) for level in run.levels}
+    paths[origin["target"]] = run.folder.ticket(origin["target"])
+    for level, path in paths.items():
+        if not path.exists() or digest(path) != origin["parents"].get(str(level)):
+            raise UserError(f"{path} is not the ticket that {pooled} was pooled from: restore it, or pool again")
+    return list(paths.values())
+
+
+def _rebuilt(run: Run, pooled: Path, parents: list[Path], origin: Mapping[str, Any]) -> Ticket:
+    """The pooled ticket, computed as it was: with as many threads, on the same device."""
+    torch.set_num_threads(origin["threads"])
+    model = run.network()
+    return pooling.replay(
+        model,
+        [files.load(path, model) for path in parents],
+        pooling.Recipe.of(files.load(pooled, model)),
+        run.recalibrate,
+        base=files.load(run.folder.rewind, model).weights,
+        allow_other_run=_candidates(run, origin) != run.folder,
+    )

@@ -1,0 +1,182 @@
+"""One seed of an experiment: its settings, folder, data and network, and the ways in which it pools its tickets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from lottery_pools.config.schema import Config, Data
+from lottery_pools.data import shifts, sources
+from lottery_pools.data.dataset import Dataset, Split
+from lottery_pools.errors import UserError
+from lottery_pools.experiment import ticket_cache
+from lottery_pools.experiment.selection import Selection, hits, logits, recalibrate
+from lottery_pools.pooling.method import Method
+from lottery_pools.pooling.methods import METHODS, PAPERS_RULE, find
+from lottery_pools.runs.folder import RunFolder
+from lottery_pools.runs.rows import CONTROLS
+from lottery_pools.tickets import imp
+from lottery_pools.tickets.ticket import Ticket
+from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
+
+OTHER_SEED, OTHER_RUN = CONTROLS
+"""Controls: the paper's rule with the candidates of the experiment's next seed, or of a run that is named."""
+Condition = tuple[str, str, int]
+"""What a network is measured on: (split, corruption, severity)."""
+CLEAN: tuple[Condition, ...] = (("validation", "none", 0), ("test", "none", 0))
+
+
+@dataclass(frozen=True)
+class OtherRun:
+    """The run that a user names for the control `other-run`, which pools with that run's tickets."""
+
+    candidates_from: Path | None = None
+    """The folder of one seed's run; none: no run is named."""
+    allow_other_run: bool = False
+    """Whether its tickets may be of other data, settings or seed than the targets."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """One way to pool the targets of a run: a method, and the run whose tickets are its candidates."""
+
+    name: str
+    """What result rows and the folder of the pools call it: the method's name, or the name of a control."""
+    method: Method
+    candidates: RunFolder
+    allow_other_run: bool = False
+    """Whether the candidates may be of other data, settings or seed than the target."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed of an experiment: all that a worker process needs to know to do a piece of its work."""
+
+    config: Config
+    seed: int
+    folder: RunFolder
+    device: str
+    sibling: RunFolder | None = None
+    """The run of the experiment's next seed, for the control `other-seed`; none where there is one seed only."""
+    other_run: OtherRun = OtherRun()
+    """The run for the control `other-run`."""
+
+    @property
+    def levels(self) -> range:
+        """The levels of pruning, the dense network's, 0, first."""
+        return range(len(self.config.pruning.schedule()))
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """The levels that are pooled."""
+        return self.config.pooling.targets or tuple(self.levels)
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Everything that a network is measured on: the clean splits, then every corruption at every severity."""
+        evaluation = self.config.evaluation
+        names = shifts.names(self.config.data, evaluation.corruptions)
+        return (*CLEAN, *(("test", name, severity) for name in names for severity in evaluation.severities))
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data, on the device of the run; loaded once a process."""
+        return _dataset(self.config.data, self.device)
+
+    def network(self) -> nn.Module:
+        """The dense network at its initialisation."""
+        return imp.network(self.config, self.dataset, self.seed)
+
+    def tickets(self, model: nn.Module) -> list[Ticket]:
+        """The tickets of all levels, checked against their network `model`."""
+        paths = [self.folder.ticket(level) for level in self.levels]
+        return ticket_cache.of_this_process().load(paths, model)
+
+    # Pooling.
+
+    def search(self, name: str) -> Search:
+        """The way to pool that a name stands for: that of a method, or of a control.
+
+        Raises UserError where no method has that name, and where a control lacks the other run.
+        """
+        if name == OTHER_SEED:
+            if self.sibling is None:
+                raise UserError(f"method {name} needs a second seed: give two or more with --seeds")
+            return Search(name, METHODS[PAPERS_RULE], self.sibling, allow_other_run=True)
+        if name == OTHER_RUN:
+            if self.other_run.candidates_from is None:
+                raise UserError(f"method {name} needs pool --candidates-from RUN")
+            candidates = RunFolder(self.other_run.candidates_from)
+            return Search(name, METHODS[PAPERS_RULE], candidates, self.other_run.allow_other_run)
+        return Search(name, find(name), self.folder)
+
+    def pool_of(self, search: Search, target: int) -> dict[int, Path]:
+        """The files of the tickets that are pooled, by level: the target's own, and all others of the candidates."""
+        folders = {level: self.folder if level == target else search.candidates for level in self.levels}
+        return {level: folder.ticket(level) for level, folder in folders.items()}
+
+    def selection(self, search: Search, target: int) -> Selection:
+        """What the search for a target is scored on."""
+        return Selection(self.config, self.dataset, self.seed, search.method, target)
+
+    # Measuring.
+
+    def samples(self, condition: Condition) -> Split:
+        """The samples of a condition."""
+        split, corruption, severity = condition
+        if severity:
+            return shifts.shifted(self.dataset, self.config.data, self.config.evaluation, corruption, severity)
+        return self.dataset.validation if split == "validation" else self.dataset.test
+
+    def size(self, condition: Condition) -> int:
+        """How many samples a condition has; makes none of them."""
+        split, _, severity = condition
+        if split == "validation":
+            return len(self.dataset.validation)
+        everything = len(self.dataset.test)
+        return min(self.config.evaluation.corrupted or everything, everything) if severity else everything
+
+    def is_ready(self, condition: Condition) -> bool:
+        """Whether the samples of a condition need no work that is worth sharing out over workers."""
+        _, corruption, severity = condition
+        if not severity:
+            return True
+        cached = shifts.cached(self.dataset, self.config.data, self.config.evaluation, corruption, severity)
+        return cached is None or cached.exists()
+
+    def score(self, model: nn.Module) -> Tensor:
+        """Which validation samples are predicted correctly, (n,) bool."""
+        split = self.dataset.validation
+        return hits(logits(model, self.config, self.dataset, split), split)
+
+    def recalibrate(self, model: nn.Module) -> int:
+        """Re-estimate BatchNorm as in every final network; returns how many images were forwarded."""
+        return recalibrate(model, self.config, self.dataset, self.seed)
+
+    # What is trained beside the tickets, at equal cost.
+
+    def trained_baselines(self) -> list[Run]:
+        """The runs that train what the pools are compared with, in folders below this run's own."""
+        return [
+            self.trained_baseline(name, level)
+            for name in self.config.evaluation.trained_baselines
+            for level in (self.targets if TRAINED_BASELINES[name].per_level else self.levels[-1:])
+        ]
+
+    def trained_baseline(self, name: str, level: int) -> Run:
+        """The run that trains the ticket of `level` of the trained baseline `name`."""
+        baseline = TRAINED_BASELINES[name]
+        settings = baseline.settings(self.config, len(self.dataset.train), level)
+        path = self.folder.path / "trained_baselines" / name
+        path = path / f"level_{level:02d}" if baseline.per_level else path
+        return replace(self, config=replace(settings, name=name), folder=RunFolder(path), sibling=None)
+
+
+@cache
+def _dataset(data: Data, device: str) -> Dataset:
+    """The data on a device, loaded once a process."""
+    return sources.load(data).to(torch.device(device))

@@ -1,0 +1,112 @@
+"""Opening: settings are resolved once, to the same for all commands; the folder is held with its settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from lottery_pools.config import toml
+from lottery_pools.config.schema import Config, Evaluation
+from lottery_pools.errors import UserError
+from lottery_pools.experiment import opening, stages
+from lottery_pools.experiment.run import OTHER_RUN, OtherRun
+from lottery_pools.runs.folder import lock
+from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
+from tests.test_stages import ONE, hashes, tiny
+
+FEW = Evaluation(corrupted=50)
+
+
+def asking(methods: tuple[str, ...], evaluation: Evaluation = FEW, **pooling: object) -> Config:
+    settings = dataclasses.replace(tiny().pooling, methods=methods, **pooling)  # type: ignore[arg-type]
+    return tiny(pooling=settings, evaluation=evaluation, seeds=(0, 1))
+
+
+@pytest.fixture
+def opened_before(tmp_path: Path) -> Path:
+    """A folder that was given settings, with one run below it that was given more."""
+    shear = Evaluation(corruptions=("shear",), severities=(2,), corrupted=50, trained_baselines=("sms",))
+    experiment = opening.resolve(asking(("average",), shear, targets=(1,)), tmp_path / "run", ONE)
+    with opening.hold(experiment):
+        pass
+    more = toml.read_toml(tmp_path / "run/seed_1/config.toml")
+    more = dataclasses.replace(more, pooling=dataclasses.replace(more.pooling, methods=("average", "slerp")))
+    (tmp_path / "run/seed_1/config.toml").write_text(toml.to_toml(more))
+    return tmp_path / "run"
+
+
+def test_what_is_asked_for_is_joined_with_what_the_folder_was_given(opened_before: Path) -> None:
+    scale = Evaluation(corruptions=("scale",), severities=(1,), corrupted=50, trained_baselines=("swa-training",))
+    before = hashes(opened_before)
+    experiment = opening.resolve(asking(("swa",), scale, budget=10**6), opened_before, ONE)
+    assert hashes(opened_before) == before
+    assert experiment.methods == ("swa",)
+    assert experiment.config.pooling.methods == ("average", "swa")
+    assert experiment.config.evaluation == Evaluation(
+        trained_baselines=("sms", "swa-training"), corruptions=("shear", "scale"), severities=(1, 2), corrupted=50
+    )
+    for run in experiment.runs:
+        assert run.config == dataclasses.replace(experiment.config, seeds=(run.seed,))
+        assert (run.targets, run.config.pooling.budget) == ((0, 1, 2), 10**6)  # those of this call
+    assert [run.config.name for run in experiment.trained_baselines] == ["sms", "swa-training"] * 2
+
+
+def test_what_is_written_adds_up_and_keeps_targets_and_budget(opened_before: Path) -> None:
+    experiment = opening.resolve(asking(("swa",), budget=10**6), opened_before, ONE)
+    with opening.hold(experiment):
+        written = [toml.read_toml(path / "config.toml") for path in (opened_before, opened_before / "seed_1")]
+        assert [config.pooling.methods for config in written] == [("average", "swa"), ("average", "slerp", "swa")]
+        assert {(config.pooling.targets, config.pooling.budget) for config in written} == {((1,), None)}
+    stamps = {path: path.stat().st_mtime_ns for path in opened_before.rglob("config.toml")}
+    with opening.hold(opening.resolve(asking(("swa",)), opened_before, ONE)):
+        assert stamps == {path: path.stat().st_mtime_ns for path in opened_before.rglob("config.toml")}
+
+
+def test_other_settings_of_any_folder_are_refused_before_anything_is_written(opened_before: Path) -> None:
+    file = opened_before / "seed_1/config.toml"
+    file.write_text(file.read_text().replace("rate = 0.3", "rate = 0.4"))
+    before = hashes(opened_before)
+    for command in (stages.run, stages.tickets, stages.pool, stages.evaluate, stages.preview):
+        with pytest.raises(UserError, match=r"seed_1 holds a run with pruning\.rate = 0\.4, not 0\.3"):
+            command(asking(("swa",)), opened_before, ONE)
+    assert hashes(opened_before) == before
+
+
+def test_a_folder_that_is_held_or_has_just_changed_is_left_alone(opened_before: Path) -> None:
+    experiment = opening.resolve(asking(("swa",)), opened_before, ONE)
+    with lock(opened_before), pytest.raises(UserError, match="another process works on"), opening.hold(experiment):
+        pass
+    with opening.hold(opening.resolve(asking(("slerp",)), opened_before, ONE)):
+        pass
+    changed = pytest.raises(UserError, match=r"has just changed .*config\.toml: run the same again")
+    with changed, opening.hold(experiment):
+        pass
+    assert toml.read_toml(opened_before / "config.toml").pooling.methods == ("average", "slerp")
+
+
+def test_each_seed_has_the_next_as_its_sibling(tmp_path: Path) -> None:
+    runs = opening.resolve(tiny(seeds=(3, 1, 2)), tmp_path / "run", ONE).runs
+    assert [run.sibling and run.sibling.path.name for run in runs] == ["seed_1", "seed_2", "seed_3"]
+    (alone,) = opening.resolve(tiny(), tmp_path / "run", ONE).runs
+    assert (alone.sibling, alone.folder.path) == (None, tmp_path / "run")
+
+
+def test_the_control_pools_with_a_run_that_has_all_tickets(tmp_path: Path) -> None:
+    stages.tickets(tiny(seeds=(5,)), tmp_path / "other", ONE)
+    experiment = opening.resolve(tiny(), tmp_path / "run", ONE, OtherRun(tmp_path / "other", True))
+    assert experiment.methods == (OTHER_RUN,)
+    search = experiment.runs[0].search(OTHER_RUN)
+    assert (search.method.name, search.candidates.path) == ("interpolation", tmp_path / "other")
+    assert search.allow_other_run
+    with pytest.raises(UserError, match="has no ticket of level 0"):
+        opening.resolve(tiny(), tmp_path / "run", ONE, OtherRun(tmp_path / "none"))
+
+
+def test_unknown_trained_baselines_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown trained baseline"):
+        opening.resolve(tiny(evaluation=Evaluation(trained_baselines=("smss",))), tmp_path / "run", ONE)
+    everything = Evaluation(trained_baselines=tuple(TRAINED_BASELINES))
+    runs = opening.resolve(tiny(evaluation=everything), tmp_path / "run", ONE).trained_baselines
+    assert {run.folder.path.parent.name for run in runs} == {"trained_baselines", "longer"}
