@@ -119,7 +119,7 @@ def test_a_finished_run_starts_no_work(finished: Path, monkeypatch: pytest.Monke
     def refuse(*arguments: object) -> None:
         raise AssertionError(f"there is nothing to do, but this is: {arguments}")
 
-    monkeypatch.setattr(engine, "each", refuse)
+    monkeypatch.setattr(engine, "run_tasks", refuse)
     stages.run(tiny(), finished, Machine(device="cpu", workers=2, threads=1))
 
 

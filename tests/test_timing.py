@@ -58,7 +58,7 @@ def test_workers_that_slow_one_another_down_are_averaged(tmp_path: Path, monkeyp
         seen.extend((function, len(tasks), workers, threads))
         yield from (Speed(1, 2, 3, 4, 5), Speed(3, 2, 1, 0, 0))
 
-    monkeypatch.setattr(engine, "each", each)
+    monkeypatch.setattr(engine, "run_tasks", each)
     (run,) = opening.resolve(tiny(), tmp_path / "run", ONE).runs
     assert measured(run, timing.KINDS, (2, 1), "tcp://scheduler") == Speed(2, 2, 2, 2, 2.5, start=0)
     assert seen == [timing.of_process, 2, 2, 1]
