@@ -58,7 +58,10 @@ def test_what_was_trained_has_a_figure_of_its_own_and_no_colour_comes_twice() ->
     trained = ("sms", "swamp", "swa-training", "ema-training", "longer")
     gains = [make_gain(method) for method in (*methods, *trained)]
     report = ReportContent("three", make_rows(), gains, [], Config(), comparable=gains)
-    pooling, training = comparison.figures({"a": report})
+    pooling, training = comparison.figures({"a": report, "b": ONE})
+    assert {row[0] for row in training.rows} == {"a"}
+    assert ">b</text>" in pooling.svg
+    assert ">b</text>" not in training.svg
     assert {row[1] for row in training.rows} == set(map(label, trained))
     assert {row[1] for row in pooling.rows}.isdisjoint(row[1] for row in training.rows)
     for figure in (pooling, training):

@@ -86,24 +86,24 @@ def report_of(folder: Path) -> ReportContent:
     """All that a report on a folder shows; of its diagnoses the one of most points that every seed has."""
     config, rows, pools = read(folder)
     if (folder / "results.jsonl.xz").exists():
-        found = folder / "diagnosis.json"
-        diagnosis = read_json(found) if found.exists() else []
-        if not (isinstance(diagnosis, list) and all(isinstance(one, dict) and "pairs" in one for one in diagnosis)):
-            raise UserError(f"{found} is no diagnosis: restore or delete it")
+        path = folder / "diagnosis.json"
+        diagnoses = read_json(path) if path.exists() else []
+        if not (isinstance(diagnoses, list) and all(isinstance(seed, dict) and "pairs" in seed for seed in diagnoses)):
+            raise UserError(f"{path} is no diagnosis: restore or delete it")
     else:
         paths = [run_folder(config, folder, seed).path for seed in config.seeds]
         names = set.intersection(*({path.name for path in run.glob("diagnosis_*.json")} for run in paths))
         best = sorted(names, key=lambda name: int(name.removeprefix("diagnosis_").removesuffix(".json")))[-1:]
-        diagnosis = [read_json(run / name) for name in best for run in paths]
-    over = gains(rows)
+        diagnoses = [read_json(run / name) for name in best for run in paths]
+    compared = gains(rows)
     return ReportContent(
         config.name,
         rows,
-        over,
+        compared,
         pools,
         config,
-        diagnosis,
-        comparable=comparable(rows, over),
+        diagnoses,
+        comparable=comparable(rows, compared),
         accuracies=accuracies(rows),
     )
 

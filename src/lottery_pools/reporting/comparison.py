@@ -109,7 +109,8 @@ def figures(reports: Reports) -> list[Figure]:
     trained = [method for method in TRAINED_BASELINES if method in measured]
     pooling = [method for method in measured if method not in trained]
     made = [_figure("comparison", over, series(pooling), list(reports))] if drawn(pooling) else []
-    return made + ([_figure("comparison-trained", over, trained, list(reports))] if trained else [])
+    with_trained = [run for run, by_method in over.items() if set(trained) & set(by_method)]
+    return made + ([_figure("comparison-trained", over, trained, with_trained)] if trained else [])
 
 
 def _figure(name: str, over: Mapping[str, Mapping[str, Gain]], chosen: Sequence[str], runs: Sequence[str]) -> Figure:
@@ -120,7 +121,7 @@ def _figure(name: str, over: Mapping[str, Mapping[str, Gain]], chosen: Sequence[
         colour = colours(("recalibrated", *chosen))
         shown = []
         for method in chosen:
-            gains = {run: by_method[method] for run, by_method in over.items() if method in by_method}
+            gains = {run: over[run][method] for run in runs if method in over.get(run, {})}
             shown += [(run, label(method), g.gain, g.low, g.high, g.seeds, g.n) for run, g in gains.items()]
             heights = []
             for run in gains:

@@ -24,13 +24,8 @@ def accuracy(accuracies: Sequence[Accuracy], methods: Sequence[str], corruption:
     """
     samples = "accuracy" if corruption == "none" else "accuracy under corruption"
     name = f"accuracy{'' if corruption == 'none' else '-corrupted'}{_suffix(methods)}"
-    by_method = {
-        method: sorted(
-            (value for value in accuracies if (value.method, value.corruption) == (method, corruption)),
-            key=lambda value: value.level,
-        )
-        for method in methods
-    }
+    by_level = sorted((value for value in accuracies if value.corruption == corruption), key=lambda value: value.level)
+    by_method = {method: [value for value in by_level if value.method == method] for method in methods}
     with style(name):
         drawing, axes = canvas(f"Test {samples} (%)")
         colour, ends = colours(methods), []
@@ -188,12 +183,12 @@ def _shared_bins(rows: Sequence[Row]) -> dict[str, list[_Bin]]:
     return {method: _summed([bins[place] for place in sorted(common)]) for method, bins in by_place.items()}
 
 
-def _summed(many: Sequence[Bins]) -> list[_Bin]:
+def _summed(networks: Sequence[Bins]) -> list[_Bin]:
     """Bins of several networks as one."""
     summed: list[_Bin] = []
-    for number, parts in enumerate(zip(*many, strict=True)):
+    for number, parts in enumerate(zip(*networks, strict=True)):
         n = sum(count for count, _, _ in parts)
         sure = 100 * sum(count * mean for count, _, mean in parts) / n if n else None
         right = 100 * sum(correct for _, correct, _ in parts) / n if n else None
-        summed.append((100 * number / len(many[0]), n, sure, right))
+        summed.append((100 * number / len(networks[0]), n, sure, right))
     return summed

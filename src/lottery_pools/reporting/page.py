@@ -59,8 +59,8 @@ def markdown(report: ReportContent) -> str:
             f"{_basis(gain, report.gains)}.\n"
         )
         parts += [f"{also}\n"] if (also := _also(report.gains)) else []
-    every = [table for section in sections(report) for table in section.tables]
-    return "\n".join([*parts, *map(table_as_markdown, [*every, tables.settings(report.config)])])
+    shown = [table for section in sections(report) for table in section.tables]
+    return "\n".join([*parts, *map(table_as_markdown, [*shown, tables.settings(report.config)])])
 
 
 def compare(reports: Mapping[str, ReportContent]) -> str:

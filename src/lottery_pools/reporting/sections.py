@@ -50,13 +50,13 @@ def _gains_by_density(report: ReportContent) -> Section:
     over_ticket = [gain for gain in report.gains if (gain.against, gain.corruption) == ("recalibrated", "none")]
     measured = {gain.method for gain in over_ticket if gain.density is not None}
     drawn: list[Captioned] = []
-    if measured:
+    if lines := main_lines(measured):
         caption = (
             "Test accuracy less that of the recalibrated ticket of the same density, on the same samples; "
             f"{_mean(report)}, with 95 % intervals. Above the line at zero, pooling helps; above the best admissible "
             "ticket, it does more than a sparser ticket would."
         )
-        drawn.append((figures.gains(report.gains, main_lines(measured)), caption))
+        drawn.append((figures.gains(report.gains, lines), caption))
     drawn += _accuracy(report, main_lines(row.method for row in clean(report.rows)))
     if trained := trained_lines(measured):
         caption = "The gains of networks that were trained instead of pooled, on an axis of their own."

@@ -41,11 +41,11 @@ def by_level(rows: Sequence[Row], gains: Sequence[Gain]) -> Table:
 
 def _important(baselines: Sequence[str], methods: Sequence[str]) -> tuple[tuple[int, ...], ...]:
     """The columns of `by_level` in groups, the most important first: the default's gain, the baselines, the rest."""
-    own = {method: 2 + number for number, method in enumerate(baselines)}
+    places = {method: 2 + number for number, method in enumerate(baselines)}
     pairs = {method: (2 + len(baselines) + 2 * n, 3 + len(baselines) + 2 * n) for n, method in enumerate(methods)}
     first = "trimmed-soup" if "trimmed-soup" in pairs else next(iter(pairs), None)
-    start = (0, 1, *(own[m] for m in baselines if m == "recalibrated"), *(pairs[first] if first else ()))
-    rest = tuple(own[method] for method in baselines if method != "recalibrated")
+    start = (0, 1, *(places[m] for m in baselines if m == "recalibrated"), *(pairs[first] if first else ()))
+    rest = tuple(places[method] for method in baselines if method != "recalibrated")
     return (start, *((rest,) if rest else ()), *(pair for method, pair in pairs.items() if method != first))
 
 
@@ -54,14 +54,14 @@ def summary(rows: Sequence[Row], gains: Sequence[Gain]) -> Table:
 
     `gains` are over the levels of the other columns, as `metrics.comparable` gives them.
     """
-    found = {(g.method, g.against, g.corruption): interval(g) for g in gains if g.level is None}
+    overall_gain = {(g.method, g.against, g.corruption): interval(g) for g in gains if g.level is None}
     kinds = {"Over recalibrated": ("recalibrated", "none"), "Over best admissible": ("admissible", "none")}
     if corrupted(rows):
         kinds["Over recalibrated, corrupted"] = ("recalibrated", "all")
     cost = costs(rows)
     methods = in_order(row.method for row in clean(rows))
     lines = tuple(
-        (label(method), *(found.get((method, *kind), DASH) for kind in kinds.values()), *spent[1:])
+        (label(method), *(overall_gain.get((method, *kind), DASH) for kind in kinds.values()), *spent[1:])
         for method, spent in zip(methods, cost.rows, strict=True)
     )
     columns = ("Method", *kinds, *cost.columns[1:])
