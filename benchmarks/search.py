@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from lottery_pools.config import toml
 from lottery_pools.data.sources import stratified
@@ -28,17 +29,17 @@ from lottery_pools.experiment.run import Run
 from lottery_pools.experiment.selection import Selection, hits, logits
 from lottery_pools.pooling.methods import DEFAULT, find
 from lottery_pools.runs import engine
-from lottery_pools.runs.folder import RunFolder
+from lottery_pools.runs.folder import run_folder
 from lottery_pools.runs.rows import pack_hits, unpack
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import files
-from lottery_pools.tickets.ticket import load_into
+from lottery_pools.tickets.ticket import Ticket, load_into
 
 PAPER, EXACT, TICKET = "interpolation", "interpolation, exact", "recalibrated"
 
 
 @dataclass(frozen=True)
-class Found:
+class Outcome:
     """One search of one target, or the recalibrated ticket that it is compared with."""
 
     run: str
@@ -56,7 +57,13 @@ class Found:
 
     @property
     def key(self) -> tuple[str, str, int, int, int]:
+        """What was done."""
         return self.run, self.search, self.selection, self.level, self.seed
+
+    @property
+    def target(self) -> tuple[str, int, int]:
+        """What was searched for: (run, seed, level)."""
+        return self.run, self.seed, self.level
 
     @property
     def correct(self) -> NDArray[np.float64]:
@@ -64,100 +71,131 @@ class Found:
         return unpack(self.hits, self.n).astype(float)
 
 
-def searches(
-    run: Run, targets: Sequence[int], selections: Sequence[int], names: Sequence[str], done: set[tuple[object, ...]]
-) -> Iterator[Found]:
-    """Every search of every target of one seed that is not `done`, each target's recalibrated ticket first."""
-    model, dataset, config = run.network(), run.dataset, run.config
-    tickets = run.tickets(model)
-    base = files.load(run.folder.rewind, model).weights
-    most = len(dataset.validation)
-    tasks = [(TICKET, most)]
-    tasks += [(name, min(n, most)) for n in selections for name in names if name != EXACT]
-    tasks += [(EXACT, most)] * (EXACT in names)
+@dataclass(frozen=True)
+class Searches:
+    """What is tried on every target."""
 
+    names: Sequence[str]
+    """Methods, and `EXACT`."""
+    selections: Sequence[int]
+    """Numbers of validation samples that choose."""
+
+    def of(self, validation: int) -> list[tuple[str, int]]:
+        """(search, validation samples), the recalibrated ticket first."""
+        methods = [name for name in self.names if name != EXACT]
+        tried = [(name, min(n, validation)) for n in self.selections for name in methods]
+        exact = [(EXACT, validation)] if EXACT in self.names else []
+        return [(TICKET, validation), *tried, *exact]
+
+
+def outcomes(run: Run, targets: Sequence[int], searches: Searches, done: set[tuple[object, ...]]) -> Iterator[Outcome]:
+    """Every search of every target of one seed that is not `done`, each target's recalibrated ticket first."""
+    model, dataset = run.network(), run.dataset
+    tickets = run.tickets(model)
     for target in targets:
-        for name, n in tasks:
-            if (config.name, name, n, target, run.seed) in done:
+        for name, n in searches.of(len(dataset.validation)):
+            if (run.config.name, name, n, target, run.seed) in done:
                 continue
-            chosen = stratified(dataset.validation.labels.cpu(), n, generator(run.seed, "selection", n))
-            few = replace(dataset, validation=dataset.validation.take(chosen.to(dataset.device)))
-            pooling = replace(config.pooling, recalibration="all") if name == EXACT else config.pooling
-            own = replace(config, pooling=replace(pooling, selection=n))
             start, images = time.perf_counter(), 0
             if name == TICKET:
                 load_into(model, tickets[target].weights)
             else:
-                selection = Selection(own, few, run.seed, find(name.partition(",")[0]), target)
-                pooled, images = selection.pool(model, tickets, base=base)
-                load_into(model, pooled.ticket.weights)
+                images = _search(run, model, tickets, _selection(run, name, n, target))
             seconds = time.perf_counter() - start
             run.recalibrate(model)  # all alike
-            right = hits(logits(model, config, dataset, dataset.test), dataset.test).cpu().numpy()
-            yield Found(config.name, name, n, target, run.seed, images, seconds, len(right), pack_hits(right))
+            correct = hits(logits(model, run.config, dataset, dataset.test), dataset.test).cpu().numpy()
+            yield Outcome(run.config.name, name, n, target, run.seed, images, seconds, len(correct), pack_hits(correct))
 
 
-def gain(found: Sequence[Found], against: Sequence[Found]) -> tuple[float, float, float, int]:
+def _selection(run: Run, name: str, n: int, target: int) -> Selection:
+    """What a search is scored on that may choose by `n` validation samples."""
+    dataset, config = run.dataset, run.config
+    chosen = stratified(dataset.validation.labels.cpu(), n, generator(run.seed, "selection", n))
+    smaller = replace(dataset, validation=dataset.validation.take(chosen.to(dataset.device)))
+    recalibration = "all" if name == EXACT else config.pooling.recalibration
+    pooling = replace(config.pooling, recalibration=recalibration, selection=n)
+    return Selection(replace(config, pooling=pooling), smaller, run.seed, find(name.partition(",")[0]), target)
+
+
+def _search(run: Run, model: nn.Module, tickets: Sequence[Ticket], selection: Selection) -> int:
+    """Search, and leave the pooled network in `model`; returns the images that were forwarded."""
+    base = files.load(run.folder.rewind, model).weights
+    pooled, images = selection.pool(model, tickets, base=base)
+    load_into(model, pooled.ticket.weights)
+    return images
+
+
+def gain(outcomes: Sequence[Outcome], against: Sequence[Outcome]) -> tuple[float, float, float, int]:
     """Mean difference in test accuracy over targets and seeds, percentage points, with its 95 % interval; seeds.
 
     A seed of another run is another seed; test sets are of one size.
     """
-    other = {(one.run, one.level, one.seed): one.correct for one in against}
-    seeds = sorted({(one.run, one.seed) for one in found})
-    by_seed = [
-        np.mean([o.correct - other[o.run, o.level, o.seed] for o in found if (o.run, o.seed) == seed], axis=0)
-        for seed in seeds
-    ]
-    mean, low, high = paired_intervals(100 * np.stack(by_seed)[None])
-    return float(mean[0]), float(low[0]), float(high[0]), len(seeds)
+    references = {outcome.target: outcome.correct for outcome in against}
+    differences: dict[tuple[str, int], list[NDArray[np.float64]]] = {}
+    for outcome in sorted(outcomes, key=lambda outcome: (outcome.run, outcome.seed)):
+        difference = outcome.correct - references[outcome.target]
+        differences.setdefault((outcome.run, outcome.seed), []).append(difference)
+    by_seed = np.stack([np.mean(targets, axis=0) for targets in differences.values()])
+    mean, low, high = paired_intervals(100 * by_seed[None])
+    return float(mean[0]), float(low[0]), float(high[0]), len(by_seed)
 
 
-def table(found: Sequence[Found]) -> str:
+def table(outcomes: Sequence[Outcome]) -> str:
     """Markdown for one run: for each search its gain over the recalibrated ticket, overall and by level, and cost."""
-    tickets = [one for one in found if one.search == TICKET]
-    levels = sorted({one.level for one in found})
+    tickets = [outcome for outcome in outcomes if outcome.search == TICKET]
+    levels = sorted({outcome.level for outcome in outcomes})
+    heads = ("search", "selection samples", "seeds", "test gain [95 % interval]", "images a target", "seconds a target")
     lines = [
-        "| search | selection samples | seeds | test gain [95 % interval] | images a target | seconds a target | "
-        + " | ".join(f"level {level}" for level in levels)
-        + " |",
-        "|---|---:|---:|---:|---:|---:|" + "---:|" * len(levels),
+        f"| {' | '.join([*heads, *(f'level {level}' for level in levels)])} |",
+        "|---|" + "---:|" * (len(heads) - 1 + len(levels)),
     ]
-    for name, n in dict.fromkeys((one.search, one.selection) for one in found if one.search != TICKET):
-        some = [one for one in found if (one.search, one.selection) == (name, n)]
-        mean, low, high, seeds = gain(some, tickets)
-        by_level = []
-        for level in levels:
-            here = [one for one in some if one.level == level]
-            by_level.append(f"{gain(here, tickets)[0]:+.2f}" if here else "")
+    by_search: dict[tuple[str, int], list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.search != TICKET:
+            by_search.setdefault((outcome.search, outcome.selection), []).append(outcome)
+    for (name, n), searched in by_search.items():
+        mean, low, high, seeds = gain(searched, tickets)
+        by_level = [_gain_at(searched, tickets, level) for level in levels]
+        images = np.mean([outcome.images for outcome in searched])
+        seconds = np.mean([outcome.seconds for outcome in searched])
+        interval = f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
         lines.append(
-            f"| {name} | {n:,} | {seeds} | {mean:+.2f} [{low:+.2f}, {high:+.2f}] "
-            f"| {np.mean([one.images for one in some]):,.0f} | {np.mean([one.seconds for one in some]):.2f} | "
-            + " | ".join(by_level)
-            + " |"
+            f"| {' | '.join([name, f'{n:,}', str(seeds), interval, f'{images:,.0f}', f'{seconds:.2f}', *by_level])} |"
         )
     return "\n".join(lines)
 
 
-def compared(found: Sequence[Found]) -> str:
+def _gain_at(searched: Sequence[Outcome], tickets: Sequence[Outcome], level: int) -> str:
+    """The gain at one level; nothing where it was not searched."""
+    at_level = [outcome for outcome in searched if outcome.level == level]
+    return f"{gain(at_level, tickets)[0]:+.2f}" if at_level else ""
+
+
+def compared(outcomes: Sequence[Outcome]) -> str:
     """The default as it is and `best` against the exact search, on the targets and seeds that both have."""
-    exact = {(one.run, one.seed, one.level): one for one in found if one.search == EXACT}
+    exact = {outcome.target: outcome for outcome in outcomes if outcome.search == EXACT}
     lines = []
     for name, choose in ((DEFAULT, min), ("best", max)):
-        samples = choose((one.selection for one in found if one.search == name), default=0)
-        own = [o for o in found if (o.search, o.selection) == (name, samples) and (o.run, o.seed, o.level) in exact]
-        if own:
-            others = [exact[one.run, one.seed, one.level] for one in own]
-            mean, low, high, seeds = gain(own, others)
-            images = np.mean([one.images for one in others]) / np.mean([one.images for one in own])
-            seconds = np.sum([one.seconds for one in others]) / np.sum([one.seconds for one in own])
-            lines.append(
-                f"{name} against the exact search ({len(own)} targets of {seeds} seeds): {images:.0f}× fewer images, "
-                f"{seconds:.0f}× less time, test accuracy {mean:+.2f} [{low:+.2f}, {high:+.2f}] points."
-            )
+        of_method = [outcome for outcome in outcomes if outcome.search == name and outcome.target in exact]
+        samples = choose((outcome.selection for outcome in outcomes if outcome.search == name), default=0)
+        searched = [outcome for outcome in of_method if outcome.selection == samples]
+        if searched:
+            lines.append(_against(name, searched, [exact[outcome.target] for outcome in searched]))
     return "\n".join(lines)
 
 
-def main() -> None:
+def _against(name: str, searched: Sequence[Outcome], exact: Sequence[Outcome]) -> str:
+    """One search beside the exact one, on the same targets, in a sentence."""
+    mean, low, high, seeds = gain(searched, exact)
+    images = np.mean([outcome.images for outcome in exact]) / np.mean([outcome.images for outcome in searched])
+    seconds = np.sum([outcome.seconds for outcome in exact]) / np.sum([outcome.seconds for outcome in searched])
+    return (
+        f"{name} against the exact search ({len(searched)} targets of {seeds} seeds): {images:.0f}× fewer images, "
+        f"{seconds:.0f}× less time, test accuracy {mean:+.2f} [{low:+.2f}, {high:+.2f}] points."
+    )
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folders", type=Path, nargs="*", help="folders of finished runs")
     parser.add_argument("--out", type=Path, required=True, help="rows, one a line; what is there is not made again")
@@ -167,25 +205,29 @@ def main() -> None:
     parser.add_argument("--exact", action="store_true", help="the paper's search to the letter too")
     parser.add_argument("--seeds", type=int, nargs="+", help="only these")
     parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Search what is not in `--out` yet, then print the tables."""
+    options = _options()
     engine.prepare(options.threads)
     lines = options.out.read_text(encoding="utf-8").splitlines() if options.out.exists() else []
-    found = [Found(**json.loads(line)) for line in lines]
-    names = [*options.searches, *([EXACT] if options.exact else [])]
+    known = [Outcome(**json.loads(line)) for line in lines]
+    searches = Searches([*options.searches, *([EXACT] if options.exact else [])], options.selection)
     for folder in options.folders:
         config = toml.of_folder(folder)
         for seed in options.seeds or config.seeds:
-            path = folder if len(config.seeds) == 1 else folder / f"seed_{seed}"
-            run = Run(replace(config, seeds=(seed,)), seed, RunFolder(path), "cpu")
-            done: set[tuple[object, ...]] = {one.key for one in found}
-            for one in searches(run, options.targets, options.selection, names, done):
-                found.append(one)
+            run = Run(replace(config, seeds=(seed,)), seed, run_folder(config, folder, seed), "cpu")
+            done: set[tuple[object, ...]] = {outcome.key for outcome in known}
+            for outcome in outcomes(run, options.targets, searches, done):
+                known.append(outcome)
                 with options.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(asdict(one)) + "\n")
-    runs = list(dict.fromkeys(one.run for one in found))
+                    file.write(json.dumps(asdict(outcome)) + "\n")
+    runs = list(dict.fromkeys(outcome.run for outcome in known))
     for name in [*runs, *(["all runs"] if len(runs) > 1 else [])]:
-        some = [one for one in found if name in (one.run, "all runs")]
-        print(f"## {name}\n\n{table(some)}\n\n{compared(some)}\n", flush=True)
+        of_run = [outcome for outcome in known if name in (outcome.run, "all runs")]
+        print(f"## {name}\n\n{table(of_run)}\n\n{compared(of_run)}\n", flush=True)
 
 
 if __name__ == "__main__":

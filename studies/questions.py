@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,71 +98,105 @@ def answer(gain: Gain, levels: Sequence[Gain] = ()) -> str:
     return f"partly (at {above})" if above.count("%") > 1 else "not shown"
 
 
-def compared(rows: Sequence[Row], other: str, methods: Iterable[str]) -> dict[str, list[Gain]]:
+def compared(rows: Sequence[Row], against: str, methods: Iterable[str]) -> dict[str, list[Gain]]:
     """The gains of some methods over another, each at every level and over all, clean and corrupted."""
     methods = {*methods}
-    found = gains([row for row in rows if row.method in methods | {other, "ticket"}], (other,))
-    return {method: [gain for gain in found if gain.method == method] for method in methods}
+    all_gains = gains([row for row in rows if row.method in methods | {against, "ticket"}], (against,))
+    return {method: [gain for gain in all_gains if gain.method == method] for method in methods}
 
 
 def questions(rows: Sequence[Row]) -> Answers:
     """What pooling adds, and to what; nothing where no method pooled all levels."""
-    levels = {row.level for row in rows}
-    places = {(row.method, row.level) for row in rows}
-    whole = {method for method, _ in places if all((method, level) in places for level in levels)}
+    whole = _at_all_levels(rows)
     if not whole & METHODS.keys():
         return {}
     by_pair = {
-        (method, other): found
-        for other in dict.fromkeys(pair[2] for pair in PAIRS if pair[2] in whole)
-        for method, found in compared(rows, other, whole & {pair[1] for pair in PAIRS if pair[2] == other}).items()
+        (method, against): pair_gains
+        for against in dict.fromkeys(pair[2] for pair in PAIRS if pair[2] in whole)
+        for method, pair_gains in compared(rows, against, whole & _asked_against(against)).items()
     }
     said: Answers = {}
-    for text, method, other, corruption in PAIRS:
-        found = [gain for gain in by_pair.get((method, other), ()) if gain.corruption == corruption]
-        if gain := _at(found, None):
-            said[text] = _said(gain, answer(gain, found))
-    for method in DENSE[1]:
-        found = [gain for gain in by_pair.get((method, "recalibrated"), ()) if gain.corruption == "none"]
-        if gain := _at(found, 0):
-            said[f"{DENSE[0]} {label(method)}"] = _said(gain, answer(gain))
+    for text, method, against, corruption in PAIRS:
+        of_pair = [gain for gain in by_pair.get((method, against), ()) if gain.corruption == corruption]
+        if gain := _at(of_pair, None):
+            said[text] = _said(gain, answer(gain, of_pair))
+    clean = {
+        method: [gain for gain in of_pair if gain.corruption == "none"]
+        for (method, against), of_pair in by_pair.items()
+        if against == "recalibrated"
+    }
+    return said | _of_the_dense_network(clean) | _of_the_selection_split(rows, whole) | _of_each_density(clean)
+
+
+def _at_all_levels(rows: Sequence[Row]) -> set[str]:
+    """The methods that were measured at every level."""
+    levels = {row.level for row in rows}
+    places = {(row.method, row.level) for row in rows}
+    return {method for method, _ in places if all((method, level) in places for level in levels)}
+
+
+def _asked_against(against: str) -> set[str]:
+    """The methods that a question holds against another."""
+    return {method for _, method, reference, _ in PAIRS if reference == against}
+
+
+def _of_the_dense_network(clean: Mapping[str, Sequence[Gain]]) -> Answers:
+    """Answers to `DENSE`, from each method's clean gains over the recalibrated ticket."""
+    text, methods = DENSE
+    at_dense = {method: _at(clean.get(method, ()), 0) for method in methods}
+    return {f"{text} {label(method)}": _said(gain, answer(gain)) for method, gain in at_dense.items() if gain}
+
+
+def _of_the_selection_split(rows: Sequence[Row], whole: set[str]) -> Answers:
+    """Answers to `CHOSEN`, from validation rows."""
+    text, methods = CHOSEN
     validation = [replace(row, split="test") for row in rows if row.split == "validation"]
-    on_chosen = compared(validation, "recalibrated", whole & {*CHOSEN[1]})
-    for method in CHOSEN[1]:
-        if gain := _at(on_chosen.get(method, ()), None):
-            said[f"{CHOSEN[0]} {label(method)}"] = _said(gain)
-    for method in ENDS[1]:
-        if found := [gain for gain in by_pair.get((method, "recalibrated"), ()) if gain.corruption == "none"]:
-            said[f"{ENDS[0]} {label(method)}"] = _densities(gain for gain in found if gain.low > 0) or "none", ""
-    return said
+    on_chosen = compared(validation, "recalibrated", whole & {*methods})
+    over_all = {method: _at(on_chosen.get(method, ()), None) for method in methods}
+    return {f"{text} {label(method)}": _said(gain) for method, gain in over_all.items() if gain}
+
+
+def _of_each_density(clean: Mapping[str, Sequence[Gain]]) -> Answers:
+    """Answers to `ENDS`, from each method's clean gains over the recalibrated ticket."""
+    text, methods = ENDS
+    return {
+        f"{text} {label(method)}": (_densities(gain for gain in clean[method] if gain.low > 0) or "none", "")
+        for method in methods
+        if clean.get(method)
+    }
 
 
 def at_equal_cost(rows: Sequence[Row]) -> Answers:
     """Pools beside what trains instead, at the levels where both took about as many training images."""
-    images = {(row.method, row.level): row.train_images for row in rows}
     said: Answers = {}
-    for other in dict.fromkeys(pair[2] for pair in EQUAL):
-        cost = {level: count for (name, level), count in images.items() if name == other}
-        alike = {
-            (method, level)
-            for method in dict.fromkeys(pair[1] for pair in EQUAL)
-            for level, count in cost.items()
-            if abs(images.get((method, level), 0) - count) <= ALIKE * count
-        }
-        some = [row for row in rows if row.method in (other, "ticket") or (row.method, row.level) in alike]
-        found = compared(some, other, {method for method, _ in alike})
+    for baseline in dict.fromkeys(pair[2] for pair in EQUAL):
+        alike = _costing_as_much(rows, baseline)
+        comparable = [row for row in rows if row.method in (baseline, "ticket") or (row.method, row.level) in alike]
+        by_method = compared(comparable, baseline, {method for method, _ in alike})
         for text, method, against, corruption in EQUAL:
-            here = [gain for gain in found.get(method, ()) if (against, gain.corruption) == (other, corruption)]
-            if gain := _at(here, None):
-                said[text] = _said(gain, f"{answer(gain)} (at {_densities(here)})")
+            of_pair = [gain for gain in by_method.get(method, ()) if gain.corruption == corruption]
+            if against == baseline and (gain := _at(of_pair, None)):
+                said[text] = _said(gain, f"{answer(gain)} (at {_densities(of_pair)})")
     return said
+
+
+def _costing_as_much(rows: Sequence[Row], baseline: str) -> set[tuple[str, int]]:
+    """(method, level) of the pools that took about as many training images as a trained baseline there."""
+    images = {(row.method, row.level): row.train_images for row in rows}
+    methods = dict.fromkeys(pair[1] for pair in EQUAL)
+    return {
+        (method, level)
+        for (name, level), count in images.items()
+        for method in methods
+        if name == baseline and abs(images.get((method, level), 0) - count) <= ALIKE * count
+    }
 
 
 def answers(folders: Iterable[Path]) -> str:
     """A page in Markdown: of each section a table, a line a question, a column a study."""
     rows = {folder.name: reports.read(folder)[1] for folder in folders}
-    adds = {name: found for name, some in rows.items() if (found := questions(some))}
-    costs = {name: found for name, some in rows.items() if (found := at_equal_cost(some))}
+    adds = _answered({name: questions(of_study) for name, of_study in rows.items()})
+    costs = _answered({name: at_equal_cost(of_study) for name, of_study in rows.items()})
     return "\n".join(
         (
             "# Questions and answers\n",
@@ -174,20 +208,27 @@ def answers(folders: Iterable[Path]) -> str:
     )
 
 
-def _table(title: str, studies: dict[str, Answers]) -> str:
+def _answered(studies: Mapping[str, Answers]) -> dict[str, Answers]:
+    """The studies that answer any question."""
+    return {name: said for name, said in studies.items() if said}
+
+
+def _table(title: str, studies: Mapping[str, Answers]) -> str:
     texts = [text for text, *_ in (*PAIRS, *EQUAL, DENSE, CHOSEN, ENDS)]
     asked = dict.fromkeys(text for study in studies.values() for text in study)
     lines = []
     for text in sorted(asked, key=lambda text: next(i for i, start in enumerate(texts) if text.startswith(start))):
-        found = [study.get(text, (DASH, "")) for study in studies.values()]
-        sizes = " or ".join(dict.fromkeys(size for _, size in found if size))
-        lines.append((text, *(said for said, _ in found), sizes))
+        cells = [study.get(text, (DASH, "")) for study in studies.values()]
+        sizes = " or ".join(dict.fromkeys(size for _, size in cells if size))
+        lines.append((text, *(said for said, _ in cells), sizes))
     names = (f"[{name}]({name}/report.md)" for name in studies)
     return markdown(Table(title, ("Question", *names, "Samples"), tuple(lines)))
 
 
 def _said(gain: Gain, word: str = "") -> tuple[str, str]:
-    return f"{word}{': ' * bool(word)}{interval(gain)}, n = {gain.seeds}", f"{gain.n:,}"
+    """The answer's word, if it has one, with the gain that it rests on; and the samples a seed."""
+    start = f"{word}: " if word else ""
+    return f"{start}{interval(gain)}, n = {gain.seeds}", f"{gain.n:,}"
 
 
 def _at(gains: Iterable[Gain], level: int | None) -> Gain | None:

@@ -17,14 +17,14 @@ from lottery_pools.reporting import terminal
 
 def lines(again: Path, study: Path) -> list[tuple[str, ...]]:
     """(level, method, accuracy of the study, accuracy here, whether every prediction's hit is the same) a row."""
-    known = {(row.seed, *row.key): row for row in reports.read(study)[1]}
-    found: list[tuple[str, ...]] = []
+    of_study = {(row.seed, *row.key): row for row in reports.read(study)[1]}
+    result: list[tuple[str, ...]] = []
     for row in reports.read(again)[1]:
-        other = known.get((row.seed, *row.key))
-        if row.method in ("ticket", "recalibrated") and (row.split, row.corruption) == ("test", "none") and other:
-            same = "yes" if row.hits == other.hits else "no"
-            found.append((str(row.level), row.method, f"{other.accuracy:.2%}", f"{row.accuracy:.2%}", same))
-    return found
+        known = of_study.get((row.seed, *row.key))
+        if row.method in ("ticket", "recalibrated") and (row.split, row.corruption) == ("test", "none") and known:
+            same = "yes" if row.hits == known.hits else "no"
+            result.append((str(row.level), row.method, f"{known.accuracy:.2%}", f"{row.accuracy:.2%}", same))
+    return result
 
 
 if __name__ == "__main__":
