@@ -13,7 +13,6 @@ from rich.console import Console
 
 from lottery_pools.experiment import execution, plan, pricing, stages
 from lottery_pools.experiment.plan import Part, Task
-from lottery_pools.reporting import terminal
 from tests.test_stages import ONE, tiny
 
 
@@ -48,7 +47,7 @@ def test_in_a_terminal_the_progress_is_of_all_that_the_run_will_do(
         watched.append((folders, work))
         yield
 
-    monkeypatch.setattr(terminal, "watch", watch)
+    monkeypatch.setattr(execution, "watch", watch)
     monkeypatch.setattr(
         execution, "Console", lambda stderr: Console(file=io.StringIO(), force_terminal=True, stderr=False)
     )
