@@ -251,7 +251,7 @@ def replay(pooled: Path, out: Path | None = None) -> bool:
         [files.load(path, model) for path in offered.values()],
         pooling.Recipe.of(files.load(pooled, model)),
         run.recalibrate,
-        base=files.load(folder.rewind, model).weights,
+        base=run.base(model),
         allow_other_run=method == tasks.OTHER_SEED,
     )
     with tempfile.TemporaryDirectory() as scratch:

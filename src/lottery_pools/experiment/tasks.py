@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -74,6 +75,10 @@ class Run:
     def tickets(self, model: nn.Module) -> list[Ticket]:
         return [files.load(self.folder.ticket(level), model) for level in self.levels]
 
+    def base(self, model: nn.Module) -> Mapping[str, Tensor] | None:
+        """The weights at the rewind point; None where the run has none, as one of imported checkpoints may."""
+        return files.load(self.folder.rewind, model).weights if self.folder.rewind.exists() else None
+
     def candidates(self, method: str) -> RunFolder:
         """The run whose tickets are offered to a target."""
         if method not in CONTROLS:
@@ -132,7 +137,7 @@ def pool(run: Run, method: str, target: int) -> None:
     pooled, images = selection.pool(
         model,
         [files.load(file, model) for file in offered.values()],
-        base=files.load(run.folder.rewind, model).weights,
+        base=run.base(model),
         allow_other_run=method == OTHER_SEED or run.allow_other_run,
     )
     own = files.read_metadata(run.folder.ticket(target))["origin"]
