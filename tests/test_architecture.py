@@ -14,10 +14,23 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src/lottery_pools"
 GROUND = {"errors", "version"}
-LAYERS = ("cli", "experiment", "reporting", "evaluation", "pooling", "tickets", "data", "models", "runs", "config")
+LAYERS = (
+    "cli",
+    "experiment",
+    "reporting",
+    "exchange",
+    "evaluation",
+    "pooling",
+    "tickets",
+    "data",
+    "models",
+    "runs",
+    "config",
+)
 """Top to bottom: a wing may import those after it, itself, and the ground."""
 NARROWER = {
     "reporting": {"pooling.method", "pooling.methods", "runs", "config"},
+    "exchange": {"tickets", "data.dataset", "models", "runs", "config"},
     "pooling": {"tickets", "runs.seeds", "config"},
     "models": {"runs.seeds"},
     "runs": {"config"},
@@ -75,6 +88,8 @@ def test_no_module_imports_what_its_wing_may_not(path: Path) -> None:
         ("data.sources", "def late():\n    from lottery_pools import experiment"),
         ("reporting.page", "from lottery_pools.tickets import files"),
         ("reporting.page", "import lottery_pools.evaluation.metrics"),
+        ("exchange.hub", "from lottery_pools.pooling import pool"),
+        ("exchange.hub", "from lottery_pools.data import sources"),
         ("config.schema", "from lottery_pools.runs import folder"),
     ],
 )

@@ -15,6 +15,14 @@ from lottery_pools.version import VERSION
 __version__ = VERSION
 
 if TYPE_CHECKING:
+    from lottery_pools.exchange.card import Card, Figure
+    from lottery_pools.exchange.export import export
+    from lottery_pools.exchange.imported_run import import_run
+    from lottery_pools.exchange.network import load_model
+    from lottery_pools.exchange.predict import Predictions, predict
+    from lottery_pools.exchange.preprocessing import Preprocessing
+    from lottery_pools.exchange.prune import to_prune
+    from lottery_pools.exchange.read import read
     from lottery_pools.pooling.batchnorm import recalibrate
     from lottery_pools.pooling.likelihood import log_likelihood
     from lottery_pools.pooling.method import Method
@@ -27,35 +35,55 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METHODS",
+    "Card",
+    "Figure",
     "Method",
     "Pooled",
+    "Predictions",
+    "Preprocessing",
     "Recipe",
     "Ticket",
     "Trial",
     "UserError",
+    "export",
     "from_zeros",
+    "import_run",
     "load",
+    "load_model",
     "log_likelihood",
     "pool",
+    "predict",
+    "read",
     "recalibrate",
     "replay",
     "save",
+    "to_prune",
 ]
 
 _HOMES = {
     "METHODS": "pooling.methods",
+    "Card": "exchange.card",
+    "Figure": "exchange.card",
     "Method": "pooling.method",
     "Pooled": "pooling.result",
+    "Predictions": "exchange.predict",
+    "Preprocessing": "exchange.preprocessing",
     "Recipe": "pooling.pool",
     "Ticket": "tickets.ticket",
     "Trial": "pooling.result",
+    "export": "exchange.export",
     "from_zeros": "tickets.masks",
+    "import_run": "exchange.imported_run",
     "load": "tickets.files",
+    "load_model": "exchange.network",
     "log_likelihood": "pooling.likelihood",
     "pool": "pooling.pool",
+    "predict": "exchange.predict",
+    "read": "exchange.read",
     "recalibrate": "pooling.batchnorm",
     "replay": "pooling.pool",
     "save": "tickets.files",
+    "to_prune": "exchange.prune",
 }
 
 

@@ -90,6 +90,6 @@ def _rebuilt(run: Run, pooled: Path, parents: list[Path], origin: Mapping[str, A
         [files.load(path, model) for path in parents],
         pooling.Recipe.of(files.load(pooled, model)),
         run.recalibrate,
-        base=files.load(run.folder.rewind, model).weights,
+        base=files.load(run.folder.rewind, model).weights if run.folder.rewind.exists() else None,
         allow_other_run=_candidates(run, origin) != run.folder,
     )

@@ -40,8 +40,10 @@ def pool(run: Run, search: Search, target: int) -> None:
     """Pool one target; the pooled ticket is saved with its recipe."""
     run.folder.event(stage="pooling", method=search.name, level=target)
     model, selection, paths = run.network(), run.selection(search, target), run.pool_of(search, target)
-    *tickets, rewind = ticket_cache.of_this_process().load([*paths.values(), run.folder.rewind], model)
-    pooled, images = selection.pool(model, tickets, base=rewind.weights, allow_other_run=search.allow_other_run)
+    rewind = [run.folder.rewind] if run.folder.rewind.exists() else []  # a run of imported checkpoints may have none
+    loaded = ticket_cache.of_this_process().load([*paths.values(), *rewind], model)
+    tickets, base = loaded[: len(paths)], loaded[-1].weights if rewind else None
+    pooled, images = selection.pool(model, tickets, base=base, allow_other_run=search.allow_other_run)
     origin = {
         **_lineage(run, search, target, dict(zip(paths, tickets, strict=True))),
         **_outcome(pooled, images, selection.method.scored_by),

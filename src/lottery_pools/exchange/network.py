@@ -1,0 +1,102 @@
+"""From a file to a network that is ready to be used, and how far a file is trusted on the way."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from lottery_pools.errors import UserError
+from lottery_pools.exchange import bitmask, contents
+from lottery_pools.exchange.preprocessing import Preprocessing
+from lottery_pools.models import registry
+from lottery_pools.tickets import files
+from lottery_pools.tickets.ticket import load_into
+
+SECTION = "lottery_pools"
+"""The part of an exported folder's `config.json` that is for this package."""
+_ELSEWHERE = re.compile(r"pretrained|checkpoint|weights|cache|path|file|url", re.IGNORECASE)
+"""Arguments of timm and torchvision by which a network reads other files."""
+
+
+def load_model(path: str | Path, *, model: nn.Module | None = None, trust: bool = False) -> nn.Module:
+    """Load the network of a ticket file or of an exported folder, ready for use: in evaluation mode, on the CPU.
+
+    The file says which network it is of. That is built only if it runs no code of the file's choice: a network of this
+    package, `timm:NAME` or `torchvision:NAME`, without arguments that make these read other files.
+
+    Args:
+        path: A ticket file, or a folder that `lp.export` wrote as `hub` or `compressed-tensors`.
+        model: The network, if the file does not say which, or you build it yourself. It is changed in place.
+        trust: Also build `package.module:factory`, which runs that module's code.
+
+    Raises:
+        UserError: If the file is damaged or of another kind, does not say which network it is of, names one whose code
+            would run, or does not fit `model`.
+
+    Example:
+        ```python
+        network = lp.load_model("runs/demo/seed_0/pools/trimmed-soup/level_03.safetensors")
+        network(samples).argmax(1)
+        ```
+    """
+    path = Path(path)
+    weights: Mapping[str, Tensor]
+    if path.is_dir():
+        weights, _ = bitmask.decoded(contents.contents(path).tensors)
+        described = settings(path).get("model")
+    else:
+        ticket = files.load(path)
+        weights, described = ticket.weights, ticket.origin.get("model")
+    network = built(described, str(path), trust) if model is None else model
+    load_into(network, weights, f"the tensors of {path}")
+    return network.eval()
+
+
+def settings(folder: Path) -> Mapping[str, Any]:
+    """What an exported folder's `config.json` says for this package; raises UserError if it says nothing."""
+    file = folder / "config.json"
+    try:
+        section = json.loads(file.read_text(encoding="utf-8"))[SECTION]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder} is no exported network (its config.json has no {SECTION!r}): export it") from error
+    if not isinstance(section, Mapping):
+        raise UserError(f"{file} is damaged ({SECTION!r} holds no settings): export it again")
+    return section
+
+
+def preprocessing_in(folder: Path) -> Preprocessing | None:
+    """The preprocessing that an exported folder has, if it has one."""
+    values = settings(folder).get("preprocessing")
+    return None if values is None else Preprocessing.from_json(values)
+
+
+def built(described: Any, where: str, trust: bool = False) -> nn.Module:
+    """Build the network that a file describes, at some initialisation; raises UserError as `load_model`."""
+    try:
+        name, arguments = described["name"], dict(described["arguments"])
+        classes, input_shape = int(described["classes"]), tuple(map(int, described["input_shape"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{where} does not say which network it is of: give it as model=") from error
+    check_trusted(name, arguments, where, trust)
+    return registry.build(name, arguments, classes, input_shape, seed=0)
+
+
+def check_trusted(name: Any, arguments: Mapping[str, Any], where: str, trust: bool) -> None:
+    """Raise UserError if building this network would run what the file chooses, unless it is trusted."""
+    if trust:
+        return
+    if not isinstance(name, str) or (name not in registry.names() and not name.startswith(("timm:", "torchvision:"))):
+        raise UserError(
+            f"{where} names the network {name!r}, whose code would run: give the network as model=, or say trust=True"
+        )
+    for key, value in arguments.items():
+        if _ELSEWHERE.search(key) or not isinstance(value, int | float | bool | str):
+            raise UserError(
+                f"{where} gives the network the argument {key!r}, which may read other files: give the network as "
+                "model=, or say trust=True"
+            )
