@@ -6,6 +6,7 @@ import base64
 import json
 import subprocess
 import sys
+import types
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -321,15 +322,16 @@ def test_the_hub_takes_the_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_the_code_of_each_of_our_networks_runs_by_itself(name: str) -> None:
+def test_the_code_of_each_of_our_networks_runs_by_itself(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     code = standalone.source(name)
     assert code is not None, f"hub folders need the network's code without this package: see {name}"
     assert "lottery_pools" not in code
-    definitions: dict[str, Any] = {"__name__": "network"}
-    exec(compile(code, "network.py", "exec"), definitions)
+    module = types.ModuleType("network_by_itself")
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # as an import does; dataclasses look there
+    exec(compile(code, "network.py", "exec"), vars(module))
     shape = (1, 40) if name in ("conv1d", "mlp") else (3, 32, 32)
     width: int | float = 0.1 if name == "vgg16" else 4
-    alone = definitions[name](3, shape, width=width)
+    alone = getattr(module, name)(3, shape, width=width)
     ours = registry.build(name, {"width": width}, 3, shape, seed=0)
     alone.load_state_dict(ours.state_dict())
     x = torch.randn(2, *shape)

@@ -15,8 +15,8 @@ from lottery_pools.config.schema import Config, Evaluation, Model
 from lottery_pools.data import sources
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.errors import UserError
-from lottery_pools.experiment import report as reports
 from lottery_pools.experiment import diagnose, replay, stages
+from lottery_pools.experiment import report as reports
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.tickets import files, imp
 from lottery_pools.tickets.ticket import Ticket

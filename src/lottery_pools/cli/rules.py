@@ -96,7 +96,7 @@ def _on_one_line(field: StructFieldSpec) -> StructFieldSpec:
     """The field with its help text on one line, for tyro to break as the terminal is wide."""
 
     def text() -> str | None:
-        found = field.helptext() if callable(field.helptext) else field.helptext
-        return None if found is None else " ".join(found.split())
+        lines = field.helptext() if callable(field.helptext) else field.helptext
+        return None if lines is None else " ".join(lines.split())
 
     return dataclasses.replace(field, helptext=text)
