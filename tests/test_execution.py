@@ -33,7 +33,6 @@ def test_without_a_terminal_nothing_is_foreseen(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(plan, "parts", refuse)
     monkeypatch.setattr(pricing, "price", refuse)
-    monkeypatch.setattr(pricing.NetworkFacts, "of", refuse)
     stages.run(tiny(), tmp_path / "run", ONE)
 
 

@@ -63,7 +63,7 @@ def diagnose(config: Config, out: Path, machine: Machine = THIS_MACHINE, points:
     def keep(task: Task, diagnosis: dict[str, Any]) -> None:
         write(_path(task.arguments[0], points), json.dumps(diagnosis, indent=1) + "\n")
 
-    with opening.hold(experiment), progress(lambda: [part], _logged):
+    with opening.hold(experiment), progress(lambda: ([part], _logged(part))):
         do(part, machine, keep)
     return [_read(_path(run, points)) for run in experiment.runs]
 
@@ -94,9 +94,9 @@ def _is_up_to_date(run: Run, points: int) -> bool:
     return path.exists() and bool(_read(path).get("rows") == digest(run.folder.results))
 
 
-def _logged(parts: Sequence[Part]) -> dict[str, float]:
+def _logged(part: Part) -> dict[str, float]:
     """What the logs will count as done: pairs of tickets, and pools that are explained."""
-    runs = [task.arguments[0] for part in parts for task in part.left]
+    runs = [task.arguments[0] for task in part.left]
     pairs = sum(len(run.levels) * (len(run.levels) - 1) // 2 for run in runs)
     pools = sum(run.folder.pool(method, level).exists() for run in runs for method in EXPLAINED for level in run.levels)
     return {"diagnosis": pairs + pools}

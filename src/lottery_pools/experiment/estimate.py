@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lottery_pools.experiment import timing
 from lottery_pools.experiment.opening import Experiment
 from lottery_pools.experiment.plan import Part
-from lottery_pools.experiment.pricing import NOTHING, NetworkFacts, price
+from lottery_pools.experiment.pricing import NOTHING, price
 from lottery_pools.experiment.run import Run
 from lottery_pools.experiment.timing import Cost, Share, Speed
 
@@ -47,8 +47,7 @@ class Plan:
 
 def estimate(experiment: Experiment, parts: Sequence[Part]) -> Plan:
     """The plan of some parts; how long they take is found by trying steps of the network on this machine."""
-    network = NetworkFacts.of(experiment.runs[0])
-    prices = {part.stage: price(part, network) for part in parts}
+    prices = {part.stage: price(part, experiment.network) for part in parts}
     shares = {part.stage: experiment.machine.share(len(part.tasks)) for part in parts if part.left}
     speeds = _speeds(experiment, prices, shares)
     steps = []
@@ -67,7 +66,7 @@ def estimate(experiment: Experiment, parts: Sequence[Part]) -> Plan:
         _about(experiment.runs[0]),
         f"{experiment.runs[0].device}, {' or '.join(map(_words, dict.fromkeys(shares.values()))) or 'nothing to do'}",
         tuple(steps),
-        2 * network.multiply_adds * (3 * total.trained + total.recalibrated + total.forwarded),
+        2 * experiment.network.multiply_adds * (3 * total.trained + total.recalibrated + total.forwarded),
         total.written,
         sum(step.seconds for step in steps),
     )

@@ -10,7 +10,6 @@ from typing import Any
 from rich.console import Console
 
 from lottery_pools.errors import UserError
-from lottery_pools.experiment import pricing
 from lottery_pools.experiment.plan import Part, Task
 from lottery_pools.reporting.progress import watch
 from lottery_pools.runs import engine
@@ -50,21 +49,18 @@ def check_sendable(part: Part, machine: Machine) -> None:
 
 
 @contextmanager
-def progress(
-    parts: Callable[[], Sequence[Part]],
-    amounts: Callable[[Sequence[Part]], Mapping[str, float]] = pricing.logged,
-) -> Iterator[None]:
+def progress(work: Callable[[], tuple[Sequence[Part], Mapping[str, float]]]) -> Iterator[None]:
     """Show live progress while the body runs, where standard error is a terminal.
 
     Args:
-        parts: says what is to be done. It takes time to foresee the work, so this is only called for a terminal.
-        amounts: says how much the logs of the runs will count as done in each stage.
+        work: says what is to be done, and how much the logs of the runs will count as done in each stage. It is only
+            called for a terminal, since it takes time to foresee the work.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
         yield
         return
-    to_do = parts()
-    folders = dict.fromkeys(task.arguments[0].folder.path for part in to_do for task in part.left)
-    with watch(list(folders), amounts(to_do), console):
+    parts, amounts = work()
+    folders = dict.fromkeys(task.arguments[0].folder.path for part in parts for task in part.left)
+    with watch(list(folders), amounts, console):
         yield

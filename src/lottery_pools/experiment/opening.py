@@ -11,14 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config, Evaluation, Pooling
 from lottery_pools.data import shifts
 from lottery_pools.errors import UserError, unknown
-from lottery_pools.evaluation import cost
-from lottery_pools.experiment.run import OTHER_RUN, OTHER_SEED, OtherRun, Run
+from lottery_pools.experiment.run import OTHER_RUN, OTHER_SEED, NetworkFacts, OtherRun, Run
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
@@ -58,6 +56,7 @@ class Experiment:
     machine: Machine
     runs: tuple[Run, ...]
     """One a seed."""
+    network: NetworkFacts
     trained_baselines: tuple[Run, ...]
     """The runs that train the baselines of all seeds."""
     settings: tuple[SettingsFile, ...]
@@ -91,7 +90,7 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
     held = _held(out)
     joined = _joined(config, held, out)
     runs = _runs(joined, out, device, other_run)
-    _check_network(runs[0])
+    checks.check_settings(runs[0].config, runs[0].dataset)
     _check_controls(runs, other_run)
     baselines = tuple(baseline for run in runs for baseline in run.trained_baselines())
     of_experiment = SettingsFile(out, held, _to_write(joined, held))
@@ -101,6 +100,7 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
         methods=config.pooling.methods if other_run.candidates_from is None else (OTHER_RUN,),
         machine=machine,
         runs=runs,
+        network=runs[0].network_facts(),
         trained_baselines=baselines,
         settings=(of_experiment, *(_settings_of(run) for run in runs if run.folder.path != out)),
         baseline_settings=tuple(map(_settings_of, baselines)),
@@ -163,8 +163,12 @@ def _joined(config: Config, held: Config | None, folder: Path) -> Config:
         return config
     comparable = replace(
         config,
-        pooling=replace(config.pooling, **_values(held.pooling, ("methods", "targets", "budget"))),
-        evaluation=replace(config.evaluation, **_values(held.evaluation, _free(held.evaluation))),
+        pooling=replace(
+            config.pooling, methods=held.pooling.methods, targets=held.pooling.targets, budget=held.pooling.budget
+        ),
+        evaluation=replace(
+            config.evaluation, **{name: getattr(held.evaluation, name) for name in _free(held.evaluation)}
+        ),
     )
     if comparable != held:
         raise UserError(
@@ -183,10 +187,6 @@ def _free(held: Evaluation) -> tuple[str, ...]:
     """The settings of the evaluation that may differ from those that the folder was given before."""
     adding_up = ("trained_baselines", "corruptions", "severities")
     return adding_up if held.corruptions else (*adding_up, "corrupted", "corrupted_from")
-
-
-def _values(settings: Pooling | Evaluation, names: Sequence[str]) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in names}
 
 
 def _joined_evaluation(evaluation: Evaluation, held: Evaluation) -> Evaluation:
@@ -213,12 +213,6 @@ def _check_evaluation(config: Config) -> None:
         if name not in TRAINED_BASELINES:
             raise unknown("trained baseline", name, TRAINED_BASELINES)
     shifts.names(config.data, config.evaluation.corruptions)
-
-
-def _check_network(run: Run) -> None:
-    """Raise UserError where settings, data and model do not go together; an error where its cost cannot be counted."""
-    checks.check_settings(run.config, run.dataset)
-    cost.flops(run.network(), run.dataset.input_shape)
 
 
 def _check_controls(runs: Sequence[Run], other_run: OtherRun) -> None:

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-
-from torch import nn
 
 from lottery_pools.errors import UserError
-from lottery_pools.evaluation import cost
 from lottery_pools.experiment.plan import Part, levels_of_rows
-from lottery_pools.experiment.run import Condition, Run, Search
+from lottery_pools.experiment.run import Condition, NetworkFacts, Run, Search
 from lottery_pools.experiment.selection import recalibration_images
 from lottery_pools.experiment.timing import Cost
-from lottery_pools.models import registry
-from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.pooling.method import Offer
 from lottery_pools.runs.rows import ENSEMBLE
 from lottery_pools.tickets import training_costs
@@ -23,28 +17,9 @@ from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 CORRUPTING = 10.0
 """Images that a small network forwards while one is corrupted, about."""
-ROW_BYTES, TICKET_BYTES, TENSOR_BYTES = 450, 1000, 80
-"""Of a result row without its hits, of a ticket file without its tensors, and of a tensor's name and shape, about."""
+ROW_BYTES = 450
+"""Of a result row without its hits, about."""
 NOTHING = Cost()
-
-
-@dataclass(frozen=True)
-class NetworkFacts:
-    """What prices depend on of the network, which is the same in all runs of an experiment."""
-
-    has_batchnorm: bool
-    """Whether it is recalibrated."""
-    ticket_bytes: int
-    """Size of a ticket's file."""
-    multiply_adds: int
-    """Of one forward pass of one sample, dense."""
-
-    @classmethod
-    def of(cls, run: Run) -> NetworkFacts:
-        """The facts of a run's network, which is built for that."""
-        model = run.network()
-        size = _ticket_bytes(model, run.config.model.prunable)
-        return cls(bool(tracked(model)), size, cost.flops(model, run.dataset.input_shape))
 
 
 def price(part: Part, network: NetworkFacts) -> list[Cost]:
@@ -58,14 +33,12 @@ def price(part: Part, network: NetworkFacts) -> list[Cost]:
     return [prices[part.stage](network, *task.arguments) for task in part.left]
 
 
-def logged(parts: Iterable[Part]) -> dict[str, float]:
+def logged(parts: Iterable[Part], network: NetworkFacts) -> dict[str, float]:
     """How much the runs' logs will count as done in each stage, to show live progress."""
     amounts = {}
-    network: NetworkFacts | None = None
     for part in parts:
         if not part.left:
             continue
-        network = network or NetworkFacts.of(part.left[0].arguments[0])
         total = sum(price(part, network), NOTHING)
         amounts[part.stage] = {
             "training": 3.0 * total.trained,
@@ -134,16 +107,15 @@ def evaluations(run: Run, search: Search, target: int, limit: int | None) -> int
     return limit
 
 
-def check_pooling(run: Run, methods: Iterable[str]) -> None:
+def check_pooling(network: NetworkFacts, run: Run, methods: Iterable[str]) -> None:
     """Raise UserError where there are too few tickets to pool, or `pooling.budget` does not suffice for a target."""
     if len(run.levels) < 2:
         raise UserError("a pool of one ticket: give at least two tickets, with pruning.levels 1 or more")
     if run.config.pooling.budget is None:
         return
-    has_batchnorm = bool(tracked(run.network()))
     for search in map(run.search, methods):
         for target in run.targets:
-            evaluations(run, search, target, run.selection(search, target).max_evaluations(has_batchnorm))
+            pooling(network, run, search, target)
 
 
 def corrupting(network: NetworkFacts, run: Run, condition: Condition) -> Cost:
@@ -161,11 +133,3 @@ def measuring(network: NetworkFacts, run: Run, method: str, level: int, conditio
         recalibrated = rows * recalibration_images(run.config, run.dataset)
     written = rows * sum(ROW_BYTES + size // 6 for size in sizes)
     return Cost(recalibrated=recalibrated, forwarded=rows * sum(sizes), written=written)
-
-
-def _ticket_bytes(model: nn.Module, rule: str) -> int:
-    """The size of a ticket's file."""
-    tensors = model.state_dict()
-    bits = sum(int(tensors[name].numel()) for name in registry.prunable(model, rule))
-    size = sum(int(tensor.numel()) * int(tensor.element_size()) for tensor in tensors.values())
-    return TICKET_BYTES + TENSOR_BYTES * len(tensors) + bits // 8 + size

@@ -13,8 +13,11 @@ from lottery_pools.config.schema import Config, Data
 from lottery_pools.data import shifts, sources
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.errors import UserError
+from lottery_pools.evaluation import cost
 from lottery_pools.experiment import ticket_cache
 from lottery_pools.experiment.selection import Selection, hits, logits, recalibrate
+from lottery_pools.models import registry
+from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.pooling.method import Method
 from lottery_pools.pooling.methods import METHODS, PAPERS_RULE, find
 from lottery_pools.runs.folder import RunFolder
@@ -28,6 +31,10 @@ OTHER_SEED, OTHER_RUN = CONTROLS
 Condition = tuple[str, str, int]
 """What a network is measured on: (split, corruption, severity)."""
 CLEAN: tuple[Condition, ...] = (("validation", "none", 0), ("test", "none", 0))
+
+
+TICKET_BYTES, TENSOR_BYTES = 1000, 80
+"""Of a ticket file without its tensors, and of the name and shape of a tensor in it, about."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,18 @@ class Search:
     candidates: RunFolder
     allow_other_run: bool = False
     """Whether the candidates may be of other data, settings or seed than the target."""
+
+
+@dataclass(frozen=True)
+class NetworkFacts:
+    """What costs depend on of a network, which is the same in all runs of an experiment."""
+
+    has_batchnorm: bool
+    """Whether it is recalibrated."""
+    ticket_bytes: int
+    """Size of a ticket's file, about."""
+    multiply_adds: int
+    """Of one forward pass of one sample, dense."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +114,18 @@ class Run:
         """The tickets of all levels, checked against their network `model`."""
         paths = [self.folder.ticket(level) for level in self.levels]
         return ticket_cache.of_this_process().load(paths, model)
+
+    def network_facts(self) -> NetworkFacts:
+        """What costs depend on of the network, which is built for that."""
+        model = self.network()
+        tensors = model.state_dict()
+        size = sum(int(tensor.numel()) * int(tensor.element_size()) for tensor in tensors.values())
+        mask_bits = sum(int(tensors[name].numel()) for name in registry.prunable(model, self.config.model.prunable))
+        return NetworkFacts(
+            has_batchnorm=bool(tracked(model)),
+            ticket_bytes=TICKET_BYTES + TENSOR_BYTES * len(tensors) + mask_bits // 8 + size,
+            multiply_adds=cost.flops(model, self.dataset.input_shape),
+        )
 
     # Pooling.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from lottery_pools.config.schema import Config
@@ -11,8 +12,8 @@ from lottery_pools.experiment import estimate, opening, plan, pricing, tasks
 from lottery_pools.experiment.estimate import Plan
 from lottery_pools.experiment.execution import check_sendable, do, progress
 from lottery_pools.experiment.opening import NOBODY, THIS_MACHINE, Experiment
-from lottery_pools.experiment.plan import Task
-from lottery_pools.experiment.run import OtherRun
+from lottery_pools.experiment.plan import Part, Task
+from lottery_pools.experiment.run import OtherRun, Run
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.runs import results
 from lottery_pools.runs.engine import Machine
@@ -40,8 +41,8 @@ def run(config: Config, out: Path, machine: Machine = THIS_MACHINE) -> tuple[Pat
     """
     experiment = opening.resolve(config, out, machine)
     methods = experiment.config.pooling.methods
-    _check(experiment, STAGES, methods)
-    with opening.hold(experiment), progress(lambda: plan.parts(experiment, STAGES, methods)):
+    _check_pooling(experiment, methods)
+    with opening.hold(experiment), _progress(experiment, STAGES, methods):
         _train(experiment)
         _pool(experiment, methods)
         _evaluate(experiment)
@@ -53,7 +54,7 @@ def run(config: Config, out: Path, machine: Machine = THIS_MACHINE) -> tuple[Pat
 def tickets(config: Config, out: Path, machine: Machine = THIS_MACHINE) -> None:
     """Train the tickets of every seed and of its trained baselines, from where an earlier call stopped; as `run`."""
     experiment = opening.resolve(config, out, machine)
-    with opening.hold(experiment), progress(lambda: [plan.training(experiment)]):
+    with opening.hold(experiment), _progress(experiment, ("tickets",)):
         _train(experiment)
 
 
@@ -64,16 +65,17 @@ def pool(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_run: 
     This is refused unless it allows another run, and always where the network is another.
     """
     experiment = opening.resolve(config, out, machine, other_run)
-    _check(experiment, ("pool",), experiment.methods)
-    with opening.hold(experiment), progress(lambda: [plan.pooling(experiment, experiment.methods)]):
+    _need_tickets(experiment, experiment.runs)
+    _check_pooling(experiment, experiment.methods)
+    with opening.hold(experiment), _progress(experiment, ("pool",), experiment.methods):
         _pool(experiment, experiment.methods)
 
 
 def evaluate(config: Config, out: Path, machine: Machine = THIS_MACHINE) -> None:
     """Measure every ticket, itself recalibrated, its pools and the ensemble, clean and corrupted; as `run`."""
     experiment = opening.resolve(config, out, machine)
-    _check(experiment, ("evaluate",))
-    with opening.hold(experiment), progress(lambda: plan.parts(experiment, ("evaluate",))):
+    _need_tickets(experiment, (*experiment.runs, *experiment.trained_baselines))
+    with opening.hold(experiment), _progress(experiment, ("evaluate",)):
         _evaluate(experiment)
 
 
@@ -90,24 +92,41 @@ def preview(
     """
     experiment = opening.resolve(config, out, machine, other_run)
     methods = experiment.config.pooling.methods if "tickets" in stages else experiment.methods
-    _check(experiment, stages, methods)
+    if "tickets" not in stages:
+        of_baselines = experiment.trained_baselines if "evaluate" in stages else ()
+        _need_tickets(experiment, (*experiment.runs, *of_baselines))
+    if "pool" in stages:
+        _check_pooling(experiment, methods)
     return estimate.estimate(experiment, plan.parts(experiment, stages, methods))
 
 
-def _check(experiment: Experiment, stages: Sequence[str], methods: Sequence[str] = ()) -> None:
-    """Raise UserError where `stages` lack tickets that none of them trains, or cannot pool by `methods`."""
-    if "tickets" not in stages:
-        of_baselines = experiment.trained_baselines if "evaluate" in stages else ()
-        for run in (*experiment.runs, *of_baselines):
-            there = sum(run.folder.ticket(level).exists() for level in run.levels)
-            if there < len(run.levels):
-                raise UserError(
-                    f"{run.folder.path} has {there} of {len(run.levels)} tickets: train them first with "
-                    f"`lottery-pools tickets --preset {experiment.out / 'config.toml'} --out {experiment.out}`"
-                )
-    if "pool" in stages:
-        pricing.check_pooling(experiment.runs[0], methods)
-        check_sendable(plan.pooling(experiment, methods), experiment.machine)
+def _progress(
+    experiment: Experiment, stages: Sequence[str], methods: Sequence[str] = ()
+) -> AbstractContextManager[None]:
+    """Live progress over the work of `stages`, which is foreseen for a terminal only."""
+
+    def work() -> tuple[list[Part], dict[str, float]]:
+        parts = plan.parts(experiment, stages, methods)
+        return parts, pricing.logged(parts, experiment.network)
+
+    return progress(work)
+
+
+def _need_tickets(experiment: Experiment, runs: Sequence[Run]) -> None:
+    """Raise UserError where a run lacks tickets."""
+    for run in runs:
+        there = sum(run.folder.ticket(level).exists() for level in run.levels)
+        if there < len(run.levels):
+            raise UserError(
+                f"{run.folder.path} has {there} of {len(run.levels)} tickets: train them first with "
+                f"`lottery-pools tickets --preset {experiment.out / 'config.toml'} --out {experiment.out}`"
+            )
+
+
+def _check_pooling(experiment: Experiment, methods: Sequence[str]) -> None:
+    """Raise UserError where the tickets, the budget or the workers do not allow to pool by `methods`."""
+    pricing.check_pooling(experiment.network, experiment.runs[0], methods)
+    check_sendable(plan.pooling(experiment, methods), experiment.machine)
 
 
 def _train(experiment: Experiment) -> None:
@@ -137,7 +156,9 @@ def _evaluate(experiment: Experiment) -> None:
 
 
 def _corrupt(experiment: Experiment) -> None:
-    def log(task: Task, nothing: None) -> None:
+    """Make the corrupted test samples that are not cached yet, before networks are measured on them."""
+
+    def log(task: Task, _: None) -> None:
         run, condition = task.arguments
         run.folder.event(stage="corruption", method=condition[1], done=pricing.CORRUPTING * run.size(condition))
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lottery_pools.data import corruptions
@@ -23,7 +24,7 @@ from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets.forward import inputs, precision, predict
 from lottery_pools.tickets.ticket import Ticket, snapshot
 
-SAMPLE_SECONDS = 0.2
+SAMPLE_SECONDS = 0.12
 """How long a try must take for its time to count."""
 LONG_SECONDS = 0.5
 """A first try that takes longer counts, and no other is made."""
@@ -110,7 +111,9 @@ def of_process(run: Run, kinds: Collection[str]) -> Speed:
     batch = run.config.evaluation.batch
 
     def recalibrating(images: int) -> int:
-        return recalibrate(model, run.config, run.dataset, run.seed, min(images, len(run.dataset.train)))
+        done = recalibrate(model, run.config, run.dataset, run.seed, min(images, len(run.dataset.train)))
+        _wait(run.dataset.device)
+        return done
 
     def forwarding(images: int) -> int:
         split = run.dataset.validation
@@ -118,10 +121,10 @@ def of_process(run: Run, kinds: Collection[str]) -> Speed:
         return sum(len(logits.cpu()) for logits in predict(model, run.dataset, split, run.config.training, batch))
 
     tries: dict[str, Callable[[], float]] = {
-        "trained": lambda: _seconds_to_train(run),
+        "trained": lambda: _seconds_to_train(run, model),
         "recalibrated": lambda: seconds_a_unit(recalibrating),
         "forwarded": lambda: seconds_a_unit(forwarding),
-        "mixed": lambda: _seconds_to_mix(run),
+        "mixed": lambda: _seconds_to_mix(run, model),
         "corrupted": lambda: _seconds_to_corrupt(run),
     }
     return Speed(**{kind: tries[kind]() for kind in kinds})
@@ -157,14 +160,18 @@ def _timed(work: Work, units: int) -> tuple[int, float]:
     return done, time.perf_counter() - start
 
 
-def _seconds_to_train(run: Run) -> float:
+def _wait(device: torch.device) -> None:
+    """Wait until an accelerator has done all that it was asked to."""
+    torch.zeros(1, device=device).item()
+
+
+def _seconds_to_train(run: Run, model: nn.Module) -> float:
     """Seconds an image of `training.train`.
 
     Without PyTorch's optimisers: to create one takes seconds, since that imports a compiler. The update of the weights
     is timed by itself, because a step on few images has one as a step on a whole batch has.
     """
-    model, dataset, settings = run.network().train(), run.dataset, run.config.training
-    parameters = dict(model.named_parameters())
+    dataset, settings, parameters = run.dataset, run.config.training, dict(model.named_parameters())
     prunable = set(registry.prunable(model, run.config.model.prunable))
     pruned = {name: weight <= 0 for name, weight in parameters.items() if name in prunable}
     velocities = {name: torch.zeros_like(weight) for name, weight in parameters.items()}
@@ -173,31 +180,33 @@ def _seconds_to_train(run: Run) -> float:
     def differentiate(images: int) -> int:
         batch = min(images, settings.batch, len(dataset.train))
         for _ in range(images // batch):
+            model.train().zero_grad()
             indices = torch.randint(len(dataset.train), (batch,), generator=draws).to(dataset.device)
             raw = dataset.augment(dataset.train.batch(indices), draws)
             with precision(settings, dataset.device):
                 output = model(inputs(dataset, raw, settings))
             F.cross_entropy(output.float(), dataset.train.labels[indices]).backward()  # type: ignore[no-untyped-call]
+        _wait(dataset.device)
         return images // batch * batch
 
     def update(times: int) -> int:
         with torch.no_grad():
             for _, (name, weight) in itertools.product(range(times), parameters.items()):
-                gradient = torch.zeros_like(weight) if weight.grad is None else weight.grad
+                gradient = velocities[name] if weight.grad is None else weight.grad
                 if name in pruned:
                     gradient.masked_fill_(pruned[name], 0)
                 weight.sub_(velocities[name].mul_(settings.momentum).add_(gradient), alpha=0.0)
+        _wait(dataset.device)
         return times
 
     return seconds_a_unit(differentiate) + seconds_a_unit(update, first=1) / settings.batch
 
 
-def _seconds_to_mix(run: Run) -> float:
+def _seconds_to_mix(run: Run, model: nn.Module) -> float:
     """Seconds that it takes to mix two networks, as read from files, and to prune the mixture back.
 
     Tried on some of the tensors of a large network, since the time is in proportion to its size.
     """
-    model = run.network()
     everything = {name: tensor.cpu() for name, tensor in snapshot(model).items()}
     prunable = registry.prunable(model, run.config.model.prunable)
     weights = {prunable[0]: everything[prunable[0]]}
@@ -221,8 +230,8 @@ def _numbers(weights: Mapping[str, Tensor]) -> int:
 
 
 def _seconds_to_corrupt(run: Run) -> float:
-    """Mean seconds an image of the corruptions whose images are not there yet."""
-    names = list(dict.fromkeys(condition[1] for condition in run.conditions if not run.is_ready(condition)))
+    """Mean seconds an image, over the corruptions that networks are measured under."""
+    names = list(dict.fromkeys(corruption for _, corruption, severity in run.conditions if severity))
     images = _few_images(run.dataset)
     start = time.perf_counter()
     for name in names:
@@ -232,8 +241,5 @@ def _seconds_to_corrupt(run: Run) -> float:
 
 def _few_images(dataset: Dataset) -> Tensor:
     """Test images to corrupt: as many as there are in a batch of 8 of 32×32 pixels, but one at least."""
-    pixels = 1
-    for side in dataset.input_shape[1:]:
-        pixels *= side
-    count = max(1, min(8, 8 * 32 * 32 // pixels, len(dataset.test)))
+    count = max(1, min(8, 8 * 32 * 32 // math.prod(dataset.input_shape[1:]), len(dataset.test)))
     return dataset.view(dataset.test.batch(torch.arange(count))).cpu()
