@@ -17,7 +17,8 @@ from torch import Tensor
 
 from lottery_pools.errors import UserError
 from lottery_pools.tickets import container
-from lottery_pools.tickets.container import DTYPES, Container, numel, sizes, write
+from lottery_pools.tickets.container import Container, write
+from lottery_pools.tickets.layout import DTYPES, MAX_HEADER_BYTES
 
 TENSORS = {"a": torch.tensor([1.0, -0.0, float("nan")]), "b": torch.tensor([[True, False]]), "c": torch.zeros(0, 2)}
 
@@ -170,8 +171,8 @@ def test_metadata_that_is_no_json_object(path: Path, text: Any) -> None:
 
 def test_a_header_longer_than_any_of_ours_is_not_read(path: Path) -> None:
     with path.open("wb") as file:
-        file.write(struct.pack("<Q", container.MAX_HEADER_BYTES + 1))
-        file.truncate(2 * container.MAX_HEADER_BYTES)
+        file.write(struct.pack("<Q", MAX_HEADER_BYTES + 1))
+        file.truncate(2 * MAX_HEADER_BYTES)
     with pytest.raises(UserError, match=r"its header has 8,388,609 bytes, more than 8,388,608"):
         Container(path, "test")
 
@@ -216,8 +217,3 @@ def test_a_bit_that_flips_while_the_file_is_used(path: Path) -> None:
     for _ in range(2):
         with pytest.raises(UserError, match=r"the SHA-256 of its tensors is not the one that it carries"):
             file.read("a")
-
-
-def test_sizes_and_counts() -> None:
-    assert sizes([3, 0]) == (3, 0)
-    assert [numel(shape) for shape in ((), (3, 4), (5, 0))] == [1, 12, 0]

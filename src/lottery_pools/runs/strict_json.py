@@ -34,9 +34,8 @@ def parse(text: bytes | str, finite: bool = True) -> Any:
         ValueError: lists or objects are nested too deep
     """
     decoded = text.decode("utf-8") if isinstance(text, bytes) else text
-    constant = _refuse_constant if finite else float
     try:
-        return json.loads(decoded, object_pairs_hook=_object, parse_int=_whole_number, parse_constant=constant)
+        return (_FINITE if finite else _ANY).decode(decoded)
     except RecursionError:
         raise ValueError("lists or objects are nested too deep") from None
 
@@ -72,3 +71,7 @@ def _whole_number(digits: str) -> int:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no number of JSON")
+
+
+_FINITE = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole_number, parse_constant=_refuse_constant)
+_ANY = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole_number, parse_constant=float)

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -28,47 +26,13 @@ from lottery_pools.errors import UserError
 from lottery_pools.runs import strict_json
 from lottery_pools.runs.folder import write as write_file
 from lottery_pools.runs.strict_json import shown
+from lottery_pools.tickets.layout import DTYPES, MAX_HEADER_BYTES, Entry, entries_of, json_object, read_header, text
 
-MAX_HEADER_BYTES = 8 << 20
-"""The longest header that is written and read: enough for 40,000 tensors."""
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E4M3FNUZ": torch.float8_e4m3fnuz,
-    "F8_E5M2": torch.float8_e5m2,
-    "F8_E5M2FNUZ": torch.float8_e5m2fnuz,
-    "C64": torch.complex64,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U64": torch.uint64,
-    "U32": torch.uint32,
-    "U16": torch.uint16,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
-"""The types of numbers that are written and read, by their names in the file."""
 _DIGEST_DIGITS = 64
+"""The hexadecimal digits of a SHA-256 digest."""
 _BEFORE_CHECK_HEADER = rb"\"check_header\": \""
 _BEFORE_CHECK_TENSORS = rb"\", \"check_tensors\": \""
-_LARGEST_SIZE = 1 << 48
-"""More numbers than any tensor has."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A tensor as the header describes it."""
-
-    dtype: torch.dtype
-    shape: tuple[int, ...]
-    begin: int
-    """Its first byte, counted from the end of the header."""
-    end: int
-    """The byte after its last."""
+"""What stands in the header before the digits of the first and of the second digest: JSON within JSON."""
 
 
 def write(path: Path, kind: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -89,8 +53,8 @@ def write(path: Path, kind: str, tensors: Mapping[str, Tensor], metadata: Mappin
         # Cloned because safetensors refuses tensors that share memory, as tied weights do.
         plain[name] = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     empty = "0" * _DIGEST_DIGITS
-    text = json.dumps({**metadata, "check_header": empty, "check_tensors": empty}, sort_keys=True)
-    content = serialise(plain, {kind: text})
+    filled = {**metadata, "check_header": empty, "check_tensors": empty}
+    content = serialise(plain, {kind: json.dumps(filled, sort_keys=True)})
     start = 8 + int.from_bytes(content[:8], "little")
     if start > MAX_HEADER_BYTES:
         raise UserError(f"cannot write {path}: its header would have {start:,} bytes, more than {MAX_HEADER_BYTES:,}")
@@ -120,10 +84,10 @@ class Container:
         with _opened(path) as file:
             self._stamp = _stamp(file)
             try:
-                header, size = _header(file)
-                fields = _object(strict_json.parse(header[8:].rstrip(b" ")), "the header")
-                metadata = _object(fields.pop("__metadata__", {}), "the metadata")
-                self.entries: Mapping[str, Entry] = _entries(fields, size - len(header))
+                header, size = read_header(file)
+                fields = json_object(strict_json.parse(header[8:].rstrip(b" ")), "the header")
+                metadata = json_object(fields.pop("__metadata__", {}), "the metadata")
+                self.entries: Mapping[str, Entry] = entries_of(fields, size - len(header))
             except ValueError as error:
                 raise UserError(
                     f"{path} is truncated or no safetensors file ({error}): restore or delete it"
@@ -141,7 +105,7 @@ class Container:
                 f"{self.path} is a safetensors file but no {self.kind}: give a file written by lottery-pools"
             )
         try:
-            return _object(strict_json.parse(_text(metadata[self.kind]), finite=False), "its JSON")
+            return json_object(strict_json.parse(text(metadata[self.kind]), finite=False), "its JSON")
         except ValueError as error:
             raise self.damaged(str(error)) from error
 
@@ -218,77 +182,6 @@ def _digest_places(header: bytes | bytearray) -> tuple[slice, slice]:
         raise ValueError("the digests are not beside each other")
     start = place.stop + len(_BEFORE_CHECK_TENSORS)
     return place, slice(start, start + _DIGEST_DIGITS)
-
-
-def _header(file: BufferedReader) -> tuple[bytes, int]:
-    """The first bytes of a file, to the end of its header, and the file's size."""
-    size = os.fstat(file.fileno()).st_size
-    first = file.read(8)
-    length = int.from_bytes(first, "little")
-    if len(first) < 8 or length > size - 8:
-        raise ValueError(f"it has {size:,} bytes, its header needs {8 + length:,}" if len(first) == 8 else "too short")
-    if length > MAX_HEADER_BYTES:
-        raise ValueError(f"its header has {length:,} bytes, more than {MAX_HEADER_BYTES:,}")
-    return first + file.read(length), size
-
-
-def _entries(fields: Mapping[str, Any], data_bytes: int) -> dict[str, Entry]:
-    """The tensors that a header describes; raises ValueError unless they fill the rest of the file without a gap."""
-    entries = {name: _entry(_unicode(name), _object(field, shown(name))) for name, field in fields.items()}
-    end = 0
-    for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
-        if entry.begin != end:
-            raise ValueError(f"{shown(name)} begins at byte {entry.begin}, the tensor before it ends at {end}")
-        end = entry.end
-    if end != data_bytes:
-        raise ValueError(f"its tensors have {end:,} bytes, the file has {data_bytes:,} for them")
-    return entries
-
-
-def _entry(name: str, field: Mapping[str, Any]) -> Entry:
-    if set(field) != {"dtype", "shape", "data_offsets"}:
-        raise ValueError(f"{shown(name)} has the fields {shown(sorted(field))}")
-    dtype = DTYPES.get(_text(field["dtype"]))
-    if dtype is None:
-        raise ValueError(f"{shown(name)} is of the unknown type {shown(field['dtype'])}")
-    shape, offsets = sizes(field["shape"]), sizes(field["data_offsets"])
-    if len(offsets) != 2 or offsets[0] + numel(shape) * dtype.itemsize != offsets[1]:
-        raise ValueError(f"{shown(name)} of shape {shown(shape)} cannot lie at bytes {shown(offsets)}")
-    return Entry(dtype, shape, *offsets)
-
-
-def sizes(value: object) -> tuple[int, ...]:
-    """The whole numbers, 0 or more, of a list from a file. Raises ValueError if it is anything else."""
-    if not isinstance(value, list) or len(value) > 64:
-        raise ValueError(f"{shown(value)} is no list of sizes")
-    if not all(type(size) is int and 0 <= size < _LARGEST_SIZE for size in value):
-        raise ValueError(f"{shown(value)} has something that is no size")
-    return tuple(value)
-
-
-def numel(shape: Iterable[int]) -> int:
-    """How many numbers a tensor of this shape has. Raises ValueError if its shape is larger than any tensor's."""
-    shape = tuple(shape)
-    if math.prod(max(size, 1) for size in shape) >= _LARGEST_SIZE:
-        raise ValueError(f"the shape {shown(shape)} is larger than any tensor")
-    return math.prod(shape)
-
-
-def _object(value: object, what: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{what} is no JSON object")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{shown(value)} is no text")
-    return value
-
-
-def _unicode(name: str) -> str:
-    name.encode()  # raises UnicodeEncodeError, a ValueError, where it has half of a surrogate pair
-    return name
 
 
 def _opened(path: Path) -> BufferedReader:

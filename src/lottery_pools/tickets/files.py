@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from lottery_pools.errors import UserError
 from lottery_pools.runs.strict_json import shown
 from lottery_pools.tickets import header, mask_code
-from lottery_pools.tickets.container import Container, check_storable, numel, write
+from lottery_pools.tickets.container import Container, check_storable, write
 from lottery_pools.tickets.header import MASK, WEIGHT
+from lottery_pools.tickets.layout import numel
 from lottery_pools.tickets.ticket import LazyTensors, Shapes, Ticket, check_fit
 from lottery_pools.version import VERSION
 

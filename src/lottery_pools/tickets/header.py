@@ -9,7 +9,8 @@ import torch
 
 from lottery_pools.runs.strict_json import shown
 from lottery_pools.tickets import mask_code
-from lottery_pools.tickets.container import Container, numel, sizes
+from lottery_pools.tickets.container import Container
+from lottery_pools.tickets.layout import numel, sizes
 from lottery_pools.tickets.origin import check_known, plain
 from lottery_pools.tickets.ticket import Shapes
 
