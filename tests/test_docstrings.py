@@ -16,6 +16,7 @@ MODULES = (
     "runs.engine",
     "runs.folder",
     "runs.results",
+    "runs.strict_json",
     "runs.seeds",
 )
 """The modules whose docstrings have examples that run."""

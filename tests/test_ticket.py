@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from lottery_pools.errors import UserError
+from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import (
     LazyTensors,
     Ticket,
@@ -63,6 +67,70 @@ def test_a_pruned_nan_is_not_zero() -> None:
         Ticket({"w": torch.tensor([1.0, float("nan")])}, {"w": torch.tensor([True, False])}, 0)
 
 
+def test_a_nan_among_the_survivors_is_named_with_its_ticket_and_tensor() -> None:
+    weights = {**WEIGHTS, "w": torch.tensor([[float("nan"), 0.0, float("nan")]])}
+    with pytest.raises(UserError, match=r"^2 weights of 'w' of the ticket of level 4 are NaN: "):
+        Ticket(weights, MASK, 4)
+    assert Ticket({**WEIGHTS, "b": torch.tensor([float("nan")])}, MASK, 4).kept == 2  # no weight that is ranked
+
+
+def test_level_and_origin_become_plain_values() -> None:
+    origin = {"seed": np.int64(3), "accuracy": np.float32(0.5), "parents": {1: "ab"}, "steps": (torch.tensor(2), None)}
+    ticket = Ticket(WEIGHTS, MASK, np.int64(4), origin)  # type: ignore[arg-type]
+    assert (type(ticket.level), ticket.level) == (int, 4)
+    assert ticket.origin == {"seed": 3, "accuracy": 0.5, "parents": {"1": "ab"}, "steps": (2, None)}
+    assert [type(ticket.origin[name]) for name in ("seed", "accuracy")] == [int, float]
+
+
+@pytest.mark.parametrize("level", [1.5, "1", None])
+def test_a_level_that_is_no_whole_number(level: Any) -> None:
+    with pytest.raises(UserError, match=rf"^the level of a ticket is {level!r}: give a whole number$"):
+        Ticket(WEIGHTS, MASK, level)
+
+
+def test_an_origin_that_no_file_can_hold() -> None:
+    with pytest.raises(UserError, match=r"^the origin of the ticket of level 4 has \{1\}, a set, which JSON does not "):
+        Ticket(WEIGHTS, MASK, 4, {"levels": {1}})
+    with pytest.raises(UserError, match=r"^the origin of .* has 'x' as 'recipe', which must be a list of pairs"):
+        Ticket(WEIGHTS, MASK, 4, {"recipe": "x"})
+
+
+def test_weights_that_torch_prunes_in_two_parts_are_refused_with_the_remedy() -> None:
+    model = nn.Sequential(nn.Linear(3, 1))
+    prune.random_unstructured(model[0], "weight", 1)  # type: ignore[no-untyped-call]
+    mask = {"0.weight_orig": snapshot(model)["0.weight_mask"].bool()}
+    with pytest.raises(UserError) as error:
+        Ticket(masks.apply(snapshot(model), mask), mask, 2)
+    assert str(error.value) == (
+        "the ticket of level 2 has '0.weight_orig' and '0.weight_mask' of torch.nn.utils.prune: call "
+        "prune.remove(module, 'weight') on each pruned module before taking its state_dict, or give their product as "
+        "'0.weight'"
+    )
+
+
+class WithExtraState(nn.Linear):
+    def __init__(self, state: Any) -> None:
+        super().__init__(2, 2)
+        self.state = state
+
+    def get_extra_state(self) -> Any:
+        return self.state
+
+    def set_extra_state(self, state: Any) -> None:
+        self.state = state
+
+
+@pytest.mark.parametrize("state", [{"scale": 3}, torch.ones(2)])
+def test_extra_state_is_refused_in_words(state: Any) -> None:
+    model = nn.Sequential(WithExtraState(state))
+    weights = {name: tensor for name, tensor in model.state_dict().items() if "extra" not in name}
+    for act in (lambda: snapshot(model), lambda: load_into(model, weights), lambda: aliased(weights, model)):
+        with pytest.raises(
+            UserError, match=rf"the extra state '0\._extra_state' \({type(state).__name__}\), which tick"
+        ):
+            act()
+
+
 def test_load_into_is_the_inverse_of_snapshot_and_shares_nothing() -> None:
     model, other = network(), network()
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -117,6 +185,8 @@ def test_what_is_no_tensor_is_named() -> None:
         Ticket({**WEIGHTS, "epoch": 3}, MASK, 0)  # type: ignore[dict-item]
     with pytest.raises(UserError, match=r"^'w' is list, no tensor: .* or bool tensors as mask"):
         Ticket(WEIGHTS, {"w": [True, False, True]}, 0)  # type: ignore[dict-item]
+    with pytest.raises(UserError, match=r"^3 is int, no name of a tensor: give a state_dict"):
+        Ticket({**WEIGHTS, 3: WEIGHTS["w"]}, MASK, 0)  # type: ignore[dict-item]
     with pytest.raises(UserError, match=r"^'epoch' is int, no tensor: give a state_dict"):
         load_into(network(), {**network().state_dict(), "epoch": 3})  # type: ignore[dict-item]
 

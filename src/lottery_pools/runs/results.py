@@ -4,30 +4,48 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import lzma
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from lottery_pools.errors import UserError
+from lottery_pools.runs import strict_json
 from lottery_pools.runs.folder import failed_write
+from lottery_pools.runs.row_checks import check
 from lottery_pools.runs.rows import PoolRow, Row
 
+MAX_RATIO = 64
+"""A compressed file is refused if it holds more than so many times its own size. Published rows hold 6 to 13 times."""
+MAX_BYTES = 4 << 30
+"""A compressed file is refused if it holds more bytes than this."""
+_MIN_BYTES = 1 << 20
+"""So many bytes may be held by a compressed file of any size."""
+_DECODER_BYTES = 128 << 20
+"""The memory that decompression itself may take; the highest standard setting of xz needs 65 MiB."""
 _ROW_FIELDS = frozenset(field.name for field in dataclasses.fields(Row))
+_CHECK = re.compile(rb', "check": "([0-9a-f]{16})"}')
+"""How a line ends that carries a digest of itself."""
 
 
 def append(path: Path, rows: Iterable[Row]) -> None:
     """Add rows to a file, all or none of them, and wait until they are on the disk.
 
+    Each line ends with a digest of itself, `check`: the first sixteen hexadecimal digits of the SHA-256 of the line as
+    it would be without that key.
+
     Raises:
-        UserError: The file cannot be written. It is as it was before.
+        UserError: The file cannot be written, or a row contradicts itself. The file is as it was before.
     """
+    lines = b"".join(_signed(line) for line in to_lines(rows).encode().splitlines())
     size_before = path.stat().st_size if path.exists() else 0
     try:
         with path.open("ab", buffering=0) as file:
-            unwritten = memoryview(to_lines(rows).encode())
+            unwritten = memoryview(lines)
             while unwritten:
                 unwritten = unwritten[file.write(unwritten) :]
             os.fsync(file.fileno())
@@ -38,15 +56,28 @@ def append(path: Path, rows: Iterable[Row]) -> None:
 
 
 def to_lines(rows: Iterable[Row] | Iterable[PoolRow]) -> str:
-    """Return rows as text, one JSON object a line."""
-    return "".join(json.dumps(_fields(row)) + "\n" for row in rows)
+    """Return rows as text, one JSON object a line, without digests.
+
+    Raises:
+        UserError: A row contradicts itself (`row_checks.check`), so that it could not be read again.
+    """
+    lines = []
+    for row in rows:
+        try:
+            check(row)
+            lines.append(json.dumps(_fields(row), allow_nan=False) + "\n")
+        except ValueError as error:
+            raise UserError(
+                f"cannot write the row of {row.method} at level {row.level}: {error}; see what measured it"
+            ) from error
+    return "".join(lines)
 
 
 def read(path: Path) -> list[Row]:
     """Read the rows of a file.
 
     A last line that does not end, as a process leaves it that is killed while writing, is ignored; `mend` removes it.
-    Unknown fields, as later versions may write them, are ignored too.
+    Unknown fields, as later versions may write them, are ignored too. A digest is compared where a line has one.
 
     Args:
         path: The file; with the suffix `.xz`, compressed.
@@ -55,7 +86,8 @@ def read(path: Path) -> list[Row]:
         The rows in the order of the lines; none if the file does not exist.
 
     Raises:
-        UserError: A line is not a row (the message says which), or a compressed file is damaged.
+        UserError: A line is not a row, contradicts itself or its digest, or measures what an earlier line did (the
+            message says which), or a compressed file is damaged or holds more than `MAX_RATIO` times its size.
 
     Examples:
         >>> rows = read(Path("docs/results/cifar10-resnet/results.jsonl.xz"))
@@ -64,18 +96,20 @@ def read(path: Path) -> list[Row]:
     """
     content = path.read_bytes() if path.exists() else b""
     if path.suffix == ".xz":
+        content = _decompressed(path, content)
+    rows: list[Row] = []
+    lines: dict[tuple[object, ...], int] = {}
+    for number, line in enumerate(_lines(path, content), start=1):
         try:
-            content = lzma.decompress(content)
-        except lzma.LZMAError as error:
-            raise UserError(f"{path} is truncated or damaged ({error}): restore it") from error
-    rows = []
-    for number, line in enumerate(content.split(b"\n")[:-1], start=1):
-        try:
-            rows.append(_row(line))
+            row = _row(line)
+            measured = row.run, row.seed, *row.key
+            if (before := lines.setdefault(measured, number)) != number:
+                raise ValueError(f"it measures what line {before} does")
         except (ValueError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{path}, line {number} is not a result row: {error}; restore or delete the file"
             ) from error
+        rows.append(row)
     return rows
 
 
@@ -95,9 +129,10 @@ def read_pools(path: Path) -> list[PoolRow]:
     pools = []
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
-            values = json.loads(line)
+            values = strict_json.parse(line)
             steps = tuple((level, coefficient) for level, coefficient in values["steps"])
             pools.append(PoolRow(**{**values, "steps": steps}))
+            check(pools[-1])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path} is missing or damaged ({error}): restore it, or publish the run again") from error
     return pools
@@ -113,6 +148,51 @@ def _fields(row: Row | PoolRow) -> dict[str, Any]:
 
 def _row(line: bytes) -> Row:
     """The row that a line holds; raises ValueError (no JSON, or no text), TypeError or AttributeError if it is none."""
-    values: dict[str, Any] = json.loads(line)
+    if (end := _CHECK.search(line)) and (end.end() < len(line) or _digest(line[: end.start()] + b"}") != end[1]):
+        raise ValueError("it is not what its digest `check` was made of")
+    values: dict[str, Any] = strict_json.parse(line)
+    if "check" in values and not end:
+        raise ValueError("its digest `check` is not at its end")
     bins = tuple((n, correct, confidence) for n, correct, confidence in values.get("bins", ()))
-    return Row(**{**{name: value for name, value in values.items() if name in _ROW_FIELDS}, "bins": bins})
+    row = Row(**{**{name: value for name, value in values.items() if name in _ROW_FIELDS}, "bins": bins})
+    check(row)
+    return row
+
+
+def _signed(line: bytes) -> bytes:
+    """A line of JSON with its digest and its end."""
+    return line.removesuffix(b"}") + b', "check": "' + _digest(line) + b'"}\n'
+
+
+def _digest(line: bytes) -> bytes:
+    return hashlib.sha256(line).hexdigest()[:16].encode()
+
+
+def _lines(path: Path, content: bytes) -> Iterator[bytes]:
+    """The lines of a file, one at a time, but for a last one that does not end."""
+    start = 0
+    while (end := content.find(b"\n", start)) >= 0:
+        yield content[start:end]
+        start = end + 1
+    if (whole := _CHECK.search(content, start)) and whole.end() < len(content):
+        raise UserError(f"{path} is damaged after its last whole line: restore or delete the file")
+
+
+def _decompressed(path: Path, content: bytes) -> bytes:
+    """The content of an xz file, decompressed only as far as it may be large."""
+    limit = min(max(MAX_RATIO * len(content), _MIN_BYTES), MAX_BYTES)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        while content or not parts:
+            decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ, _DECODER_BYTES)
+            parts.append(decoder.decompress(content, limit - size + 1))
+            size += len(parts[-1])
+            if size > limit:
+                raise UserError(f"{path} holds more than {limit:,} bytes, too many for a file of its size: restore it")
+            if not decoder.eof:
+                raise lzma.LZMAError("it ends too early")
+            content = decoder.unused_data
+    except lzma.LZMAError as error:
+        raise UserError(f"{path} is truncated or damaged ({error}): restore it") from error
+    return b"".join(parts)

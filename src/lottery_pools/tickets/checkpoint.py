@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
-from lottery_pools.runs.folder import write
+from lottery_pools.runs.strict_json import shown
+from lottery_pools.tickets.container import Container, write
 from lottery_pools.tickets.ticket import load_into, snapshot
+
+KIND = "training"
+"""The key of the file's metadata."""
 
 
 def save_state(
@@ -38,8 +39,8 @@ def save_state(
     tensors = {f"model/{name}": tensor for name, tensor in snapshot(model).items()}
     tensors |= {f"best/{name}": tensor for name, tensor in (kept or {}).items()}
     for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{key}": value.contiguous() for key, value in state.items() if value is not None}
-    write(path, serialise(tensors, {"training": json.dumps(values)}))
+        tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items() if value is not None}
+    write(path, KIND, tensors, {"values": dict(values)})
 
 
 def load_state(
@@ -51,14 +52,18 @@ def load_state(
         The other two arguments that `save_state` was given: `kept`, on the model's device, and `values`.
 
     Raises:
-        UserError: If the file is of another model; the message names the first tensor that differs.
+        UserError: If the file is damaged, or of another model; the message then names the first tensor that differs.
     """
-    with safe_open(path, "pt") as file:
-        values = json.loads(file.metadata()["training"])
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
-    load_into(model, _below("model/", tensors), f"the tensors of {path}")
+    container = Container(path, KIND)
+    values = container.metadata.get("values")
+    if not isinstance(values, dict):
+        raise container.damaged("it does not say how far the training came, or is of an earlier version")
+    container.verify()
+    tensors = {name: container.read(name) for name in container.entries}
     parameters = list(model.parameters())
-    _load_optimizer(optimizer, parameters, _below("optimizer/", tensors))
+    states = _optimizer_states(container, parameters, _below("optimizer/", tensors))
+    load_into(model, _below("model/", tensors), f"the tensors of {path}")
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
     kept = {name: tensor.to(parameters[0].device) for name, tensor in _below("best/", tensors).items()}
     return kept or None, values
 
@@ -68,16 +73,19 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _load_optimizer(
-    optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], tensors: Mapping[str, Tensor]
-) -> None:
-    """Give an optimizer the state of its parameters: tensors by `index/key`, the index that of the parameter."""
+def _optimizer_states(
+    container: Container, parameters: list[nn.Parameter], tensors: Mapping[str, Tensor]
+) -> dict[int, dict[str, Tensor]]:
+    """The state of an optimizer by the index of the parameter, from its tensors by `index/key`."""
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         index, _, key = name.partition("/")
-        if tensor.ndim:
+        if len(index) > 9 or not index.isdecimal() or int(index) >= len(parameters) or not key:
+            raise container.damaged(f"its optimizer has {shown(name)}")
+        parameter = parameters[int(index)]
+        if tensor.ndim and tensor.shape == parameter.shape:
             # In the memory layout of the parameter, as before: mixed layouts are slower, and on a GPU they may be
             # given to another kernel, whose last bits differ.
-            tensor = torch.empty_like(parameters[int(index)]).copy_(tensor)
+            tensor = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
         states.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
+    return states

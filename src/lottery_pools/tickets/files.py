@@ -1,74 +1,87 @@
-"""Ticket ↔ one safetensors file: weights, masks as packed bits, one sorted JSON of metadata; never pickle."""
+"""Ticket ↔ one safetensors file: surviving weights, masks as few bytes, one sorted JSON of metadata; never pickle.
+
+docs/file-format.md describes the format.
+"""
 
 from __future__ import annotations
 
-import json
-import math
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialise
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
-from lottery_pools.runs.folder import write
+from lottery_pools.runs.strict_json import shown
+from lottery_pools.tickets import header, mask_code
+from lottery_pools.tickets.container import Container, check_storable, write
+from lottery_pools.tickets.header import MASK, WEIGHT
+from lottery_pools.tickets.layout import numel
 from lottery_pools.tickets.ticket import LazyTensors, Shapes, Ticket, check_fit
 from lottery_pools.version import VERSION
 
-FORMAT = 1
-"""The version of the file format that is written and read."""
-WEIGHT, MASK = "weight/", "mask/"
-"""What stands in the file before the name of a weight and of a mask."""
+FORMAT = 2
+"""The version of the file format that is written."""
+KIND = "ticket"
+"""The key of the file's metadata."""
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Whole numbers by their size in bytes, as which numbers of any type are moved to the bit."""
 
 
 def save(ticket: Ticket, path: str | Path) -> None:
     """Write a ticket to one safetensors file.
 
-    The file is complete or not there at all, even if the process is killed. Equal tickets give equal bytes.
+    Of a tensor with a mask only the surviving weights are written, to the bit, and the mask as few bytes. The file is
+    complete or not there at all, even if the process is killed. Equal tickets give equal bytes.
 
     Args:
-        ticket: The ticket; values in its `origin` must be such that JSON can hold them.
+        ticket: The ticket.
         path: The file, by convention `….safetensors`. Missing folders are made.
 
     Raises:
-        UserError: If the file cannot be written.
+        UserError: If the file cannot be written, or a tensor is of a kind that safetensors files do not hold.
 
     Example:
         ```python
         lp.save(ticket, "level_03.safetensors")
         ```
     """
-    # Cloned because safetensors refuses tensors that share memory, as tied weights do.
-    tensors = {
-        WEIGHT + name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
-        for name, tensor in ticket.weights.items()
-    }
-    for name, mask in ticket.mask.items():
-        tensors[MASK + name] = torch.from_numpy(np.packbits(mask.cpu().numpy()))
+    tensors: dict[str, Tensor] = {}
+    kept = prunable = 0
+    for name, tensor in ticket.weights.items():
+        check_storable(Path(path), name, tensor)
+        if name in ticket.mask:
+            mask = ticket.mask[name].cpu().numpy()
+            tensors[WEIGHT + name] = _survivors(tensor, mask)
+            tensors[MASK + name] = torch.from_numpy(mask_code.encode(mask))
+            kept, prunable = kept + tensors[WEIGHT + name].numel(), prunable + mask.size
+        else:
+            tensors[WEIGHT + name] = tensor
     metadata = {
         "format": FORMAT,
         "level": ticket.level,
-        "kept": ticket.kept,
-        "prunable": ticket.prunable,
+        "kept": kept,
+        "prunable": prunable,
         "origin": dict(ticket.origin),
         "version": VERSION,
         # Here in the order of the model: safetensors orders tensors by type and name.
         "weights": [[name, list(tensor.shape)] for name, tensor in ticket.weights.items()],
         "mask": list(ticket.mask),
     }
-    write(Path(path), serialise(tensors, {"ticket": json.dumps(metadata, sort_keys=True)}))
+    write(Path(path), KIND, tensors, metadata)
 
 
-def load(path: str | Path, model: nn.Module | None = None) -> Ticket:
+def load(path: str | Path, model: nn.Module | None = None, verify: bool = True) -> Ticket:
     """The ticket in a file. Each of its tensors is read from the file when it is asked for, on the CPU.
 
     Args:
-        path: A file that `save` wrote; it must stay while the ticket is used.
+        path: A file that `save` wrote, of this version or an earlier one; it must stay while the ticket is used.
         model: The model that the ticket must fit, if given: every tensor's name and shape is compared.
+        verify: Read the whole file once, and compare it with the SHA-256 that it carries. Without, only the header is
+            compared; weights that changed on disk then go unnoticed. Files of format 1 carry none.
 
     Returns:
         The ticket. It costs no memory until a tensor is asked for.
@@ -84,21 +97,24 @@ def load(path: str | Path, model: nn.Module | None = None) -> Ticket:
         ```
     """
     path = Path(path)
-    metadata = read_metadata(path)
-    shapes = {name: tuple(shape) for name, shape in metadata["weights"]}
+    container = _open(path)
+    metadata = container.metadata
+    shapes = header.shapes(metadata)
     if model is not None:
         check_fit(model, shapes, f"the tensors of {path}")
+    if verify and container.has_digests:
+        container.verify()
     masked = {name: shapes[name] for name in metadata["mask"]}
     ticket = Ticket(
-        LazyTensors(shapes, partial(_read_weight, path, shapes)),
-        LazyTensors(masked, partial(_read_mask, path, masked)),
+        LazyTensors(shapes, partial(_read_weight, container, masked)),
+        LazyTensors(masked, partial(_read_mask, container, masked)),
         metadata["level"],
         metadata["origin"],
     )
     if (ticket.kept, ticket.prunable) != (metadata["kept"], metadata["prunable"]):
-        raise UserError(
-            f"{path} is damaged: it keeps {ticket.kept} of {ticket.prunable} weights where its header says "
-            f"{metadata['kept']} of {metadata['prunable']}; restore or delete the file"
+        raise container.damaged(
+            f"it keeps {ticket.kept} of {ticket.prunable} weights where its header says "
+            f"{metadata['kept']} of {metadata['prunable']}"
         )
     return ticket
 
@@ -107,39 +123,70 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """What a ticket file says of itself, without its tensors.
 
     Args:
-        path: A file that `save` wrote.
+        path: A file that `save` wrote, of this version or an earlier one.
 
     Returns:
         `format`, `version`, `level`, `kept`, `prunable`, `origin`; `weights`, a list of [name, shape]; `mask`, a list
-        of names.
+        of names; the SHA-256 digests `check_header` and `check_tensors`.
 
     Raises:
-        UserError: If the file is missing, truncated, no ticket, or of another format.
+        UserError: If the file is missing, truncated, no ticket, of another format, or its header is damaged. The bytes
+            of the tensors are not compared with their digest.
     """
+    return _open(path).metadata
+
+
+def _open(path: Path) -> Container:
+    """A ticket file, its header checked."""
     if not path.is_file():
         raise UserError(f"no ticket file {path}: give a file that `lottery-pools tickets` or `pool` wrote")
+    container = Container(path, KIND)
+    version = container.metadata.get("format")
+    if type(version) is int and version > max(header.FORMATS):
+        formats = " and ".join(map(str, header.FORMATS))
+        raise UserError(f"{path} has ticket format {version}, this version reads {formats}: upgrade lottery-pools")
+    if type(version) is not int or version not in header.FORMATS:
+        raise container.damaged(f"its format is {shown(version)}")
     try:
-        with safe_open(path, "pt") as file:
-            text = (file.metadata() or {}).get("ticket")
-    except SafetensorError as error:
-        raise UserError(f"{path} is truncated or no safetensors file ({error}): restore or delete it") from error
-    if text is None:
-        raise UserError(f"{path} is a safetensors file but no ticket: give a file written by lottery-pools")
-    metadata: dict[str, Any] = json.loads(text)
-    if metadata["format"] != FORMAT:
-        raise UserError(
-            f"{path} has ticket format {metadata['format']}, this version reads {FORMAT}: upgrade lottery-pools"
-        )
-    return metadata
+        header.check(container)
+    except ValueError as error:
+        raise container.damaged(str(error)) from error
+    return container
 
 
-def _read_weight(path: Path, shapes: Shapes, name: str) -> Tensor:
-    with safe_open(path, "pt") as file:
-        tensor: Tensor = file.get_tensor(WEIGHT + name)
-        return tensor.view(shapes[name]).clone()  # a copy does not keep the file mapped
+def _survivors(tensor: Tensor, mask: NDArray[np.bool_]) -> Tensor:
+    """The weights that survive, in their order: (kept,), to the bit."""
+    survivors = _bits(tensor.detach().cpu().contiguous())[mask.reshape(-1)]
+    return torch.from_numpy(survivors).view(tensor.dtype)
 
 
-def _read_mask(path: Path, shapes: Shapes, name: str) -> Tensor:
-    with safe_open(path, "pt") as file:
-        bits = np.unpackbits(file.get_tensor(MASK + name).numpy(), count=math.prod(shapes[name]))
-    return torch.from_numpy(bits.view(bool)).view(shapes[name])
+def _bits(tensor: Tensor) -> NDArray[Any]:
+    """The memory of a contiguous tensor as whole numbers, (numel,), not copied."""
+    return tensor.reshape(-1).view(_BITS[tensor.element_size()]).numpy()
+
+
+def _read_weight(container: Container, masked: Shapes, name: str) -> Tensor:
+    stored = container.read(WEIGHT + name)
+    if name not in masked or container.metadata["format"] == 1:
+        return stored
+    mask = _mask(container, name, masked[name])
+    if np.count_nonzero(mask) != len(stored):
+        raise container.damaged(f"the mask of {shown(name)} keeps {np.count_nonzero(mask)} of {len(stored)} weights")
+    dense = torch.zeros(masked[name], dtype=stored.dtype)
+    mask_code.spread(_bits(stored), mask, _bits(dense))
+    return dense
+
+
+def _read_mask(container: Container, masked: Shapes, name: str) -> Tensor:
+    return torch.from_numpy(_mask(container, name, masked[name])).view(masked[name])
+
+
+def _mask(container: Container, name: str, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """The mask of a tensor, flat."""
+    coded = container.read(MASK + name).numpy()
+    if container.metadata["format"] == 1:
+        return np.unpackbits(coded, count=numel(shape)).view(np.bool_)
+    try:
+        return mask_code.decode(coded, numel(shape))
+    except ValueError as error:
+        raise container.damaged(f"the mask of {shown(name)} cannot be decoded, {error}") from error

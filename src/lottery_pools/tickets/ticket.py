@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
-from lottery_pools.tickets import masks
-
-WRAPPER_PREFIXES = ("module.", "_orig_mod.")
-"""What (Distributed)DataParallel and torch.compile put before the names of the tensors of the module they wrap."""
+from lottery_pools.tickets import wrappers
+from lottery_pools.tickets.origin import check_known, plain
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Name → shape of a tensor."""
@@ -54,7 +52,8 @@ class Ticket:
 
     Raises:
         UserError: If something among the weights or masks is no tensor, a mask does not fit its weight, there is no
-            mask at all, or a pruned weight is not zero.
+            mask at all, a pruned weight is not zero, a weight under a mask is NaN, the weights still are in two parts
+            of `torch.nn.utils.prune`, the level is no whole number, or the origin has a value that JSON cannot hold.
 
     Example:
         ```python
@@ -70,19 +69,54 @@ class Ticket:
     mask: Mapping[str, Tensor]
     """The name of each prunable tensor → a bool tensor of the same shape, True where the weight survives."""
     level: int
-    """Rounds of pruning so far; 0 is the dense network."""
+    """Rounds of pruning so far; 0 is the dense network. A number of NumPy becomes an int."""
     origin: Mapping[str, Any] = field(default_factory=dict)
-    """Where it came from, in values that JSON can hold: settings, seed, model; parents and recipe if it was pooled."""
+    """Where it came from, in values that JSON can hold: settings, seed, model; parents and recipe if it was pooled.
+    Numbers of NumPy become plain numbers."""
+    kept: int = field(init=False)
+    """The number of surviving prunable weights."""
+    prunable: int = field(init=False)
+    """The number of prunable weights, surviving or not."""
 
     def __post_init__(self) -> None:
+        self._set_plain_values()
         if not self.mask:
             raise UserError(f"ticket of level {self.level} has an empty mask: name at least one prunable tensor")
         for tensors in (self.weights, self.mask):
             shapes(tensors)
+        self._check_reparametrised()
+        kept = prunable = 0
         for name, mask in self.mask.items():
             if name not in self.weights:
                 raise UserError(f"mask {name!r} of the ticket of level {self.level} has no tensor of that name")
             self._check_mask(name, mask, self.weights[name])
+            kept, prunable = kept + int(mask.sum()), prunable + mask.numel()
+        object.__setattr__(self, "kept", kept)
+        object.__setattr__(self, "prunable", prunable)
+
+    def _set_plain_values(self) -> None:
+        """Make level and origin what a file can hold."""
+        try:
+            object.__setattr__(self, "level", operator.index(self.level))
+        except TypeError as error:
+            raise UserError(f"the level of a ticket is {self.level!r}: give a whole number") from error
+        try:
+            origin = plain(self.origin)
+            check_known(origin)
+        except ValueError as error:
+            raise UserError(f"the origin of the ticket of level {self.level} has {error}: leave it out") from error
+        object.__setattr__(self, "origin", origin)
+
+    def _check_reparametrised(self) -> None:
+        for name in self.weights:
+            pruned = name.removesuffix("_orig")
+            mask = f"{pruned}_mask"
+            if pruned != name and mask in self.weights:
+                raise UserError(
+                    f"the ticket of level {self.level} has {name!r} and {mask!r} of torch.nn.utils.prune: call "
+                    f"prune.remove(module, {pruned.rpartition('.')[2]!r}) on each pruned module before taking its "
+                    f"state_dict, or give their product as {pruned!r}"
+                )
 
     def _check_mask(self, name: str, mask: Tensor, weight: Tensor) -> None:
         if mask.shape != weight.shape or mask.dtype != torch.bool:
@@ -95,20 +129,11 @@ class Ticket:
                 f"{not_zero} pruned weights of {name!r} of the ticket of level {self.level} are not zero: "
                 "multiply the weights by the mask (masks.apply) first"
             )
-
-    @cached_property
-    def _count(self) -> tuple[int, int]:
-        return masks.count(self.mask)
-
-    @property
-    def kept(self) -> int:
-        """The number of surviving prunable weights."""
-        return self._count[0]
-
-    @property
-    def prunable(self) -> int:
-        """The number of prunable weights, surviving or not."""
-        return self._count[1]
+        if nan := int(weight.isnan().sum()):
+            raise UserError(
+                f"{nan} weights of {name!r} of the ticket of level {self.level} are NaN: leave that ticket out, and "
+                "train it with a lower learning rate"
+            )
 
     @property
     def density(self) -> float:
@@ -119,9 +144,25 @@ class Ticket:
 def snapshot(model: nn.Module) -> dict[str, Tensor]:
     """A copy of the model's parameters and buffers by name, in ordinary (contiguous) memory layout."""
     return {
-        name: tensor.detach().clone(memory_format=torch.contiguous_format)
-        for name, tensor in model.state_dict().items()
+        name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors_of(model).items()
     }
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """The model's own parameters and buffers by name, as its `state_dict` has them, not copied.
+
+    Raises:
+        UserError: If a module has extra state (`get_extra_state`), which is nothing that can be averaged, and which
+            copying tensors into a model would not set.
+    """
+    state: dict[str, Tensor] = model.state_dict(keep_vars=True)
+    for name, tensor in state.items():
+        if name.rpartition(".")[2] == "_extra_state" or not isinstance(tensor, Tensor):
+            raise UserError(
+                f"the model has the extra state {name!r} ({type(tensor).__name__}), which tickets cannot hold: give a "
+                "model whose modules have no get_extra_state, and keep what it returns elsewhere"
+            )
+    return state
 
 
 def load_into(model: nn.Module, weights: Mapping[str, Tensor], whose: str = "the weights") -> None:
@@ -137,15 +178,20 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], whose: str = "the
     """
     check_fit(model, shapes(weights), whose)
     with torch.no_grad():
-        for name, tensor in model.state_dict(keep_vars=True).items():
+        for name, tensor in tensors_of(model).items():
             tensor.copy_(weights[name])
 
 
 def shapes(weights: Mapping[str, Tensor]) -> Shapes:
-    """Name → shape, without reading tensors that are read on demand. Raises UserError where a value is no tensor."""
+    """Name → shape, without reading tensors that are read on demand.
+
+    Raises UserError where a value is no tensor, or a name no text.
+    """
     if isinstance(weights, LazyTensors):
         return weights.shapes
     for name, tensor in weights.items():
+        if not isinstance(name, str):
+            raise UserError(f"{name!r} is {type(name).__name__}, no name of a tensor: give a state_dict")
         if not isinstance(tensor, Tensor):
             raise UserError(
                 f"{name!r} is {type(tensor).__name__}, no tensor: give a state_dict, or bool tensors as mask"
@@ -156,17 +202,14 @@ def shapes(weights: Mapping[str, Tensor]) -> Shapes:
 def check_fit(model: nn.Module, shapes: Shapes, whose: str) -> None:
     """Raise UserError if tensors of these names and shapes are not what `model` has.
 
-    The message names the first tensor that differs, with both shapes; it calls the tensors `whose`.
+    The message names the first tensor that differs, with both shapes; it calls the tensors `whose`. If names differ by
+    what wrappers such as DataParallel put there, it says so.
     """
-    in_model = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    in_model = {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()}
     for name, shape in in_model.items():
         if name not in shapes:
-            if prefix := next((prefix for prefix in WRAPPER_PREFIXES if prefix + name in shapes), None):
-                raise UserError(
-                    f"{whose} have {prefix + name!r} where the model has {name!r}: strip {prefix!r}, which a wrapper "
-                    "such as DataParallel put there, from all names"
-                )
-            raise UserError(f"{whose} lack {name!r} {shape}: they belong to another model")
+            reason = wrappers.misfit(name, whose, shapes)
+            raise UserError(reason or f"{whose} lack {name!r} {shape}: they belong to another model")
         if tuple(shapes[name]) != shape:
             raise UserError(
                 f"{name!r} is {tuple(shapes[name])} in {whose} and {shape} in the model: "
@@ -183,7 +226,7 @@ def aliased(weights: Mapping[str, Tensor], model: nn.Module) -> set[str]:
     """The names of the weights that share memory with `model`, so that to load others into it changes them."""
     if isinstance(weights, LazyTensors):
         return set()
-    in_model = {tensor.untyped_storage().data_ptr() for tensor in model.state_dict().values() if tensor.numel()}
+    in_model = {tensor.untyped_storage().data_ptr() for tensor in tensors_of(model).values() if tensor.numel()}
     return {name for name, tensor in weights.items() if tensor.untyped_storage().data_ptr() in in_model}
 
 

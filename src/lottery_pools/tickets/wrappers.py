@@ -1,0 +1,76 @@
+"""Modules that wrap a network put a part into the names of its tensors; here such parts are recognised and named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+WRAPPERS = {
+    "module": "DataParallel",
+    "_orig_mod": "torch.compile",
+    "_fsdp_wrapped_module": "FullyShardedDataParallel",
+    "_checkpoint_wrapped_module": "activation checkpointing",
+    "model": "LightningModule",
+}
+"""The parts of names, and one that puts each there. They may stand anywhere in a name, and several of them."""
+
+
+def misfit(name: str, whose: str, names: Iterable[str]) -> str | None:
+    """How a name of the model differs from those of the weights, if it differs by parts that wrappers put there.
+
+    Args:
+        name: A name of the model's `state_dict` that is not among the weights.
+        whose: What the message calls the weights.
+        names: The names of the weights.
+
+    Returns:
+        One line that says which parts to remove, and where; None if no name differs by such parts alone.
+
+    Example:
+        ```python
+        misfit("0.weight", "the weights", ["module.0.weight"])
+        # the weights have 'module.0.weight' where the model has '0.weight': strip 'module.', which ...
+        ```
+    """
+    bare = _without_wrappers(name)
+    other = next((other for other in names if _without_wrappers(other) == bare), None)
+    if other is None:
+        return None
+    advice = []
+    if prefixes := _added(other.split("."), name.split(".")):
+        advice.append(
+            f"strip {_listed(prefixes)}, which a wrapper such as {_example(prefixes)} put there, from all names"
+        )
+    if prefixes := _added(name.split("."), other.split(".")):
+        advice.append(
+            f"give the module inside the wrapper, such as {_example(prefixes)}, that puts {_listed(prefixes)} into the "
+            "model's names"
+        )
+    return f"{whose} have {other!r} where the model has {name!r}: {'; and '.join(advice)}"
+
+
+def _without_wrappers(name: str) -> tuple[str, ...]:
+    return tuple(part for part in name.split(".") if part not in WRAPPERS)
+
+
+def _added(longer: Sequence[str], shorter: Sequence[str]) -> list[str]:
+    """The parts of wrappers that `longer` has and `shorter` has not, each with a dot; neighbours are in one text."""
+    added: list[str] = []
+    place, beside_last = 0, False
+    for part in longer:
+        while part not in WRAPPERS and shorter[place] != part:  # there `shorter` has a part of a wrapper
+            place += 1
+        if place < len(shorter) and shorter[place] == part:
+            place, beside_last = place + 1, False
+        else:
+            added[-1 if beside_last else len(added) :] = [f"{added[-1] if beside_last else ''}{part}."]
+            beside_last = True
+    return added
+
+
+def _listed(prefixes: Sequence[str]) -> str:
+    return " and ".join(map(repr, dict.fromkeys(prefixes)))
+
+
+def _example(prefixes: Sequence[str]) -> str:
+    """One that puts the first of these parts into names."""
+    return WRAPPERS[prefixes[0].partition(".")[0]]

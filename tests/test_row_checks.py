@@ -1,0 +1,53 @@
+"""Rows that contradict themselves are told apart from rows that can be true; more cases are in test_results.py."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lottery_pools.runs.row_checks import check
+from lottery_pools.runs.rows import PoolRow, pack_hits
+from tests.test_rows import ROW
+
+POOL = PoolRow(0, "average", 1, 0.8, ((2, 0.5),), 7)
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_rows_that_agree_with_their_hits(hits: list[bool]) -> None:
+    n, correct = len(hits), sum(hits)
+    row = replace(ROW, n=n, correct=correct, accuracy=correct / n if n else 0.0, hits=pack_hits(np.array(hits, bool)))
+    check(row)
+    with pytest.raises(ValueError, match=r"hits are not|correct of"):
+        check(replace(row, correct=correct + 1))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"accuracy": 0.5},
+        {"correct": 3, "accuracy": 0.3},
+        {"seed": -1},
+        {"loss": float("nan")},
+        {"ece": float("inf")},
+        {"split": None},
+        {"bins": ((1, 2, 0.5),)},
+        {"bins": ((1, 1, -0.5),)},
+    ],
+)
+def test_rows_that_cannot_be_true(changes: dict[str, Any]) -> None:
+    check(ROW)
+    with pytest.raises(ValueError, match=r"^(its|it|a) "):
+        check(replace(ROW, **changes))
+
+
+@pytest.mark.parametrize("changes", [{"optimism": float("nan")}, {"steps": ((True, 0.5),)}, {"density": -0.1}])
+def test_pools_that_cannot_be_true(changes: dict[str, Any]) -> None:
+    check(POOL)
+    check(replace(POOL, optimism=0.1))
+    with pytest.raises(ValueError, match=r"^(its|it|a) "):
+        check(replace(POOL, **changes))
