@@ -37,17 +37,18 @@ def test_a_slow_first_try_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> No
         return n
 
     monkeypatch.setattr(timing, "LONG_SECONDS", -1.0)
-    timing.seconds_a_unit(slow)
+    timing.seconds_a_unit(slow, 2)
     assert calls == [2]
 
 
 def test_only_the_kinds_that_are_asked_for_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "SAMPLE_SECONDS", 1e-3)
-    (run,) = opening.resolve(tiny(), tmp_path / "run", ONE).runs
-    speed = measured(run, ("forwarded", "mixed"), (1, 1))
+    experiment = opening.resolve(tiny(), tmp_path / "run", ONE)
+    of = (experiment.runs[0], experiment.network)
+    speed = measured(*of, ("forwarded", "mixed"), (1, 1))
     assert min(speed.forwarded, speed.mixed) > 0
     assert (speed.trained, speed.recalibrated, speed.corrupted, speed.start) == (0, 0, 0, 0)
-    everything = measured(run, timing.KINDS[:4], (2, 1))
+    everything = measured(*of, timing.KINDS[:4], (2, 1))
     assert min(everything.trained, everything.recalibrated, everything.start) > 0
 
 
@@ -59,6 +60,7 @@ def test_workers_that_slow_one_another_down_are_averaged(tmp_path: Path, monkeyp
         yield from (Speed(1, 2, 3, 4, 5), Speed(3, 2, 1, 0, 0))
 
     monkeypatch.setattr(engine, "run_tasks", each)
-    (run,) = opening.resolve(tiny(), tmp_path / "run", ONE).runs
-    assert measured(run, timing.KINDS, (2, 1), "tcp://scheduler") == Speed(2, 2, 2, 2, 2.5, start=0)
+    experiment = opening.resolve(tiny(), tmp_path / "run", ONE)
+    of = (experiment.runs[0], experiment.network)
+    assert measured(*of, timing.KINDS, (2, 1), "tcp://scheduler") == Speed(2, 2, 2, 2, 2.5, start=0)
     assert seen == [timing.of_process, 2, 2, 1]

@@ -87,7 +87,9 @@ def _speeds(
     speeds = {}
     for share in dict.fromkeys(shares.values()):
         total = sum((cost for stage, costs in prices.items() if shares.get(stage) == share for cost in costs), NOTHING)
-        speeds[share] = timing.measured(experiment.runs[0], total.kinds, share, experiment.machine.cluster)
+        speeds[share] = timing.measured(
+            experiment.runs[0], experiment.network, total.kinds, share, experiment.machine.cluster
+        )
     return speeds
 
 

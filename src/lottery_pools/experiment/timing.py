@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from lottery_pools.data import corruptions
 from lottery_pools.data.dataset import Dataset
-from lottery_pools.experiment.run import Run
+from lottery_pools.experiment.run import NetworkFacts, Run
 from lottery_pools.experiment.selection import recalibrate
 from lottery_pools.models import registry
 from lottery_pools.pooling import arithmetic, pruning
@@ -28,6 +28,8 @@ SAMPLE_SECONDS = 0.12
 """How long a try must take for its time to count."""
 LONG_SECONDS = 0.5
 """A first try that takes longer counts, and no other is made."""
+FIRST_OPERATIONS = 10**9
+"""Multiply-adds of a first try, so that it is of a whole batch unless the network is large; of two images at least."""
 MIXED_NUMBERS = 2**19
 """Of a network with more numbers than this only a part is mixed."""
 START_SECONDS = 4.0
@@ -85,7 +87,9 @@ class Speed:
         return float(sum(getattr(self, kind) * getattr(cost, kind) for kind in KINDS))
 
 
-def measured(run: Run, kinds: Collection[str], share: Share, cluster: str | None = None) -> Speed:
+def measured(
+    run: Run, network: NetworkFacts, kinds: Collection[str], share: Share, cluster: str | None = None
+) -> Speed:
     """How fast a worker does some kinds of work.
 
     Tried in this process: to start others, which would slow one another down as they do at work, takes longer than all
@@ -93,6 +97,7 @@ def measured(run: Run, kinds: Collection[str], share: Share, cluster: str | None
 
     Args:
         run: whose network and data are tried.
+        network: says how large the network is.
         kinds: of `KINDS`.
         share: how the machine is shared out.
         cluster: address of a Dask scheduler; none: local processes.
@@ -100,15 +105,16 @@ def measured(run: Run, kinds: Collection[str], share: Share, cluster: str | None
     workers, threads = share
     if cluster is None:
         engine.prepare(threads)
-        return replace(of_process(run, kinds), start=START_SECONDS if workers > 1 else 0.0)
-    speeds = list(engine.run_tasks(of_process, [(run, kinds)] * workers, workers, threads, cluster))
+        return replace(of_process(run, network, kinds), start=START_SECONDS if workers > 1 else 0.0)
+    speeds = list(engine.run_tasks(of_process, [(run, network, kinds)] * workers, workers, threads, cluster))
     return Speed(*(sum(column) / len(speeds) for column in zip(*map(dataclasses.astuple, speeds), strict=True)))
 
 
-def of_process(run: Run, kinds: Collection[str]) -> Speed:
+def of_process(run: Run, network: NetworkFacts, kinds: Collection[str]) -> Speed:
     """How fast this process does some kinds of work; what it makes is thrown away."""
     model = run.network()
     batch = run.config.evaluation.batch
+    first = max(2, min(batch, FIRST_OPERATIONS // network.multiply_adds))
 
     def recalibrating(images: int) -> int:
         done = recalibrate(model, run.config, run.dataset, run.seed, min(images, len(run.dataset.train)))
@@ -121,16 +127,16 @@ def of_process(run: Run, kinds: Collection[str]) -> Speed:
         return sum(len(logits.cpu()) for logits in predict(model, run.dataset, split, run.config.training, batch))
 
     tries: dict[str, Callable[[], float]] = {
-        "trained": lambda: _seconds_to_train(run, model),
-        "recalibrated": lambda: seconds_a_unit(recalibrating),
-        "forwarded": lambda: seconds_a_unit(forwarding),
+        "trained": lambda: _seconds_to_train(run, model, first),
+        "recalibrated": lambda: seconds_a_unit(recalibrating, first),
+        "forwarded": lambda: seconds_a_unit(forwarding, first),
         "mixed": lambda: _seconds_to_mix(run, model),
         "corrupted": lambda: _seconds_to_corrupt(run),
     }
     return Speed(**{kind: tries[kind]() for kind in kinds})
 
 
-def seconds_a_unit(work: Work, first: int = 2) -> float:
+def seconds_a_unit(work: Work, first: int) -> float:
     """Seconds that one unit of `work` takes.
 
     The first call does not count, because it is slow, unless it takes very long. Then the number of units doubles until
@@ -165,7 +171,7 @@ def _wait(device: torch.device) -> None:
     torch.zeros(1, device=device).item()
 
 
-def _seconds_to_train(run: Run, model: nn.Module) -> float:
+def _seconds_to_train(run: Run, model: nn.Module, first: int) -> float:
     """Seconds an image of `training.train`.
 
     Without PyTorch's optimisers: to create one takes seconds, since that imports a compiler. The update of the weights
@@ -199,7 +205,7 @@ def _seconds_to_train(run: Run, model: nn.Module) -> float:
         _wait(dataset.device)
         return times
 
-    return seconds_a_unit(differentiate) + seconds_a_unit(update, first=1) / settings.batch
+    return seconds_a_unit(differentiate, min(first, settings.batch)) + seconds_a_unit(update, 1) / settings.batch
 
 
 def _seconds_to_mix(run: Run, model: nn.Module) -> float:
@@ -222,7 +228,7 @@ def _seconds_to_mix(run: Run, model: nn.Module) -> float:
             pruning.prune_back(arithmetic.lerp(target.weights, weights, 0.5), target, run.config.pruning.scope)
         return times
 
-    return seconds_a_unit(mix, first=1) * _numbers(everything) / _numbers(weights)
+    return seconds_a_unit(mix, 1) * _numbers(everything) / _numbers(weights)
 
 
 def _numbers(weights: Mapping[str, Tensor]) -> int:
