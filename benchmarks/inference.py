@@ -2,18 +2,19 @@
 
     pip install onnxruntime onnx openvino        # each optional: what is missing is left out
     python -m benchmarks.inference --out inference.jsonl
-    python -m benchmarks.inference --tickets runs/cifar10-resnet/tickets/level_08.safetensors --out inference.jsonl
+    python -m benchmarks.inference --tickets runs/x/tickets/level_08.safetensors
 
-Without `--tickets`, networks have their initial weights, pruned by magnitude to each density in every convolution (`--scope global`: over all), with
-BatchNorm statistics of random images. All engines run in turn, `--rounds` times; the least time counts. With one thread
-that is processor time, which other work on the machine changes less. Dense PyTorch is the best of eager, channels-last
-and, with `--torch-compile`, `torch.compile`. The bound at the end of a row is what the multiply-adds of the kept weights
-take if nothing but loads from the first cache limits them, two a cycle: a roofline.
+Without `--tickets`, networks have their initial weights, pruned by magnitude to each density in every convolution
+(`--scope global`: over all), with BatchNorm statistics of random images. All engines run in turn, `--rounds` times; the
+least time counts. With one thread that is processor time, which other work on the machine changes less. Dense PyTorch
+is the best of eager, channels-last and, with `--torch-compile`, `torch.compile`. The roofline is what the multiply-adds
+of the kept weights take if nothing but loads from the first cache limits them: 16 outputs a load, two loads a cycle.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import tempfile
 import time
@@ -29,6 +30,7 @@ from torch import Tensor, nn
 
 from lottery_pools.deploy.compiled import compile as compile_sparse
 from lottery_pools.deploy.graph import Convolution
+from lottery_pools.deploy.trace import trace
 from lottery_pools.models import registry
 from lottery_pools.tickets import files, masks
 from lottery_pools.tickets.ticket import load_into
@@ -50,7 +52,9 @@ class Row:
     milliseconds: dict[str, float]
     """Engine → least time of a batch."""
     bound: float
-    """Milliseconds that the roofline allows a thread."""
+    """Milliseconds that the roofline allows."""
+    work: float
+    """Multiply-adds of kept weights, of all."""
     error: float
     """Largest difference from PyTorch, over the largest output."""
 
@@ -92,24 +96,17 @@ def engines(model: nn.Module, x: Tensor, options: argparse.Namespace) -> dict[st
     compiled = compile_sparse(model, x, threads=options.threads, engine="c")
     ready: dict[str, Engine] = {"compiled": lambda: compiled(x), "torch eager": lambda: model(x)}
     if x.ndim == 4:
-        last = registry_copy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        last = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         nhwc = x.contiguous(memory_format=torch.channels_last)
         ready["torch channels-last"] = lambda: last(nhwc)
     if options.torch_compile:
-        inductor = torch.compile(registry_copy(model))
+        inductor = torch.compile(copy.deepcopy(model))
         ready["torch compile"] = lambda: inductor(x)
     with suppress(ModuleNotFoundError):
         ready["onnxruntime"] = onnxruntime_engine(model, x, options.threads)
     with suppress(ModuleNotFoundError):
         ready["openvino"] = openvino_engine(model, x, options.threads)
     return ready
-
-
-def registry_copy(model: nn.Module) -> nn.Module:
-    """A copy that may be laid out in memory in its own way."""
-    import copy
-
-    return copy.deepcopy(model)
 
 
 def onnxruntime_engine(model: nn.Module, x: Tensor, threads: int) -> Engine:
@@ -160,16 +157,16 @@ def least(ready: dict[str, Engine], rounds: int, threads: int) -> dict[str, floa
     return found
 
 
-def bound(model: nn.Module, x: Tensor, gigahertz: float) -> float:
-    """Milliseconds of a batch if every kept weight takes half a cycle for 16 outputs: two loads a cycle."""
-    compiled = compile_sparse(model, engine="c")
-    registers = 0.0
-    for network in compiled.program(tuple(x.shape[1:])).traced.networks:
+def work(model: nn.Module, x: Tensor) -> tuple[float, float]:
+    """(multiply-adds of the kept weights for the batch x, those of all weights)"""
+    kept = every = 0.0
+    for network in trace(model, x).networks:
         for op in network.operations:
             if isinstance(op, Convolution):
                 _, height, width = network.shapes[op.out]
-                registers += float((op.weight != 0).sum()) * height * width * len(x) / 16
-    return registers / 2 / (gigahertz * 1e6)
+                kept += float((op.weight != 0).sum()) * height * width * len(x)
+                every += float(op.weight.size) * height * width * len(x)
+    return kept, every
 
 
 def measure(options: argparse.Namespace) -> Iterator[Row]:
@@ -185,23 +182,24 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
                 assert isinstance(got, Tensor)
                 error = float((got - expected).abs().max() / expected.abs().max())
                 times = least(ready, options.rounds, options.threads)
-            yield Row(name, round(density, 4), batch, options.threads, ticket, times,
-                      bound(model, x, options.gigahertz) / options.threads, error)  # fmt: skip
+            kept, every = work(model, x)
+            bound = kept / 16 / 2 / (options.gigahertz * 1e6) / options.threads
+            yield Row(name, round(density, 4), batch, options.threads, ticket, times, bound, kept / every, error)
 
 
 def table(rows: Sequence[Row]) -> str:
     """Markdown: milliseconds, and how many times faster compiled is than each."""
     lines = [
-        "| network | density | batch | compiled, ms | × ONNX Runtime | × OpenVINO | × dense PyTorch | of the bound |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| network | density | multiply-adds | batch | compiled, ms | × ONNX Runtime | × OpenVINO | × PyTorch "
+        "| of the roofline |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         ours = row.milliseconds["compiled"]
         ratios = [row.milliseconds.get("onnxruntime"), row.milliseconds.get("openvino"), row.torch]
         cells = " | ".join("" if other is None else f"{other / ours:.1f}" for other in ratios)
-        lines.append(
-            f"| {row.model} | {row.density:.3g} | {row.batch} | {ours:.3g} | {cells} | {row.bound / ours:.0%} |"
-        )
+        about = f"{row.model} | {row.density:.3g} | {row.work:.1%} | {row.batch} | {ours:.3g}"
+        lines.append(f"| {about} | {cells} | {row.bound / ours:.0%} |")
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ from lottery_pools.version import VERSION
 __version__ = VERSION
 
 if TYPE_CHECKING:
+    from lottery_pools.deploy.compiled import compile
     from lottery_pools.pooling.batchnorm import recalibrate
     from lottery_pools.pooling.likelihood import log_likelihood
     from lottery_pools.pooling.methods import METHODS, pool, replay
@@ -29,6 +30,7 @@ __all__ = [
     "Ticket",
     "Trial",
     "UserError",
+    "compile",
     "from_zeros",
     "load",
     "log_likelihood",
@@ -43,6 +45,7 @@ _HOMES = {
     "Pooled": "pooling.search",
     "Ticket": "tickets.ticket",
     "Trial": "pooling.search",
+    "compile": "deploy.compiled",
     "from_zeros": "tickets.masks",
     "load": "tickets.files",
     "log_likelihood": "pooling.likelihood",

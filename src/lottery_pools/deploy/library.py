@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lottery_pools.deploy import compiler
 from lottery_pools.deploy.graph import Network, split
-from lottery_pools.deploy.layout import cut
+from lottery_pools.deploy.plan import cut
 from lottery_pools.deploy.source import MOST_THREADS, Source, write
 
 Tensors = Mapping[str, Tensor]
@@ -87,7 +87,7 @@ class CompiledNetwork:
 
     network: Network
     target: str | None = None
-    alone: float = 6.0
+    alone: float = 8.0
     """Single samples that take as long as one tile of samples side by side."""
     libraries: dict[str, Library] = field(default_factory=dict)
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from lottery_pools.deploy.convolution import Function
 from lottery_pools.deploy.graph import Activate, Add, Operation, Pool, Window
-from lottery_pools.deploy.layout import Layout, Plan, Unfold, Unfolded
+from lottery_pools.deploy.layout import Layout, Unfolded
+from lottery_pools.deploy.plan import Plan, Unfold
 
 HEAD = """static void NAME(const float *restrict in, const float *restrict residual, float *restrict out,
                  const float *restrict floats, const int32_t *restrict integers, int part, int parts)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lottery_pools.deploy import operations
 from lottery_pools.deploy.convolution import Function, convolution
 from lottery_pools.deploy.graph import Activate, Add, Convolution, Network, Operation, Pool
-from lottery_pools.deploy.layout import Plan, Unfold, plan
+from lottery_pools.deploy.plan import Plan, Unfold, plan
 
 MOST_THREADS = 256
 _PARTS = Path(__file__).with_name("c")
@@ -106,7 +106,7 @@ def write(network: Network, single: bool, target: str, name: str = "network") ->
 
 def _lines(writer: _Writer, planned: Plan, sizes: Sequence[tuple[int, ...]], target: str) -> Iterator[str]:
     network, name = planned.network, writer.name
-    yield f"/* A sparse network of {len(network.operations)} operations and {network.weights} weights that are not zero."
+    yield f"/* A sparse network of {len(network.operations)} operations; {network.weights} of its weights are not zero."
     yield f"   Written by lottery-pools for {target}; {planned.lanes} samples are computed side by side. */"
     yield "#ifndef PUBLIC"
     yield "#define PUBLIC"

@@ -116,8 +116,8 @@ def _cost(op: Convolution, places: Grid, reach: Reach, tile: Tile, entries: int)
     loads = tile.rows * tile.columns * places.vectors
     far = min(1.0, max(0.0, (reach.bytes(tile) * tile.block - _NEAR) / (_FAR - _NEAR)))
     a_load = _A_SUM * (1 + _FAR_COST * far)
-    work = max(loads * a_load, sums * _A_SUM * 0.7) + tile.together * _A_WEIGHT
+    work: float = max(loads * a_load, sums * _A_SUM * 0.7) + tile.together * _A_WEIGHT
     work = max(work, 1.3 / tile.chains)  # a sum waits for the one before it
-    blocks = -(-op.weight.shape[1] // tile.block)
-    turns = blocks * len(op.weight) / tile.together
-    return float(tiles) * (entries * work + turns * (_A_TURN + sums * _A_STORE))
+    blocks: int = -(-op.weight.shape[1] // tile.block)
+    turns: float = blocks * len(op.weight) / tile.together
+    return tiles * (entries * work + turns * (_A_TURN + sums * _A_STORE))

@@ -19,7 +19,8 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from lottery_pools.deploy.graph import Network, Operation, fuse
-from lottery_pools.deploy.lowering import Known, Lowered, View, lower, physical
+from lottery_pools.deploy.lowering import lower
+from lottery_pools.deploy.nodes import Known, Lowered, View, physical
 from lottery_pools.errors import UserError
 
 
@@ -88,13 +89,14 @@ def _export(model: nn.Module, example: Tensor) -> tuple[Any, dict[str, Tensor], 
     constants: dict[str, Tensor] = {}
     for names in (signature.inputs_to_parameters, signature.inputs_to_buffers):
         for node, name in names.items():
-            found = exported.state_dict.get(name)
-            constants[node] = (exported.constants[name] if found is None else found).detach().clone()
+            tensor = exported.state_dict.get(name)
+            constants[node] = (exported.constants[name] if tensor is None else tensor).detach().clone()
     for node, name in signature.inputs_to_lifted_tensor_constants.items():
         constants[node] = exported.constants[name].detach().clone()
     if signature.buffers_to_mutate:
-        raise UserError(f"{type(model).__name__} changes its buffer {next(iter(signature.buffers_to_mutate.values()))!r} "
-                        "while it predicts: only networks without a memory can be compiled")  # fmt: skip
+        changed = next(iter(signature.buffers_to_mutate.values()))
+        raise UserError(f"{type(model).__name__} changes its buffer {changed!r} while it predicts: only networks "
+                        "without a memory can be compiled")  # fmt: skip
     nodes = [n for n in exported.graph.nodes if n.op == "placeholder" and n.name not in constants]
     return exported.graph, constants, nodes
 

@@ -1,3 +1,5 @@
+#ifndef LOTTERY_POOLS_PRELUDE
+#define LOTTERY_POOLS_PRELUDE
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>

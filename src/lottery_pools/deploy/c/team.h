@@ -37,3 +37,4 @@ typedef struct {
 } team;
 static void meet(team *all) { (void)all; }
 #endif
+#endif /* LOTTERY_POOLS_PRELUDE */
