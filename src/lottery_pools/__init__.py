@@ -15,6 +15,7 @@ from lottery_pools.version import VERSION
 __version__ = VERSION
 
 if TYPE_CHECKING:
+    from lottery_pools.deploy.compiled import compile
     from lottery_pools.exchange.card import Card, Figure
     from lottery_pools.exchange.export import export
     from lottery_pools.exchange.imported_run import import_run
@@ -45,6 +46,7 @@ __all__ = [
     "Ticket",
     "Trial",
     "UserError",
+    "compile",
     "export",
     "from_zeros",
     "import_run",
@@ -70,6 +72,8 @@ _HOMES = {
     "Preprocessing": "exchange.preprocessing",
     "Recipe": "pooling.pool",
     "Ticket": "tickets.ticket",
+    "Trial": "pooling.search",
+    "compile": "deploy.compiled",
     "Trial": "pooling.result",
     "export": "exchange.export",
     "from_zeros": "tickets.masks",

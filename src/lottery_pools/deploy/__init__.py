@@ -1,0 +1,1 @@
+"""A sparse network as C, compiled for exactly its weights."""

@@ -1,0 +1,169 @@
+"""`compile`: a sparse network as a function that runs compiled C."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from lottery_pools.deploy import compiler
+from lottery_pools.deploy.choice import Choice
+from lottery_pools.deploy.graph import Network
+from lottery_pools.deploy.library import CompiledNetwork
+from lottery_pools.deploy.trace import Traced, compute, trace
+from lottery_pools.errors import UserError, unknown
+from lottery_pools.models import registry
+from lottery_pools.tickets.ticket import Ticket, load_into
+
+Engine = Literal["auto", "c", "torch"]
+
+
+@dataclass(eq=False)
+class Program:
+    """A module traced for samples of one shape, its networks compiled."""
+
+    traced: Traced
+    networks: dict[int, CompiledNetwork]
+    """Step → compiled network."""
+
+    def __call__(self, x: Tensor, threads: int) -> Tensor:
+        """Compute all steps in order."""
+        traced, batch = self.traced, len(x)
+        values: dict[str, Any] = {traced.input: x}
+
+        def node(name: str) -> Any:
+            """What PyTorch sees of a node: a constant, or a value in the node's own shape."""
+            if name in traced.constants:
+                return traced.constants[name]
+            view = traced.views.get(name)
+            return values[name] if view is None else values[view.value].reshape(batch, *view.shape)
+
+        for index, step in enumerate(traced.steps):
+            if isinstance(step, Network):
+                inputs = [values[name].reshape(batch, -1).contiguous() for name in step.inputs]
+                outputs = self.networks[index](inputs, threads)
+                values.update(zip(step.outputs, outputs, strict=True))
+            else:
+                values[step.name] = compute(step, {a.name: node(a.name) for a in step.all_input_nodes})
+        result = node(traced.output)
+        assert isinstance(result, Tensor)
+        return result
+
+
+@dataclass(eq=False)
+class Compiled:
+    """A module as a function of a batch: `compiled(x)` gives what `module.eval()(x)` gives, to within rounding.
+
+    Samples of another shape than before are traced and compiled anew. The weights are those at the time of `compile`.
+    """
+
+    module: nn.Module
+    threads: int
+    target: str | None
+    engine: Engine
+    programs: dict[tuple[int, ...], Program] = field(default_factory=dict)
+    choice: Choice = field(default_factory=Choice)
+
+    def program(self, shape: tuple[int, ...]) -> Program:
+        """The program for samples of a shape, traced where it is new; warns of what PyTorch has to compute."""
+        if shape not in self.programs:
+            traced = trace(self.module, torch.zeros(1, *shape))
+            if traced.fallbacks and self.engine != "torch":
+                warnings.warn(f"PyTorch computes {', '.join(traced.fallbacks)}: not among the compiled operations",
+                              stacklevel=3)  # fmt: skip
+            networks = {
+                index: CompiledNetwork(step, self.target)
+                for index, step in enumerate(traced.steps)
+                if isinstance(step, Network)
+            }
+            self.programs[shape] = Program(traced, networks)
+        return self.programs[shape]
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """Predict for a batch x (n, …), float32 on the CPU. Raises UserError for anything else."""
+        if not isinstance(x, Tensor) or x.dtype != torch.float32 or x.device.type != "cpu" or x.ndim < 2:
+            what = f"{x.dtype} {tuple(x.shape)} on {x.device}" if isinstance(x, Tensor) else type(x).__name__
+            raise UserError(f"a compiled network takes a float32 batch (n, …) on the CPU, this is {what}: convert it")
+        if self.engine == "torch" or len(x) == 0:
+            return self.dense(x)
+        program = self.program(tuple(x.shape[1:]))
+        if self.engine == "auto" and not self.choice.compiled(x, program, self.dense, self.threads):
+            return self.dense(x)
+        return program(x, self.threads)
+
+    def dense(self, x: Tensor) -> Tensor:
+        """The same by PyTorch, as it is fastest without compilation."""
+        if x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        result: Tensor = self.module(x)
+        return result
+
+
+def compile(
+    network: nn.Module | Ticket,
+    example: Tensor | None = None,
+    *,
+    model: nn.Module | None = None,
+    threads: int | None = None,
+    target: str | None = None,
+    engine: Engine = "auto",
+) -> Compiled:
+    """Compile a sparse network into C for exactly its weights, so that its zeros cost nothing.
+
+    Convolutions, linear layers, BatchNorm, ReLU, GELU, residual additions, pooling and flattening are compiled;
+    anything else PyTorch computes, and a warning names it. Results are within rounding of PyTorch's.
+
+    - `network`: a module, or a ticket, which says itself what network it is of where that is one of this package's.
+    - `example`: a batch (n, …) of samples as they will be given. With it, or for a ticket that knows the shape of its
+      samples, all is compiled at once; without, at the first call.
+    - `model`: the module that a ticket is of, where the ticket does not say. Its own weights are not changed.
+    - `threads`: PyTorch's number where not given; `compiled.threads` may be changed later.
+    - `target`: "avx512", "avx2", "neon" or "plain"; the processor's own where not given.
+    - `engine`: "auto" times the compiled network and dense PyTorch once on this machine, at the first call with a
+      single sample and the first with many, and uses the faster; "c" and "torch" always use one.
+
+    Raises UserError where there is no C compiler, the module cannot be traced, or a ticket does not fit its model.
+
+    Example:
+
+        compiled = lp.compile(lp.load("pools/trimmed-soup/level_08.safetensors"))
+        logits = compiled(x)
+    """
+    if engine not in get_args(Engine):
+        raise unknown("engine", engine, get_args(Engine))
+    if isinstance(network, Ticket):
+        module, shape = _of_ticket(network, model)
+        if example is None and shape is not None:
+            example = torch.zeros(1, *shape)
+    elif isinstance(network, nn.Module):
+        module = copy.deepcopy(network)
+    else:
+        raise UserError(f"cannot compile a {type(network).__name__}: give a torch.nn.Module or a ticket")
+    if engine != "torch":
+        found = compiler.find()
+        found.flags(target or found.target)
+    compiled = Compiled(module.eval().cpu(), threads or torch.get_num_threads(), target, engine)
+    if example is not None and engine != "torch":
+        for one in compiled.program(tuple(example.shape[1:])).networks.values():
+            for part in one.parts:
+                one.library(part)
+    return compiled
+
+
+def _of_ticket(ticket: Ticket, model: nn.Module | None) -> tuple[nn.Module, tuple[int, ...] | None]:
+    """The module of a ticket with its weights, and the shape of its samples where the ticket knows it."""
+    known = ticket.origin.get("model") or {}
+    shape = tuple(known["input_shape"]) if "input_shape" in known else None
+    if model is not None:
+        module = copy.deepcopy(model)
+    elif known.get("name") in registry.MODELS and shape is not None:
+        module = registry.build(known["name"], known["arguments"], known["classes"], shape, 0)
+    else:
+        raise UserError("this ticket does not say which of this package's networks it is of: give its module as model=")
+    load_into(module, ticket.weights, "the ticket's weights")
+    return module, shape

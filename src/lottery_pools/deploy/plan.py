@@ -1,0 +1,186 @@
+"""A network laid out in memory: the layout of each value, the order of work, and which values share memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lottery_pools.deploy.graph import Convolution, Network, Operation, Shape
+from lottery_pools.deploy.layout import REGISTER, Layout, Unfolded, rounded
+
+CACHE = 4 << 20
+"""Bytes that a convolution may touch before it waits for memory (docs/decisions.md)."""
+FEW = 64
+"""Weights an output below which it does so."""
+
+
+@dataclass(frozen=True)
+class Unfold:
+    """The source of a convolution, unfolded."""
+
+    out: str
+    source: str
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.source,)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The operations in order, and for each value its layout and memory."""
+
+    network: Network
+    lanes: int
+    """Samples that are computed side by side."""
+    operations: tuple[Operation | Unfold, ...]
+    layouts: Mapping[str, Layout]
+    unfolded: Mapping[str, Unfolded]
+    places: Mapping[str, int]
+    """Value → first float of it in the workspace."""
+    workspace: int
+    """Floats of the workspace."""
+
+
+def plan(network: Network, single: bool) -> Plan:
+    """Lay out and place all values of a network, for one sample at a time or for many side by side."""
+    if single:
+        operations, layouts, unfolded = _single(network)
+        lanes = 1
+    else:
+        lanes = _lanes(network)
+        operations, layouts, unfolded = list(network.operations), _batch(network, lanes), {}
+    places, workspace = _place(network, operations, {**layouts, **unfolded})
+    # Whole registers may read beyond the last value, to no effect: by less than the positions of one channel.
+    beyond = max((layout.plane * layout.unit for layout in layouts.values()), default=0) if single else 0
+    return Plan(network, lanes, tuple(operations), layouts, unfolded, places, workspace + beyond + REGISTER)
+
+
+def cut(network: Network) -> int:
+    """How many operations to compute one sample at a time, where many are given, before many are side by side.
+
+    Side by side, early layers of large images move more memory than the second cache holds, and with few weights an
+    output they wait for it: the operations up to the last such convolution are better done one sample at a time.
+    """
+    floats = {name: layout.floats for name, layout in _batch(network, _lanes(network)).items()}
+    large = [
+        index
+        for index, op in enumerate(network.operations)
+        if isinstance(op, Convolution)
+        and 4 * sum(floats[name] for name in (*op.reads, op.out)) > CACHE
+        and np.count_nonzero(op.weight) < FEW * len(op.weight)
+    ]
+    return large[-1] + 1 if large else 0
+
+
+def _lanes(network: Network) -> int:
+    """Samples side by side: four registers of them where there are no neighbouring positions to work on together."""
+    convolutions = [operation for operation in network.operations if isinstance(operation, Convolution)]
+    vectors_only = all(network.shapes[operation.out][1:] == (1, 1) for operation in convolutions)
+    return 4 * REGISTER if vectors_only else REGISTER
+
+
+@dataclass(frozen=True)
+class _Border:
+    """Rows and columns beyond a value's edge that its readers read."""
+
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+
+    def __or__(self, other: _Border) -> _Border:
+        return _Border(
+            max(self.top, other.top),
+            max(self.bottom, other.bottom),
+            max(self.left, other.left),
+            max(self.right, other.right),
+        )
+
+
+def _border(convolution: Convolution, source: Shape, out: Shape) -> _Border:
+    """What a convolution reads beyond the edge of its source."""
+    beyond = [
+        (out[1 + axis] - 1) * convolution.stride[axis]
+        + (convolution.weight.shape[2 + axis] - 1) * convolution.dilation[axis]
+        - convolution.padding[axis]
+        - (source[1 + axis] - 1)
+        for axis in (0, 1)
+    ]
+    return _Border(convolution.padding[0], max(0, beyond[0]), convolution.padding[1], max(0, beyond[1]))
+
+
+def _batch(network: Network, unit: int) -> dict[str, Layout]:
+    """The layouts of batch mode: every value has just the border that its readers read."""
+    borders = dict.fromkeys(network.shapes, _Border())
+    for op in network.operations:
+        if isinstance(op, Convolution):
+            borders[op.source] |= _border(op, network.shapes[op.source], network.shapes[op.out])
+    layouts = {}
+    for name, shape in network.shapes.items():
+        edge = borders[name]
+        pitch = edge.left + shape[2] + edge.right
+        plane = (edge.top + shape[1] + edge.bottom) * pitch
+        layouts[name] = Layout(shape, unit, pitch, edge.top, edge.left, plane)
+    return layouts
+
+
+def _single(network: Network) -> tuple[list[Operation | Unfold], dict[str, Layout], dict[str, Unfolded]]:
+    """The layouts of single mode, and the operations with the unfolding of sources that have to be."""
+    layouts = {
+        name: Layout(shape, 1, shape[2], 0, 0, rounded(shape[1] * shape[2])) for name, shape in network.shapes.items()
+    }
+    operations: list[Operation | Unfold] = []
+    unfolded: dict[str, Unfolded] = {}
+    for op in network.operations:
+        if isinstance(op, Convolution) and not reads_directly(op, network.shapes[op.source], network.shapes[op.out]):
+            name = f"{op.source} for {op.out}"
+            unfolded[name] = Unfolded(
+                network.shapes[op.source],
+                network.shapes[op.out],
+                (op.weight.shape[2], op.weight.shape[3]),
+                op.stride,
+                op.padding,
+                op.dilation,
+            )
+            operations.append(Unfold(name, op.source))
+            op = replace(op, source=name)
+        operations.append(op)
+    return operations, layouts, unfolded
+
+
+def reads_directly(op: Convolution, source: Shape, out: Shape) -> bool:
+    """Whether, in single mode, what each weight reads is one stretch of memory already."""
+    if op.padding != (0, 0):
+        return False
+    along_rows = op.stride == (1, 1) and op.weight.shape[3] == 1 and out[2] == source[2]
+    return along_rows or out[1:] == (1, 1)
+
+
+def _place(
+    network: Network, operations: list[Operation | Unfold], layouts: Mapping[str, Layout | Unfolded]
+) -> tuple[dict[str, int], int]:
+    """Where each value begins in the workspace, and how many floats that has.
+
+    A value takes the memory of one that is no longer read only where both have the same layout, so that the borders,
+    to which nothing is written, stay zero.
+    """
+    last = {name: index for index, op in enumerate(operations) for name in op.reads}
+    last.update(dict.fromkeys(network.outputs, len(operations)))
+    free: dict[Layout | Unfolded, list[int]] = {}
+    places: dict[str, int] = {}
+    total = 0
+    for index, names in enumerate([network.inputs, *((op.out,) for op in operations)]):
+        for name in names:
+            layout = layouts[name]
+            if free.get(layout):
+                places[name] = free[layout].pop()
+            else:
+                places[name] = total
+                total += rounded(layout.floats)
+        for name, end in last.items():
+            if end == index - 1 and name in places:
+                free.setdefault(layouts[name], []).append(places[name])
+    return places, total

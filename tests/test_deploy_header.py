@@ -1,0 +1,109 @@
+"""Headers: the same bytes each time, and what a C program that includes one computes, with sanitizers."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lottery_pools.deploy.header import header
+from lottery_pools.errors import UserError
+from lottery_pools.models import registry
+from lottery_pools.tickets import masks
+
+needed = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="no C compiler")
+SHAPE = (3, 10, 7)
+
+MAIN = """
+#include <stdio.h>
+#include <stdlib.h>
+#include "net.h"
+#include "other.h"
+
+int main(int count, char **names)
+{
+    const int64_t batch = atoi(names[1]);
+    float *x = malloc(sizeof(float) * batch * 210), *y = malloc(sizeof(float) * batch * 5);
+    float *workspace = calloc(net_WORKSPACE, sizeof(float));
+    FILE *in = fopen("x.bin", "rb"), *out = fopen("y.bin", "wb");
+    if (count != 2 || !in || !out || fread(x, sizeof(float), batch * 210, in) != (size_t)(batch * 210))
+        return 1;
+    for (int again = 0; again < 2; again++)
+        if (net_run(x, y, batch, workspace))
+            return 2;
+    if (net_run(x, y, -1, workspace) != 1 || net_run(NULL, y, batch, workspace) == 0)
+        return 3;
+    fwrite(y, sizeof(float), batch * 5, out);
+    fclose(in), fclose(out), free(x), free(y), free(workspace);
+    return 0;
+}
+"""
+
+
+def network(density: float) -> nn.Module:
+    model = registry.build("resnet20", {"blocks": 1, "width": 4}, 5, SHAPE, 0).eval()
+    weights = model.state_dict()
+    mask = masks.dense(weights, registry.prunable(model, "convolutions"))
+    keep = round(density * sum(tensor.numel() for tensor in mask.values()))
+    model.load_state_dict(masks.apply(weights, masks.prune(masks.magnitude(weights, mask), mask, keep)))
+    return model
+
+
+def test_the_same_network_gives_the_same_bytes_with_readable_weights() -> None:
+    text = header(network(0.2), SHAPE, name="net")
+    assert text == header(network(0.2), SHAPE, name="net")
+    assert text.startswith("#ifndef NET_H\n")
+    first = next(float(w) for w in network(0.2).state_dict()["fc.weight"].flatten())
+    assert f"{np.float32(first).item():.9g}f" in text
+
+
+@needed
+@pytest.mark.slow
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("batch", [1, 19])
+def test_a_program_predicts_without_a_fault(tmp_path: Path, batch: int, single: bool) -> None:
+    model = network(0.2)
+    compiler = next(path for path in map(shutil.which, ("cc", "gcc", "clang")) if path)
+    (tmp_path / "net.h").write_text(header(model, SHAPE, name="net", single=single), encoding="utf-8")
+    (tmp_path / "other.h").write_text(header(nn.Linear(3, 2), (3,), name="other"), encoding="utf-8")
+    (tmp_path / "main.c").write_text(MAIN, encoding="utf-8")
+    x = torch.randn(batch, *SHAPE)
+    (tmp_path / "x.bin").write_bytes(x.numpy().tobytes())
+    flags = ["-O1", "-g", "-march=native", "-Wno-psabi", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    subprocess.run([compiler, *flags, "main.c", "-o", "main", "-lm"], cwd=tmp_path, check=True)
+    done = subprocess.run(["./main", str(batch)], cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = np.frombuffer((tmp_path / "y.bin").read_bytes(), np.float32).reshape(batch, 5)
+    with torch.no_grad():
+        np.testing.assert_allclose(found, model(x).numpy(), atol=1e-4)
+
+
+class Sigmoid(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "complaint"),
+    [
+        (Sigmoid(), {"name": "net"}, "needs PyTorch for aten.sigmoid.default"),
+        (nn.Linear(3, 2), {"name": "3net"}, "cannot begin a name in C"),
+        (nn.Linear(3, 2), {"name": "net", "target": "avx51"}, "did you mean 'avx512'"),
+    ],
+)
+def test_what_a_header_cannot_have_is_refused(module: nn.Module, options: dict[str, str], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        header(module, (3,), **options)  # type: ignore[arg-type]
+
+
+def test_weights_that_are_not_finite_are_refused() -> None:
+    module = nn.Linear(3, 2)
+    with torch.no_grad():
+        module.weight[0, 0] = float("nan")
+    with pytest.raises(UserError, match="not finite"):
+        header(module, (3,), name="net")
