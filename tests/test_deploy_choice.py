@@ -36,7 +36,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("slow", [False, True])
-def test_the_faster_one_is_taken_and_remembered(slow: bool, tmp_path: Path) -> None:
+def test_times_are_measured_once_and_remembered(slow: bool, tmp_path: Path) -> None:
     program, dense = Program(0.02 if slow else 0.0), Program(0.0 if slow else 0.02)
 
     def compute(x: Tensor) -> Tensor:
@@ -44,26 +44,29 @@ def test_the_faster_one_is_taken_and_remembered(slow: bool, tmp_path: Path) -> N
 
     x = torch.zeros(200, 3)
     first = Choice()
-    assert first.compiled(x, program, compute, 1) is not slow
+    times = first.times(x, program, compute, 1)
+    assert times.samples == 64
+    assert (times.dense < times.compiled) is slow
     calls = program.calls
-    assert first.compiled(x[:100], program, compute, 1) is not slow
-    assert Choice().compiled(x, program, compute, 1) is not slow, "from the cache"
+    assert first.times(x[:100], program, compute, 1) == times
+    assert Choice().times(x, program, compute, 1) == times, "from the cache"
     assert program.calls == calls
     assert len(list(tmp_path.rglob("*.json"))) == 1
-    Choice().compiled(x[:1], program, compute, 1)  # one sample is another question
+    assert Choice().times(x[:5], program, compute, 1).samples == 1  # few samples are another question
     assert program.calls > calls
     assert len(list(tmp_path.rglob("*.json"))) == 2
 
 
 def test_a_damaged_memory_is_measured_anew(tmp_path: Path) -> None:
     program = Program(0.0)
-    Choice().compiled(torch.zeros(1, 3), program, lambda x: x, 1)
+    Choice().times(torch.zeros(1, 3), program, lambda x: x, 1)
     (path,) = tmp_path.rglob("*.json")
-    path.write_text("{", encoding="utf-8")
-    calls = program.calls
-    Choice().compiled(torch.zeros(1, 3), program, lambda x: x, 1)
-    assert program.calls > calls
-    assert set(json.loads(path.read_text(encoding="utf-8"))) == {"compiled", "dense"}
+    for damage in ("{", "[]", '{"samples": 1}'):
+        path.write_text(damage, encoding="utf-8")
+        calls = program.calls
+        Choice().times(torch.zeros(1, 3), program, lambda x: x, 1)
+        assert program.calls > calls
+        assert set(json.loads(path.read_text(encoding="utf-8"))) == {"samples", "compiled", "dense"}
 
 
 def test_the_least_time_counts() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import lottery_pools as lp
 from lottery_pools.deploy import compiler
+from lottery_pools.deploy.choice import Times
 from lottery_pools.models import registry
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket, snapshot
@@ -218,3 +219,26 @@ def test_what_cannot_be_compiled_is_refused() -> None:
         lp.compile("ticket")  # type: ignore[arg-type]
     with pytest.raises(lp.UserError, match="did you mean 'torch'"):
         lp.compile(nn.Linear(2, 2), engine="torhc")  # type: ignore[arg-type]
+
+
+class Clock:
+    """A choice that has its answer already."""
+
+    def __init__(self, dense: float) -> None:
+        self.dense = dense
+
+    def times(self, *_: object) -> Times:
+        return Times(1, compiled=1.0, dense=self.dense)
+
+
+def test_the_faster_engine_computes() -> None:
+    module = nn.Linear(4, 2)
+    compiled = lp.compile(module, torch.ones(1, 4))
+    computed: list[str] = []
+    compiled.module.register_forward_hook(lambda *_: computed.append("dense"))
+    for dense in (0.5, 2.0):
+        compiled.choice = Clock(dense)  # type: ignore[assignment]
+        torch.testing.assert_close(compiled(torch.ones(1, 4)), module(torch.ones(1, 4)).detach())
+    assert computed == ["dense"]
+    assert compiled.weights == 8
+    assert compiled.fallbacks == ()

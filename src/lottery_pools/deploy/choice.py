@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 import torch
@@ -31,20 +31,29 @@ class Step(Protocol):
     def __call__(self, x: Tensor, threads: int) -> Tensor: ...
 
 
+@dataclass(frozen=True)
+class Times:
+    """Seconds of one batch of `samples`: compiled, and by dense PyTorch."""
+
+    samples: int
+    compiled: float
+    dense: float
+
+
 @dataclass(eq=False)
 class Choice:
-    """Which of the two is faster, by (shape of a sample, whether there are many, threads)."""
+    """How long both take, by (shape of a sample, samples, threads)."""
 
-    faster: dict[tuple[object, ...], bool] = field(default_factory=dict)
+    known: dict[tuple[object, ...], Times] = field(default_factory=dict)
 
-    def compiled(self, x: Tensor, program: Step, dense: Callable[[Tensor], Tensor], threads: int) -> bool:
-        """Whether the compiled program is faster than dense PyTorch on a batch such as x; timed where not known."""
-        many = len(x) >= FEW
-        key = (tuple(x.shape[1:]), many, threads)
-        if key not in self.faster:
-            sample = x[:MANY] if many else x[:1]
-            self.faster[key] = _remembered(program, key, lambda: _times(program, dense, sample, threads))
-        return self.faster[key]
+    def times(self, x: Tensor, program: Step, dense: Callable[[Tensor], Tensor], threads: int) -> Times:
+        """The times of batches such as x, which has a sample at least: of its first one, or of its first `MANY`."""
+        sample = x[:MANY] if len(x) >= FEW else x[:1]
+        # Batches of 8 to 64 samples are alike here: the first of them is timed.
+        key = (tuple(x.shape[1:]), len(sample) > 1, threads)
+        if key not in self.known:
+            self.known[key] = _remembered(program, key, lambda: _times(program, dense, sample, threads))
+        return self.known[key]
 
 
 def seconds(function: Callable[[], object], runs: int = RUNS) -> float:
@@ -58,7 +67,7 @@ def seconds(function: Callable[[], object], runs: int = RUNS) -> float:
     return least
 
 
-def _times(program: Step, dense: Callable[[Tensor], Tensor], x: Tensor, threads: int) -> dict[str, float]:
+def _times(program: Step, dense: Callable[[Tensor], Tensor], x: Tensor, threads: int) -> Times:
     """The seconds of both on x."""
     ours = seconds(lambda: program(x, threads))
     start = time.perf_counter()
@@ -66,22 +75,21 @@ def _times(program: Step, dense: Callable[[Tensor], Tensor], x: Tensor, threads:
     theirs = time.perf_counter() - start
     if theirs < 3 * ours:  # too close for one run, which also warms up
         theirs = seconds(lambda: dense(x))
-    return {"compiled": ours, "dense": theirs}
+    return Times(len(x), ours, theirs)
 
 
-def _remembered(program: Step, key: tuple[object, ...], measure: Callable[[], dict[str, float]]) -> bool:
-    """The answer from the cache, or measured and put there.
+def _remembered(program: Step, key: tuple[object, ...], measure: Callable[[], Times]) -> Times:
+    """The times from the cache, or measured and put there.
 
-    The file's name is a digest of the compiled sources, the processor, the kind of call and PyTorch's version.
+    The file's name is a digest of the compiled sources, the processor, the kind of batch and PyTorch's version.
     """
     found = compiler.find()
     texts = [one.library(part).source.text for one in program.networks.values() for part in one.parts]
     content = "\n".join([*texts, found.version, found.processor, repr(key), torch.__version__])
     path = compiler.cache() / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.json"
     try:
-        times = json.loads(path.read_text(encoding="utf-8"))
-        return bool(times["compiled"] <= times["dense"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return Times(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # not there, or damaged
         times = measure()
-    write(path, json.dumps(times, sort_keys=True))
-    return bool(times["compiled"] <= times["dense"])
+    write(path, json.dumps(asdict(times), sort_keys=True))
+    return times

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lottery_pools.deploy import compiler
-from lottery_pools.deploy.choice import Choice
+from lottery_pools.deploy.choice import Choice, Times
 from lottery_pools.deploy.graph import Network
 from lottery_pools.deploy.library import CompiledNetwork
 from lottery_pools.deploy.trace import Traced, compute, trace
@@ -92,9 +92,30 @@ class Compiled:
         if self.engine == "torch" or len(x) == 0:
             return self.dense(x)
         program = self.program(tuple(x.shape[1:]))
-        if self.engine == "auto" and not self.choice.compiled(x, program, self.dense, self.threads):
-            return self.dense(x)
+        if self.engine == "auto":
+            times = self.times(x)
+            if times.dense < times.compiled:
+                return self.dense(x)
         return program(x, self.threads)
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """What PyTorch computes in the programs so far: operation and name of each node."""
+        return tuple(dict.fromkeys(line for one in self.programs.values() for line in one.traced.fallbacks))
+
+    @property
+    def weights(self) -> int:
+        """Weights that are not zero in the programs so far, those of the first where there are several."""
+        traced = next((program.traced for program in self.programs.values()), None)
+        return 0 if traced is None else sum(network.weights for network in traced.networks)
+
+    @torch.no_grad()
+    def times(self, x: Tensor) -> Times:
+        """How long batches such as x take, compiled and by dense PyTorch: timed once on this machine, then remembered.
+
+        x has one sample, which is timed alone, or 8 and more, of which the first 64 are.
+        """
+        return self.choice.times(x, self.program(tuple(x.shape[1:])), self.dense, self.threads)
 
     def dense(self, x: Tensor) -> Tensor:
         """The same by PyTorch, as it is fastest without compilation."""

@@ -20,7 +20,8 @@ from lottery_pools.runs.folder import cache_root, write
 
 FLAGS = (
     "-std=gnu11",
-    "-O3",
+    "-O2",
+    "-fvect-cost-model=dynamic",  # plain loops become vectors too; all of -O3 takes twice as long to compile
     "-ffp-contract=fast",  # a multiplication and an addition may become one instruction
     "-fno-math-errno",
     "-Wno-psabi",  # vectors wider than the target's registers are passed between our own functions only
