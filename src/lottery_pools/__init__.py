@@ -72,7 +72,6 @@ _HOMES = {
     "Preprocessing": "exchange.preprocessing",
     "Recipe": "pooling.pool",
     "Ticket": "tickets.ticket",
-    "Trial": "pooling.search",
     "compile": "deploy.compiled",
     "Trial": "pooling.result",
     "export": "exchange.export",
