@@ -110,3 +110,14 @@ def test_unknown_trained_baselines_are_named(tmp_path: Path) -> None:
     everything = Evaluation(trained_baselines=tuple(TRAINED_BASELINES))
     runs = opening.resolve(tiny(evaluation=everything), tmp_path / "run", ONE).trained_baselines
     assert {run.folder.path.parent.name for run in runs} == {"trained_baselines", "longer"}
+
+
+def test_baselines_in_a_folder_with_its_former_name_are_not_trained_again(tmp_path: Path) -> None:
+    config = tiny(evaluation=Evaluation(trained_baselines=("sms",)))
+    run = tmp_path / "run"
+    stages.tickets(config, run, ONE)
+    before = hashes(run)
+    (run / "trained_baselines").rename(run / "competitors")
+    stages.tickets(config, run, ONE)
+    assert not (run / "trained_baselines").exists()
+    assert {name.replace("competitors", "trained_baselines"): digest for name, digest in hashes(run).items()} == before

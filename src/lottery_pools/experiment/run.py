@@ -203,6 +203,9 @@ class Run:
         baseline = TRAINED_BASELINES[name]
         settings = baseline.settings(self.config, len(self.dataset.train), level)
         path = self.folder.path / "trained_baselines" / name
+        former = self.folder.path / "competitors" / name  # its name in folders of earlier versions
+        if former.exists() and not path.exists():
+            path = former
         path = path / f"level_{level:02d}" if baseline.per_level else path
         return replace(self, config=replace(settings, name=name), folder=RunFolder(path), sibling=None)
 
