@@ -50,7 +50,7 @@ def _pruning(origin: Mapping[str, Any]) -> Lines:
 
 def _score(origin: Mapping[str, Any]) -> Lines:
     """The score that chose a pool, beside that of its target; of a trained ticket its accuracy."""
-    if origin.get("score") is None:
+    if origin.get("score") is None or origin.get("target_score") is None:
         accuracy = origin.get("accuracy")
         return [] if accuracy is None else [("accuracy", f"{100 * accuracy:.2f} % on validation")]
     score, before, scored_by = origin["score"], origin["target_score"], origin.get("scored_by", "accuracy")

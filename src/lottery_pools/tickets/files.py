@@ -105,12 +105,12 @@ def load(path: str | Path, model: nn.Module | None = None, verify: bool = True) 
     if verify and container.has_digests:
         container.verify()
     masked = {name: shapes[name] for name in metadata["mask"]}
-    ticket = Ticket(
-        LazyTensors(shapes, partial(_read_weight, container, masked)),
-        LazyTensors(masked, partial(_read_mask, container, masked)),
-        metadata["level"],
-        metadata["origin"],
-    )
+    weights = LazyTensors(shapes, partial(_read_weight, container, masked))
+    mask = LazyTensors(masked, partial(_read_mask, container, masked))
+    try:
+        ticket = Ticket(weights, mask, metadata["level"], metadata["origin"])
+    except UserError as error:
+        raise error if str(path) in str(error) else UserError(f"{path} holds no ticket: {error}") from error
     if (ticket.kept, ticket.prunable) != (metadata["kept"], metadata["prunable"]):
         raise container.damaged(
             f"it keeps {ticket.kept} of {ticket.prunable} weights where its header says "
