@@ -1,4 +1,4 @@
-"""Finding image sets, in a folder or on the Hugging Face hub, and opening them as tables of encoded images."""
+"""Image sets as tables: parquet files, and the Hugging Face hub. Both are opened by Hugging Face `datasets`."""
 
 from __future__ import annotations
 
@@ -6,145 +6,183 @@ import glob
 import logging
 import sys
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from lottery_pools.data.dataset import LARGE
+from lottery_pools.config import schema
+from lottery_pools.data.encoded import EncodedSet, EncodedSplit, ImageColumn
+from lottery_pools.data.labels import Labels
+from lottery_pools.data.splits import LAYOUTS, TEST, TRAIN, held_out, split_of, training, unlabelled, unused
 from lottery_pools.errors import UserError, unknown
-from lottery_pools.runs.folder import NO_SPACE, digest, failed_write
+from lottery_pools.runs.folder import NO_SPACE, failed_write
 
-T = TypeVar("T")
-
-TEST_SPLITS = ("test", "validation", "val")
-"""The names that the test samples may have; if a set has several of these splits, the first is used."""
-_LAYOUTS = "train*.parquet and test*.parquet, or images in train/CLASS and test/CLASS"
-
-
-@dataclass(frozen=True)
-class HubName:
-    """Where a data set with a name of its own is on the hub."""
-
-    id: str
-    label_column: str
+LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
+"""The names by which one of several columns of numbers or text is known to hold the labels."""
+_NOT_SAMPLES = ("metadata", "labels", "annotations")
+"""Names of parquet files that lie beside images."""
 
 
-HUB = {
-    "cifar10": HubName("uoft-cs/cifar10", "label"),
-    "cifar100": HubName("uoft-cs/cifar100", "fine_label"),
-}
-"""The image sets that have a name of their own in the settings."""
-
-
-@dataclass(frozen=True)
-class LocalImages:
-    """An image set in a folder: parquet files, or image files in train/CLASS and test/CLASS."""
-
-    folder: Path
-    files: Mapping[str, list[Path]]
-    """The files of the splits `train` and `test`."""
-
-    def content(self) -> dict[str, str]:
-        """Return what identifies the content of each file: its digest, or if they are large, its size and its time."""
-        files = [file for split in self.files.values() for file in split]
-        stats = [file.stat() for file in files]
-        if sum(stat.st_size for stat in stats) > LARGE:
-            marks = [f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats]
-        else:
-            with ThreadPoolExecutor() as pool:
-                marks = list(pool.map(digest, files))
-        return dict(zip((str(file.relative_to(self.folder)) for file in files), marks, strict=True))
-
-    def tables(self, scratch: Path) -> Mapping[str, Any]:
-        """Return the table of each split.
-
-        Args:
-            scratch: A folder for the copies that `datasets` makes; it must exist as long as the tables are used.
-        """
-        is_images = self.files["train"][0].suffix != ".parquet"
-        # `datasets` is told which files are in which split. If it has to guess from their names, it takes
-        # test/train/1.png (CIFAR-100 has a class `train`) for a training image.
-        patterns = {split: _patterns(files, is_images) for split, files in self.files.items()}
-        # For images, `datasets` numbers the classes over all splits. For parquet files, it takes the names of the
-        # classes from the first file only; each split is therefore opened by itself.
-        groups = [patterns] if is_images else [{split: pattern} for split, pattern in patterns.items()]
-        tables: dict[str, Any] = {}
-        for group in groups:
-            tables |= _open(
-                "imagefolder" if is_images else "parquet",
-                f"cannot read the files in {self.folder}",
-                data_files=group,
-                cache_dir=str(scratch),
-            )
-        return tables
-
-
-@dataclass(frozen=True)
-class HubImages:
-    """An image set of the hub, already opened."""
-
-    opened: Mapping[str, Any]
-    """The table of each split."""
-
-    def content(self) -> dict[str, str]:
-        """Return what identifies the content of each table."""
-        return {split: table._fingerprint for split, table in self.opened.items()}
-
-    def tables(self, scratch: Path) -> Mapping[str, Any]:
-        """Return the table of each split; `scratch` is not used."""
-        return self.opened
-
-
-def find(name: str) -> LocalImages | HubImages:
-    """Find an image set.
+def parquet_files(folder: Path) -> dict[str, list[Path]]:
+    """Find the parquet files of each split in a folder: in itself, in folders in it, or in folders called by a split.
 
     Args:
-        name: A name in `HUB`, the path of a folder, or the id of a data set on the hub (owner/name).
+        folder: The folder; hidden folders in it are left out.
+
+    Returns:
+        The files by split: empty if no parquet file is called after a split or is in a folder that is.
 
     Raises:
-        UserError: There is no such folder or data set, or the folder lacks training or test images.
+        UserError: Several folders in it hold such files: it is not clear which is meant.
     """
-    path = Path(name).expanduser()
-    if name not in HUB and path.is_dir():
-        return LocalImages(path, _files(path))
-    hub_id = HUB[name].id if name in HUB else name
-    if "/" not in hub_id:
-        raise unknown("data set", name, ("mnist1d", *HUB))
-    if hub_id.count("/") > 1 or hub_id.startswith((".", "/", "~")):
-        raise UserError(f"data.name is {name}: there is no such folder; give one, or a Hugging Face hub id")
-    return HubImages(_open(hub_id, f"there is no folder {name}, and the Hugging Face hub does not give {hub_id}"))
+    below = [path for path in sorted(folder.glob("*/")) if path.is_dir() and not path.name.startswith(".")]
+    bases = {base: _of_splits(base) for base in (folder, *(path for path in below if split_of(path.name) is None))}
+    bases = {base: files for base, files in bases.items() if files}
+    if folder in bases:
+        return bases[folder]
+    if len(bases) > 1:
+        found = " and ".join(base.name for base in list(bases)[:2])
+        raise UserError(f"{folder} has parquet files in {found}: give one of these folders as data.name")
+    return next(iter(bases.values()), {})
 
 
-def train_and_test(splits: Mapping[str, T], name: str) -> tuple[T, T]:
-    """Return the training and the test split of the data set called `name`.
-
-    Raises:
-        UserError: One of them is missing.
-    """
-    test = next((split for split in TEST_SPLITS if split in splits), None)
-    if "train" not in splits or test is None:
-        missing = "no test split (test, validation or val)" if "train" in splits else "no train split"
-        raise UserError(f"{name} has {missing}: give {_LAYOUTS}")
-    return splits["train"], splits[test]
-
-
-def _files(folder: Path) -> dict[str, list[Path]]:
-    """The files of the splits `train` and `test` in a folder: its parquet files, or if it has none, its images."""
+def _of_splits(base: Path) -> dict[str, list[Path]]:
+    """The parquet files by split: BASE/train*.parquet and BASE/train/*.parquet, and so for the other splits."""
     files: dict[str, list[Path]] = {}
-    for split in ("train", *TEST_SPLITS):
-        parquet = [*folder.glob(f"{split}*.parquet"), *folder.glob(f"data/{split}*.parquet")]
-        if of_split := sorted(parquet or (file for file in folder.glob(f"{split}/*/*") if file.is_file())):
-            files[split] = of_split
-    train, test = train_and_test(files, str(folder))
-    return {"train": train, "test": test}
+    for file in sorted((*base.glob("*.parquet"), *base.glob("*/*.parquet"))):
+        named_by = file.stem if file.parent == base else file.parent.name
+        if (split := split_of(named_by)) is not None and file.is_file() and file.stem not in _NOT_SAMPLES:
+            files.setdefault(split, []).append(file)
+    return files
 
 
-def _patterns(files: list[Path], is_images: bool) -> list[str]:
-    """The glob patterns that name these files to `datasets`: of image files, one for the folder of the split."""
-    return sorted(
-        {f"{glob.escape(str(file.parents[1]))}/*/*" if is_images else glob.escape(str(file)) for file in files}
-    )
+def open_parquet(files: Mapping[str, list[Path]], folder: Path, scratch: Path) -> Mapping[str, Any]:
+    """Open parquet files as one table for each split.
+
+    Args:
+        files: The files of each split.
+        folder: Where they are, for messages.
+        scratch: A folder for the copies that `datasets` makes; it must exist as long as the tables are used.
+
+    Raises:
+        UserError: A file is damaged, or the files of a split do not go together.
+    """
+    tables: dict[str, Any] = {}
+    for split, paths in files.items():
+        # Each split is opened by itself: of several splits, the names of the classes would be taken from the first.
+        # `datasets` reads the names as patterns, and would guess splits from them if it were not told.
+        patterns = {split: [glob.escape(str(path)) for path in paths]}
+        failure = f"cannot read the files in {folder}"
+        tables |= _open("parquet", failure, data_files=patterns, cache_dir=str(scratch))
+    return tables
+
+
+def open_hub(hub_id: str, name: str) -> Mapping[str, Any]:
+    """Open a data set of the hub as one table for each split.
+
+    Args:
+        hub_id: Its owner and name, with a slash between them.
+        name: What the settings call it, for messages.
+
+    Raises:
+        UserError: The hub cannot be reached, or does not give it.
+    """
+    return _open(hub_id, f"there is no folder {name}, and the Hugging Face hub does not give {hub_id}")
+
+
+def encoded(tables: Mapping[str, Any], data: schema.Data) -> EncodedSet:
+    """Return the images and labels of the training and the test samples.
+
+    Args:
+        tables: The table of each split.
+        data: The settings `[data]`: which columns hold images and labels.
+
+    Raises:
+        UserError: A split or column is missing, or it is not clear which column to use.
+    """
+    others = {split: len(table) for split, table in tables.items() if split not in TRAIN + TEST}
+    notes = [unused(split, n) for split, n in others.items()]
+    name, train = training(tables, data.name)
+    image_column, label_column = _columns(train.features, data)
+    samples = {name: _split(name, train, image_column, label_column)}
+    candidates = held_out(tables)
+    for split in candidates:
+        absent = {image_column, label_column} - tables[split].features.keys()
+        if absent and len(candidates) == 1:
+            raise UserError(
+                f"{data.name} has no column {min(absent)} in its {split} split: give it the columns of {name}"
+            )
+        if not absent:
+            samples[split] = _split(split, tables[split], image_column, label_column)
+    labelled = [split for split in held_out(samples) if samples[split].labels.present]
+    notes += [unlabelled(split) for split in candidates if split not in labelled]
+    notes += [unused(split, len(tables[split])) for split in labelled[1:]]
+    return EncodedSet(samples[name], samples[labelled[0]] if labelled else None, tuple(notes))
+
+
+def _split(name: str, table: Any, image_column: str, label_column: str) -> EncodedSplit:
+    """The images and labels of one table."""
+    from datasets import Image
+
+    try:
+        labels = list(table[label_column][:])
+        images = table.select_columns(image_column).cast_column(image_column, Image(decode=False))
+    except Exception as error:  # of Arrow, for columns that are damaged or hold something else
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise UserError(
+            f"cannot read the columns {image_column} and {label_column} of the split {name} ({reason})"
+        ) from error
+    declared = getattr(table.features[label_column], "names", None)
+    return EncodedSplit(name, ImageColumn(images, image_column), Labels(labels, tuple(declared) if declared else None))
+
+
+def _columns(features: Mapping[str, Any], data: schema.Data) -> tuple[str, str]:
+    """The names of the image and the label column: as the settings say, otherwise those that can be meant."""
+    from datasets import ClassLabel, Image
+
+    images = [name for name, feature in features.items() if isinstance(feature, Image)]
+    contents = [name for name, feature in features.items() if "binary" in _type(feature) or "bytes" in _parts(feature)]
+    class_labels = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
+    possible = [name for name, feature in features.items() if "int" in _type(feature) or "string" in _type(feature)]
+    called_so = [name for name in possible if name.lower() in LABEL_COLUMNS]
+    label_column = _column("label", data.label_column, class_labels or called_so or possible, list(features), data.name)
+    if label_column not in class_labels + possible:
+        raise UserError(
+            f"data.label_column is {label_column!r}, which holds no integers or names: "
+            f"choose another column of {data.name}"
+        )
+    return _column("image", data.image_column, images or contents, list(features), data.name), label_column
+
+
+def _type(feature: Any) -> str:
+    """The type of the values of a column: `int64`, `string`, …; empty if it holds lists or objects."""
+    from datasets import ClassLabel, Value
+
+    return str(feature.dtype) if isinstance(feature, Value | ClassLabel) else ""
+
+
+def _parts(feature: Any) -> Mapping[str, Any]:
+    """The fields of a column whose values are objects."""
+    return feature if isinstance(feature, Mapping) else {}
+
+
+def _column(kind: str, chosen: str | None, candidates: list[str], columns: list[str], data_name: str) -> str:
+    """The name of the column that holds the images or the labels.
+
+    Args:
+        kind: "image" or "label".
+        chosen: The name in the settings, if any.
+        candidates: The columns that may be meant.
+        columns: All columns.
+        data_name: Name of the data set, for messages.
+    """
+    if chosen is not None and chosen not in columns:
+        raise unknown(f"column in {data_name}", chosen, columns)
+    if chosen is None and len(candidates) != 1:
+        raise UserError(
+            f"{data_name} has {len(candidates) or 'no'} {kind} columns ({', '.join(candidates or columns)}): "
+            f"name the one to use in data.{kind}_column"
+        )
+    return chosen or candidates[0]
 
 
 def _open(name: str, failure: str, **arguments: Any) -> Mapping[str, Any]:
@@ -169,10 +207,10 @@ def _open(name: str, failure: str, **arguments: Any) -> Mapping[str, Any]:
         logging.getLogger(logger).setLevel(logging.ERROR)
     try:
         tables: Mapping[str, Any] = datasets.load_dataset(name, **arguments)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+    except Exception as error:  # of Arrow, of the hub, or of Python, for files that are damaged
         cause = error if isinstance(error, OSError) else error.__cause__ or error
         if isinstance(cause, OSError) and cause.errno in NO_SPACE:
             raise failed_write("the copy of the images that `datasets` makes", cause) from error
-        reason = str(cause).partition("\n")[0].rstrip(".")
-        raise UserError(f"{failure} ({reason}): give as data.name a folder with {_LAYOUTS}") from error
+        reason = (str(cause).partition("\n")[0] or type(cause).__name__).rstrip(".")
+        raise UserError(f"{failure} ({reason}): give as data.name a folder with {LAYOUTS}") from error
     return tables

@@ -9,16 +9,18 @@ import tempfile
 from pathlib import Path
 
 from lottery_pools.config import schema
-from lottery_pools.data import decoding, image_tables
+from lottery_pools.data import cache, decoding, finding
 from lottery_pools.data.dataset import Source
-from lottery_pools.data.image_tables import HUB, HubImages, LocalImages
+from lottery_pools.data.decoding import Progress
+from lottery_pools.data.finding import HUB, HubImages, ImageFolder, ParquetFiles
+from lottery_pools.errors import UserError
 from lottery_pools.runs.folder import OTHER_CACHE, cache_root, failed_write
 
-_CACHE_VERSION = 2
+_CACHE_VERSION = 3
 """Part of the names in the cache. Increase it with every change of the decoded pixels or of their files."""
 
 
-def load(data: schema.Data) -> Source:
+def load(data: schema.Data, progress: Progress | None = None) -> Source:
     """Load an image set.
 
     If the cache holds these very files, decoded with these settings, it is read; otherwise the files are decoded into
@@ -27,6 +29,7 @@ def load(data: schema.Data) -> Source:
 
     Args:
         data: The settings `[data]`; see `sources.load` for what `data.name` may be.
+        progress: Is told how many images are decoded, of how many; it is not called if the cache is read.
 
     Raises:
         UserError: The images are missing or damaged, it is not clear which column to use, or the cache cannot be
@@ -35,24 +38,39 @@ def load(data: schema.Data) -> Source:
     size = round(data.size * 8 / 7) if data.size is not None and data.resized_crop else data.size
     label_column = data.label_column or (HUB[data.name].label_column if data.name in HUB else None)
     data = dataclasses.replace(data, size=size, resized_crop=False, label_column=label_column)
-    origin = image_tables.find(data.name)
+    origin = finding.find(data)
     key = [_CACHE_VERSION, origin.content(), data.size, data.image_column, data.label_column]
     folder = cache_root() / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
-    if not folder.exists():
-        _decode_into(folder, origin, data)
-    return decoding.read(folder)
+    notes = origin.notes
+    try:
+        if folder.exists():
+            source = cache.read(folder)
+            return dataclasses.replace(source, notes=(*notes, *source.notes))
+    except cache.DamagedCacheError as error:
+        cache.remove(folder)
+        notes = (*notes, f"the cache {folder} was damaged, and is made again ({error})")
+    except OSError as error:
+        raise failed_write(f"to the cache {folder.parent}", error, OTHER_CACHE) from error
+    _decode_into(folder, origin, data, progress)
+    try:
+        source = cache.read(folder)
+    except cache.DamagedCacheError as error:
+        raise UserError(f"the cache {folder} is damaged ({error}): check the disk, or {OTHER_CACHE}") from error
+    return dataclasses.replace(source, notes=(*notes, *source.notes))
 
 
-def _decode_into(folder: Path, origin: LocalImages | HubImages, data: schema.Data) -> None:
+def _decode_into(
+    folder: Path, origin: ImageFolder | ParquetFiles | HubImages, data: schema.Data, progress: Progress | None
+) -> None:
     """Decode an image set into a folder of the cache, which is complete as soon as it exists."""
     root = folder.parent
     try:
         root.mkdir(parents=True, exist_ok=True)
-        # `datasets` first copies local files into Arrow files; these are removed when the pixels are decoded.
+        # `datasets` first copies parquet files into Arrow files; these are removed when the pixels are decoded.
         with tempfile.TemporaryDirectory(dir=root) as scratch:
             unfinished = Path(scratch) / "decoded"
             unfinished.mkdir()
-            decoding.decode(origin.tables(Path(scratch)), data, unfinished)
+            decoding.decode(origin.encoded(data, Path(scratch)), data, unfinished, progress)
             unfinished.rename(folder)
     except OSError as error:
         if not folder.exists():  # if it does, another process was faster

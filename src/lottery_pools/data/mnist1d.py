@@ -6,7 +6,10 @@ zeros, stretched, scaled, rolled, with noise added, and sheared, all by random a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -33,6 +36,8 @@ CLASSES = len(_DIGITS)
 """Number of classes."""
 _POINTS = len(_DIGITS[0])
 """Points of a template."""
+_VERSION = 1
+"""Part of `identity`. Increase it with every change of the generator that changes samples."""
 _SAMPLES_AT_ONCE = 4096
 """Samples transformed in one step, so that the arrays of a step stay in the cache of a core."""
 
@@ -89,6 +94,21 @@ def generate(n: int, seed: int, difficulty: Difficulty, split: str = "train") ->
         order = torch.randperm(difficulty.final_seq_length, generator=generator(seed, "mnist1d", "shuffle"))
         signals = signals[:, order]
     return signals[:, None], labels
+
+
+def identity(sizes: Mapping[str, int], seed: int, difficulty: Difficulty) -> str:
+    """Return what identifies generated samples, 16 hexadecimal digits: they are a function of these arguments.
+
+    Args:
+        sizes: Number of samples of each split.
+        seed: Seed of the data.
+        difficulty: Parameters of the generator.
+    """
+    parameters = {field.name: getattr(difficulty, field.name) for field in fields(difficulty)}
+    # 1 and 1.0 are the same parameter.
+    numbers = {name: float(value) if isinstance(value, int) else value for name, value in parameters.items()}
+    content = json.dumps(["mnist1d", _VERSION, dict(sizes), seed, numbers], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def templates() -> Tensor:

@@ -9,12 +9,13 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
 from lottery_pools.config.schema import Data, Difficulty, Evaluation
-from lottery_pools.data import corruptions, mnist1d
+from lottery_pools.data import corruptions, mnist1d, npy
+from lottery_pools.data.cache import DamagedCacheError
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.data.sources import stratified
 from lottery_pools.errors import UserError, unknown
@@ -80,11 +81,13 @@ def shifted(dataset: Dataset, data: Data, evaluation: Evaluation, name: str, sev
     if path is not None:
         labels = dataset.test.labels.cpu()
         chosen = _chosen(labels, data, evaluation)
-        if not path.exists():
+        try:
+            images = _stored(path, len(chosen))
+        except (FileNotFoundError, NotADirectoryError, DamagedCacheError):
             images = _corrupted_images(dataset, chosen, name, severity, data.seed)
-            write(path, serialize({"images": images}), OTHER_CACHE)
-        with safe_open(path, "pt") as file:
-            return Split(file.get_tensor("images"), labels[chosen]).to(dataset.device)
+            digest = {"digest": npy.digest(images.numpy())}
+            write(path, serialize({"images": images}, digest), OTHER_CACHE)
+        return Split(images, labels[chosen]).to(dataset.device)
     if data.name == "mnist1d":
         split = Split(*_signals(data, name, severity, len(dataset.test)))
     else:
@@ -102,6 +105,39 @@ def cached(dataset: Dataset, data: Data, evaluation: Evaluation, name: str, seve
     chosen = hashlib.sha256(_chosen(dataset.test.labels.cpu(), data, evaluation).numpy().tobytes()).hexdigest()
     content = f"{_digest(dataset.test)} {chosen} {dataset.input_shape} {name} {severity} {data.seed} {_VERSION}"
     return cache_root() / "corrupted" / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.safetensors"
+
+
+def _stored(path: Path, n: int) -> Tensor:
+    """The corrupted images in a file of the cache, (n, c, h, w) uint8.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: There is no such file.
+        DamagedCacheError: It does not hold what was written, or does not say what that was.
+        UserError: It cannot be read.
+    """
+    try:
+        stat = path.stat()
+        with safe_open(path, "pt") as file:
+            images: Tensor = file.get_tensor("images")
+            expected = (file.metadata() or {}).get("digest")
+        if images.dtype != torch.uint8 or images.ndim != 4 or len(images) != n:
+            raise DamagedCacheError(f"{path} holds {images.dtype} of shape {tuple(images.shape)}")
+        if _stored_digest(path, stat.st_ino, stat.st_size, stat.st_mtime_ns) != expected:
+            raise DamagedCacheError(f"{path} is not what was written")
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; remove it, or {OTHER_CACHE}") from error
+    except SafetensorError as error:
+        raise DamagedCacheError(f"{path} is damaged: {error}") from error
+    return images
+
+
+@cache
+def _stored_digest(path: Path, *_: int) -> str:
+    """The digest of the images in a file, computed once in a process for each state of the file."""
+    with safe_open(path, "pt") as file:
+        return npy.digest(file.get_tensor("images").numpy())
 
 
 def _corrupted_images(dataset: Dataset, chosen: Tensor, name: str, severity: int, seed: int) -> Tensor:
@@ -132,14 +168,26 @@ def _published(folder: Path, dataset: Dataset, name: str, severity: int) -> Spli
         )
     if (folder / "labels.npy").exists() or list(folder.glob("*.npy")):
         images, labels = corruptions.read_npy(folder, name, severity, size=size)
+        labels = _classes_of(labels, dataset.classes, folder)
     else:
         images, labels = corruptions.read_image_folder(folder, name, severity, size, classes=dataset.classes)
-    if int(labels.max()) >= len(dataset.classes):
+    return Split(images, labels)
+
+
+def _classes_of(numbers: Tensor, classes: Sequence[str], folder: Path) -> Tensor:
+    """The classes of the numbers in the label file of a published set, (n,) int64.
+
+    A number is the name of a class, if all classes have numbers for names; otherwise it is the place of the class in
+    their order.
+    """
+    are_numbers = all(name.isdecimal() for name in classes)
+    table = {int(name) if are_numbers else place: place for place, name in enumerate(classes)}
+    if unknown_numbers := sorted(set(numbers.tolist()) - table.keys()):
         raise UserError(
-            f"{folder} has label {int(labels.max())}, the data have {len(dataset.classes)} classes: give the set that "
+            f"{folder} has label {unknown_numbers[-1]}, the data have {len(classes)} classes: give the set that "
             "belongs to them"
         )
-    return Split(images, labels)
+    return torch.tensor([table[number] for number in numbers.tolist()])
 
 
 @cache

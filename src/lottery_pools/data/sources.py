@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
 from lottery_pools.config import schema
 from lottery_pools.data import images, mnist1d
 from lottery_pools.data.dataset import LARGE, Dataset, Source, Split
+from lottery_pools.data.decoding import Progress
 from lottery_pools.errors import UserError
 from lottery_pools.runs.seeds import generator
 
+_TEST_SHARE = 0.2
+"""Share of the samples that become test samples if a data set has no test split."""
 _SUMMED_AT_ONCE = 3 << 20
 """Values that `_moments` sums in one step: more values take more memory and are no faster."""
 
 
-def load(data: schema.Data, large: int = LARGE) -> Dataset:
+def load(data: schema.Data, large: int = LARGE, progress: Progress | None = None) -> Dataset:
     """Load the data that the settings describe, on the CPU.
 
     `mnist1d` is generated. All others are images: `cifar10`, `cifar100`, the id of a data set on the Hugging Face hub,
     a folder of parquet files (train*.parquet, and test*.parquet or val*.parquet), or an image folder (train/CLASS/…
-    and test/CLASS/…). Images are decoded once, and kept in the folder $LOTTERY_POOLS_CACHE (by default
+    and test/CLASS/…; docs/howto/images.md has all layouts). Without a test split, test samples are drawn from the
+    training samples. Images are decoded once, and kept in the folder $LOTTERY_POOLS_CACHE (by default
     ~/.cache/lottery-pools) under a name that follows from their content.
 
     Args:
         data: The settings `[data]`.
         large: Bytes of images beyond which a split stays in the cache, memory-mapped: take batches of it.
+        progress: Is called with the number of images that are decoded and the number of all, as decoding goes on.
 
     Raises:
         UserError: The data are missing or damaged, it is not clear which column to use, or there are too few samples.
@@ -40,7 +47,7 @@ def load(data: schema.Data, large: int = LARGE) -> Dataset:
         >>> inputs.shape
         torch.Size([64, 1, 40])
     """
-    return _divide(data, _generated(data) if data.name == "mnist1d" else images.load(data), large)
+    return _divide(data, _generated(data) if data.name == "mnist1d" else images.load(data, progress), large)
 
 
 def stratified(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
@@ -67,7 +74,8 @@ def stratified(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
 
 def _divide(data: schema.Data, source: Source, large: int) -> Dataset:
     """Divide a data set into training, validation and test samples as the settings say."""
-    _check_sizes(data, source)
+    source, all_test = _with_test(data, source, large)
+    _check_sizes(data, source, all_test)
     available, labels = len(source.train), source.train.labels
     if data.carve == "last":
         validation_rows = torch.arange(available - data.validation, available)
@@ -79,24 +87,55 @@ def _divide(data: schema.Data, source: Source, large: int) -> Dataset:
         train_rows = train_rows[subset]
     train = source.train.take(train_rows, large)
     epochs, validation = _divide_validation(data, source.train.take(validation_rows, large), large)
-    test = source.test
+    test = all_test
     if data.test is not None:
         test = test.take(stratified(test.labels, data.test, generator(data.seed, "split", "test")), large)
     mean, std = _moments(train, large)
-    resized = data.size if data.resized_crop else None
-    return Dataset(train, epochs, validation, test, source.classes, mean, std, data.crop, data.flip, resized)
+    return Dataset(
+        train,
+        epochs,
+        validation,
+        test,
+        source.classes,
+        mean,
+        std,
+        data.crop,
+        data.flip,
+        resized_crop=data.size if data.resized_crop else None,
+        digest=source.digest,
+        notes=source.notes,
+    )
 
 
-def _check_sizes(data: schema.Data, source: Source) -> None:
+def _with_test(data: schema.Data, source: Source, large: int) -> tuple[Source, Split]:
+    """The data set, and its test samples: drawn from the training samples if it has none of its own."""
+    if source.test is not None:
+        return source, source.test
+    available = len(source.train)
+    n = data.test or max(1, round(available * _TEST_SHARE))
+    if n >= available:
+        raise UserError(f"data.test is {n}, {data.name} has {available} samples and no test split: lower it")
+    rows = stratified(source.train.labels, n, generator(data.seed, "split", "held-out"))
+    note = (
+        f"{data.name} has no test split: {n} of its {available} samples, drawn in proportion to the classes with "
+        f"data.seed {data.seed}, are its test samples"
+    )
+    rest = source.train.take(_complement(available, rows), large)
+    return dataclasses.replace(source, train=rest, notes=(*source.notes, note)), source.train.take(rows, large)
+
+
+def _check_sizes(data: schema.Data, source: Source, test: Split) -> None:
     """Raise UserError if the settings ask for more samples than the data set has."""
     available, needed = len(source.train), data.validation + (data.train or 1)
     if needed > available:
         raise UserError(
             f"data.validation = {data.validation} and data.train = {data.train or 'the rest'} need {needed} or more "
-            f"training samples, {data.name} has {available}: lower them"
+            f"training samples, {data.name} has {available}"
+            + (f", for it has no test split and {len(test)} others are its test samples" if source.test is None else "")
+            + ": lower them"
         )
-    if data.test is not None and data.test > len(source.test):
-        raise UserError(f"data.test is {data.test}, {data.name} has {len(source.test)} test samples: lower it")
+    if data.test is not None and data.test > len(test):
+        raise UserError(f"data.test is {data.test}, {data.name} has {len(test)} test samples: lower it")
 
 
 def _divide_validation(data: schema.Data, validation: Split, large: int) -> tuple[Split, Split]:
@@ -140,6 +179,7 @@ def _moments(split: Split, large: int) -> tuple[Tensor, Tensor]:
 
 def _generated(data: schema.Data) -> Source:
     """The samples of MNIST-1D: as many as the settings ask for."""
-    train = mnist1d.generate((data.train or 4000) + data.validation, data.seed, data.difficulty, "train")
-    test = mnist1d.generate(data.test or 10_000, data.seed, data.difficulty, "test")
-    return Source(Split(*train), Split(*test), tuple(map(str, range(mnist1d.CLASSES))))
+    sizes = {"train": (data.train or 4000) + data.validation, "test": data.test or 10_000}
+    train, test = (Split(*mnist1d.generate(n, data.seed, data.difficulty, name)) for name, n in sizes.items())
+    digest = mnist1d.identity(sizes, data.seed, data.difficulty)
+    return Source(train, test, tuple(map(str, range(mnist1d.CLASSES))), digest)

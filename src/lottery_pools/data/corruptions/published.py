@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +12,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lottery_pools.data import image_files, npy, pixels
 from lottery_pools.data.corruptions.constants import check
+from lottery_pools.data.image_files import LeftOut
 from lottery_pools.errors import UserError
 
-_IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
+_WORDNET_ID = re.compile(r"n[0-9]{8}")
+WELL_KNOWN = {
+    "n01440764": "tench",
+    "n01443537": "goldfish",
+    "n02102040": "springer",
+    "n02129165": "lion",
+    "n02391049": "zebra",
+    "n02979186": "cassette player",
+    "n03000684": "chain",
+    "n03028079": "church",
+    "n03394916": "horn",
+    "n03417042": "garbage truck",
+    "n03425413": "gas pump",
+    "n03445777": "golf ball",
+    "n03888257": "parachute",
+    "n07749582": "lemon",
+    "n07753592": "banana",
+    "n15075141": "toilet",
+}
+"""Classes of ImageNet by WordNet id, with a word of each name: what tells that classes in words are in its order."""
 
 
 def read_npy(folder: Path, name: str, severity: int, n: int = 10_000, size: int = 32) -> tuple[Tensor, Tensor]:
@@ -70,35 +93,54 @@ def read_image_folder(
     root = folder / name / str(severity)
     if not root.is_dir():
         raise UserError(f"{root} does not exist: give the folder that holds NAME/SEVERITY/CLASS/*.JPEG")
-    present = sorted(path.name for path in root.iterdir() if path.is_dir())
-    classes = present if classes is None else list(classes)
-    if unexpected := [label for label in present if label not in classes]:
-        raise UserError(
-            f"{root / unexpected[0]} is not one of the {len(classes)} classes: give the classes of this set"
-        )
-    files = [
-        file for label in present for file in sorted((root / label).iterdir()) if file.suffix.lower() in _IMAGE_SUFFIXES
-    ]
+    folders = image_files.folders(root, LeftOut())
+    files = {folder.name: image_files.images(folder, LeftOut()) for folder in folders}
+    files = {label: paths for label, paths in files.items() if paths}
     if not files:
         raise UserError(f"{root} has no images CLASS/*.JPEG: check the folder")
-    images = torch.empty(len(files), 3, size, size, dtype=torch.uint8)
-    for image, file in zip(images, files, strict=True):
+    indices = _indices(list(files), root, classes)
+    labels = [indices[label] for label, paths in files.items() for _ in paths]
+    images = torch.empty(len(labels), 3, size, size, dtype=torch.uint8)
+    for image, file in zip(images, itertools.chain(*files.values()), strict=True):
         image.copy_(_read_image(file, size))
+    return images, torch.tensor(labels)
+
+
+def _indices(present: list[str], root: Path, classes: Sequence[str] | None) -> dict[str, int]:
+    """The label of each class folder in `root`: the place of its name among the classes.
+
+    The folders of ImageNet-C are called by WordNet ids, and other copies of ImageNet name the same classes in words. In
+    alphabetical order the ids are the labels 0, 1, … of these words. This is relied on only if the words of well-known
+    classes are where they should be.
+    """
+    if classes is None:
+        return {label: index for index, label in enumerate(present)}
     indices = {label: index for index, label in enumerate(classes)}
-    return images, torch.tensor([indices[file.parent.name] for file in files])
+    unexpected = [label for label in present if label not in indices]
+    if not unexpected:
+        return indices
+    if all(_WORDNET_ID.fullmatch(label) for label in present) and len(unexpected) == len(present):
+        known = {index: WELL_KNOWN[label] for index, label in enumerate(present) if label in WELL_KNOWN}
+        in_words = len(present) == len(classes) and all(word in classes[index].lower() for index, word in known.items())
+        if in_words and len(known) > 1:
+            return {label: index for index, label in enumerate(present)}
+        raise UserError(
+            f"{root} has {len(present)} classes by WordNet id, such as {present[0]}, and the data {len(classes)} by "
+            f"other names, such as {classes[0]!r}: give the data as an image folder with a folder for each WordNet id"
+        )
+    raise UserError(f"{root / unexpected[0]} is not one of the {len(classes)} classes: give the classes of this set")
 
 
 def _read_image(file: Path, size: int) -> Tensor:
     """One image file's pixels, (3, size, size) uint8."""
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError as error:
         raise UserError("reading image files needs Pillow: pip install 'lottery-pools[data]'") from error
     try:
-        with Image.open(file) as opened:
-            image = opened.convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise UserError(f"{file} is not an image that can be read: replace it") from error
+        image = pixels.opened(str(file))[0].convert("RGB")
+    except pixels.UnreadableImageError as error:
+        raise UserError(f"{file} is not an image that can be read ({error}): replace it") from error
     if image.size != (size, size):
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -112,10 +154,9 @@ def _load(path: Path, folder: Path) -> NDArray[np.generic]:
         present = ", ".join(sorted(file.stem for file in folder.glob("*.npy"))) or "none"
         raise UserError(f"{path} does not exist: give the folder of CIFAR-C's .npy files (found there: {present})")
     try:
-        loaded: NDArray[np.generic] = np.load(path, mmap_mode="r")
-    except (ValueError, OSError, EOFError) as error:
+        return npy.open_array(path)
+    except (ValueError, OSError) as error:
         raise UserError(f"{path} is not a complete .npy file ({error}): download it again") from error
-    return loaded
 
 
 def _check_content(

@@ -1,0 +1,84 @@
+"""Image sets before they are decoded: the encoded images and the labels of each split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from lottery_pools.data.labels import Labels
+
+
+class Images(Protocol):
+    """The encoded images of a split, wherever they are."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+        ...
+
+    def blocks(self, size: int) -> Iterator[list[bytes | str | None]]:
+        """Yield `size` images at a time, in order: the contents of image files, or their paths; None if missing."""
+        ...
+
+    def place(self, index: int) -> str:
+        """Where an image is, as messages name it."""
+        ...
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Images in files of their own."""
+
+    files: Sequence[Path]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def blocks(self, size: int) -> Iterator[list[bytes | str | None]]:
+        for start in range(0, len(self.files), size):
+            yield [str(file) for file in self.files[start : start + size]]
+
+    def place(self, index: int) -> str:
+        return str(self.files[index])
+
+
+@dataclass(frozen=True)
+class ImageColumn:
+    """Images in a column of a table of Hugging Face `datasets`."""
+
+    table: Any
+    """The table, with this column only, whose images are not decoded."""
+    column: str
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def blocks(self, size: int) -> Iterator[list[bytes | str | None]]:
+        for start in range(0, len(self.table), size):
+            cells = self.table[start : start + size][self.column]
+            yield [cell and (cell["bytes"] or cell["path"]) for cell in cells]
+
+    def place(self, index: int) -> str:
+        return f"row {index} (the first is row 0)"
+
+
+@dataclass(frozen=True)
+class EncodedSplit:
+    """The samples of one split."""
+
+    name: str
+    """What the data set calls the split."""
+    images: Images
+    labels: Labels
+
+
+@dataclass(frozen=True)
+class EncodedSet:
+    """The samples of an image set."""
+
+    train: EncodedSplit
+    test: EncodedSplit | None
+    """None: test samples are to be taken out of the training samples."""
+    notes: tuple[str, ...] = ()
+    """What was left out, or done otherwise than one might expect."""

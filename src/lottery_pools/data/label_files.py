@@ -1,0 +1,168 @@
+"""Files that name the classes of images: tables of file names and labels, as .csv, .tsv, .jsonl or annotations."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lottery_pools.errors import UserError, unknown
+
+_STEMS = ("labels", "metadata", "annotations")
+_ENDINGS = (".csv", ".tsv", ".jsonl")
+_FILE_COLUMNS = (
+    "file_name",
+    "filename",
+    "file",
+    "image",
+    "image_name",
+    "path",
+    "image_path",
+    "file_path",
+    "image_id",
+    "id",
+)
+"""The names that the column of the files may have; the first that a table has is used."""
+_LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target", "wnid")
+"""The names by which the column of the labels is known without `data.label_column`."""
+_SPLIT_COLUMNS = ("split", "subset", "partition")
+"""The names that a column of splits may have."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a label file."""
+
+    file: str
+    """The name of an image, below the folder of the label file or of the whole set; its ending may be missing."""
+    label: str
+    split: str | None
+    """The split that the line says, if the file has such a column."""
+
+
+def find(folder: Path, root: Path) -> Path | None:
+    """Return the file that may name the classes of the images in a folder, or None if there is none.
+
+    Args:
+        folder: The folder of a split.
+        root: The folder of the whole set, whose label files name the images of all splits.
+    """
+    names = [f"{stem}{ending}" for stem in _STEMS for ending in _ENDINGS]
+    candidates = [folder / name for name in names]
+    candidates += sorted(path for path in folder.glob("*_annotations.txt") if not path.name.startswith("."))
+    if folder != root:
+        candidates += [root / f"{folder.name}{ending}" for ending in _ENDINGS] + [root / name for name in names]
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def read(path: Path, label_column: str | None) -> list[Entry]:
+    """Read a label file.
+
+    Args:
+        path: A .csv or .tsv file with a line of column names; a .jsonl file with one JSON object a line; or the
+            `val_annotations.txt` of Tiny-ImageNet: file and class, with tabs between them.
+        label_column: The column of the labels; none: `label`, `class` or the like.
+
+    Raises:
+        UserError: The file is damaged, or it is not clear which columns hold the files and the labels.
+    """
+    try:
+        rows = list(_rows(path))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; remove the cause") from error
+    except (ValueError, RecursionError, csv.Error) as error:
+        raise UserError(f"{path} is damaged ({' '.join(str(error).split())}): mend or remove it") from error
+    columns = list(dict.fromkeys(name for _, row in rows for name in row))
+    file_column = _first(_FILE_COLUMNS, columns)
+    if file_column is None:
+        raise UserError(f"{path} has no column file_name (it has {', '.join(columns) or 'none'}): add it")
+    label_column = _label_column(path, columns, label_column)
+    split_column = _first(_SPLIT_COLUMNS, [name for name in columns if name != label_column])
+    entries = []
+    for number, row in rows:
+        file, label = row.get(file_column), row.get(label_column)
+        if not isinstance(file, str | int) or not isinstance(label, str | int) or "" in (file, label):
+            raise UserError(f"{path} has no file name or no label in line {number}: add it, or remove the line")
+        split = row.get(split_column) if split_column is not None else None
+        entries.append(Entry(str(file), str(label), str(split) if split_column is not None else None))
+    return entries
+
+
+def assign(
+    entries: Iterable[Entry], images: Sequence[Path], folders: Sequence[Path], path: Path
+) -> Mapping[Path, Entry]:
+    """Return the entry of each image that a label file names.
+
+    Args:
+        entries: The lines of the label file.
+        images: The images that there are.
+        folders: The folders below which the label file may name them.
+        path: The label file, for messages.
+
+    Raises:
+        UserError: An image that is named is not there, or is named twice with different labels; or several images have
+            the name.
+    """
+    by_path: dict[str, Path] = {}
+    by_name: dict[str, set[Path]] = defaultdict(set)
+    for image in images:
+        by_path |= {image.relative_to(folder).as_posix(): image for folder in folders if image.is_relative_to(folder)}
+        by_name[image.name].add(image)
+        by_name[image.stem].add(image)
+    chosen: dict[Path, Entry] = {}
+    for entry in entries:
+        name = entry.file.removeprefix("./")
+        named = {by_path[name]} if name in by_path else by_name.get(name, set())
+        if len(named) != 1:
+            number = "no image" if not named else f"{len(named)} images"
+            raise UserError(f"{path} names {entry.file}, and {number} of that name: correct the file")
+        (image,) = named
+        if chosen.setdefault(image, entry) != entry:
+            raise UserError(f"{path} names {entry.file} twice, with different labels: correct the file")
+    return chosen
+
+
+def _first(names: Sequence[str], columns: Sequence[str]) -> str | None:
+    """The column that has the first of the names that any column has, in upper or lower case."""
+    return next((column for name in names for column in columns if column.lower() == name), None)
+
+
+def _label_column(path: Path, columns: list[str], wanted: str | None) -> str:
+    """The column of the labels: as the settings say, otherwise the only one that is called so."""
+    if wanted is not None:
+        if wanted not in columns:
+            raise unknown(f"column in {path}", wanted, columns)
+        return wanted
+    known = [name for name in columns if name.lower() in _LABEL_COLUMNS]
+    if len(known) != 1:
+        raise UserError(
+            f"{path} has {len(known) or 'no'} columns of labels ({', '.join(known or columns)}): "
+            "name the one to use in data.label_column"
+        )
+    return known[0]
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The lines of a label file, each with its number from 1: column → value."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        if path.suffix == ".jsonl":
+            for number, line in enumerate(file, 1):
+                row = json.loads(line) if line.strip() else {}
+                if not isinstance(row, dict):
+                    raise ValueError(f"line {number} is no JSON object")
+                if row:
+                    yield number, row
+        elif path.suffix == ".txt":
+            for number, line in enumerate(file, 1):
+                if len(cells := line.rstrip("\r\n").split("\t")) > 1:
+                    yield number, {"file_name": cells[0], "label": cells[1]}
+        else:
+            table = csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+            for row in table:
+                if None in row:
+                    raise ValueError(f"line {table.line_num} has more cells than there are columns")
+                yield table.line_num, row
