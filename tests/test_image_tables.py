@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lottery_pools.config.schema import Data
-from lottery_pools.data import decoding, image_tables
+from lottery_pools.data import decoding, finding
 from lottery_pools.data.sources import load
 from lottery_pools.errors import UserError
 from tests.image_sets import CAT_DOG, classes, datasets, image_folder, parquet, pixels, png, small
@@ -46,8 +46,8 @@ def test_class_folders_named_like_splits_do_not_leak_test_images(tmp_path: Path)
 def test_files_that_take_long_to_read_are_told_apart_by_size_and_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_tables, "LARGE", 100)
-    monkeypatch.setattr(image_tables, "digest", None)
+    monkeypatch.setattr(finding, "LARGE", 100)
+    monkeypatch.setattr(finding, "digest", None)
     folder = image_folder(tmp_path / "set", *CAT_DOG)
     settings = Data(name=str(folder), validation=2)
     first = load(settings)
@@ -86,11 +86,6 @@ def test_a_disk_that_is_full_is_not_taken_for_a_damaged_file(tmp_path: Path, mon
         load(Data(name=str(small(tmp_path / "set")), validation=6))
 
 
-def no_test(folder: Path) -> Path:
-    (small(folder) / "test.parquet").unlink()
-    return folder
-
-
 def truncated(folder: Path) -> Path:
     path = small(folder) / "train.parquet"
     path.write_bytes(path.read_bytes()[:-100])
@@ -105,7 +100,6 @@ def empty(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "settings", "message"),
     [
-        (no_test, {}, r"has no test split \(test, validation or val\): give"),
         (empty, {}, "has no train split: give"),
         (truncated, {}, "cannot read the files in .*set"),
     ],

@@ -16,7 +16,7 @@ from lottery_pools.data import cache, labels, npy, pixels, workers
 from lottery_pools.data.encoded import EncodedSet, EncodedSplit, Images
 from lottery_pools.data.workers import Block, Failure, Target
 from lottery_pools.errors import UserError
-from lottery_pools.runs.engine import cores
+from lottery_pools.runs import engine
 
 Progress = Callable[[int, int], None]
 """Is told how many images are decoded, of how many."""
@@ -58,6 +58,7 @@ def decode(samples: EncodedSet, data: schema.Data, folder: Path, progress: Progr
     Raises:
         UserError: An image cannot be read, or the labels or the sizes of the images do not agree.
     """
+    pixels.check_installed()
     splits = [("train", samples.train), *([("test", samples.test)] if samples.test is not None else [])]
     classes = labels.numbered(
         samples.train.labels, samples.test.labels if samples.test is not None else None, data.name
@@ -123,7 +124,7 @@ def _processes(images: Images) -> int:
     first = next(images.blocks(_BLOCK))
     sizes = [len(image) if isinstance(image, bytes) else _size(image) for image in first]
     seconds = len(images) * (1 / _IMAGES_A_SECOND + sum(sizes) / len(sizes) / _BYTES_A_SECOND)
-    return min(cores(), -(-len(images) // _BLOCK)) if seconds > _SECONDS_OF_ONE and sys.executable else 1
+    return min(engine.cores(), -(-len(images) // _BLOCK)) if seconds > _SECONDS_OF_ONE and sys.executable else 1
 
 
 def _size(path: str | None) -> int:

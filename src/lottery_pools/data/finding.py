@@ -33,6 +33,10 @@ HUB = {
 """The image sets that have a name of their own in the settings."""
 
 
+_FILES_AT_ONCE = 100
+"""Files that a thread reads in one step: a step for each would take longer than reading them, if they are small."""
+
+
 @dataclass(frozen=True)
 class ImageFolder:
     """An image set whose images are files in a folder."""
@@ -53,7 +57,8 @@ class ImageFolder:
     def _files(self, split: EncodedSplit) -> list[list[Any]]:
         assert isinstance(split.images, ImageFiles)
         files = split.images.files
-        names = [str(file.relative_to(self.root)) for file in files]
+        start = len(str(self.root))  # of many files, `relative_to` would take longer than reading them
+        names = [str(file)[start:] for file in files]
         return [list(sample) for sample in zip(names, split.labels.values, _marks(files), strict=True)]
 
     def encoded(self, data: schema.Data, scratch: Path) -> EncodedSet:
@@ -143,7 +148,10 @@ def _marks(files: Sequence[Path]) -> list[str]:
         stats = [file.stat() for file in files]
         if sum(stat.st_size for stat in stats) > LARGE:
             return [f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats]
+        parts = [files[start : start + _FILES_AT_ONCE] for start in range(0, len(files), _FILES_AT_ONCE)]
         with ThreadPoolExecutor() as threads:
-            return list(threads.map(digest, files))
+            return [
+                mark for marks in threads.map(lambda part: [digest(file) for file in part], parts) for mark in marks
+            ]
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror or error}; remove the cause") from error

@@ -176,15 +176,16 @@ def _by_folder(part: _Part, root: Path, notes: list[str]) -> _Samples:
         notes.append(f"images in folders below a class are of that class ({', '.join(examples[:2])})")
     part.out.add("images outside class folders", part.loose)
     notes += part.out.notes(root)
-    files = sorted((image for images in part.classes.values() for image in images), key=str)
-    labels = [file.relative_to(part.folder).parts[0] for file in files]
+    samples = [(str(file), file, name) for name, images in part.classes.items() for file in images]
+    samples.sort(key=lambda sample: sample[0])
+    files, labels = [file for _, file, _ in samples], [label for _, _, label in samples]
     return _Samples(part.name, files, labels, [], are_numbers=False)
 
 
 def _inner_folders(folder: Path, images: Sequence[Path]) -> set[str]:
     """The names of the folders in a class folder that hold images."""
-    below = (image.relative_to(folder).parts for image in images)
-    return {parts[0] for parts in below if len(parts) > 1}
+    depth = len(folder.parts)
+    return {image.parts[depth] for image in images if len(image.parts) > depth + 1}
 
 
 def _by_file(part: _Part, root: Path, label_file: Path, label_column: str | None, notes: list[str]) -> _Samples | None:

@@ -71,9 +71,23 @@ def open_parquet(files: Mapping[str, list[Path]], folder: Path, scratch: Path) -
         # Each split is opened by itself: of several splits, the names of the classes would be taken from the first.
         # `datasets` reads the names as patterns, and would guess splits from them if it were not told.
         patterns = {split: [glob.escape(str(path)) for path in paths]}
-        failure = f"cannot read the files in {folder}"
-        tables |= _open("parquet", failure, data_files=patterns, cache_dir=str(scratch))
+        damaged = next((path for path in paths if not _is_parquet(path)), paths[0])
+        failure = f"cannot read the files in {folder}: {damaged.name}"
+        tables |= _open("parquet", failure, "replace or remove it", data_files=patterns, cache_dir=str(scratch))
     return tables
+
+
+def _is_parquet(path: Path) -> bool:
+    """Whether the description of a parquet file's content can be read."""
+    try:
+        from pyarrow.parquet import ParquetFile
+
+        ParquetFile(path).close()
+    except ImportError:
+        return True  # `_open` says what is missing
+    except Exception:  # Arrow raises errors of many kinds; `_open` says what is wrong
+        return False
+    return True
 
 
 def open_hub(hub_id: str, name: str) -> Mapping[str, Any]:
@@ -86,7 +100,8 @@ def open_hub(hub_id: str, name: str) -> Mapping[str, Any]:
     Raises:
         UserError: The hub cannot be reached, or does not give it.
     """
-    return _open(hub_id, f"there is no folder {name}, and the Hugging Face hub does not give {hub_id}")
+    failure = f"there is no folder {name}, and the Hugging Face hub does not give {hub_id}"
+    return _open(hub_id, failure, f"give as data.name a folder with {LAYOUTS}")
 
 
 def encoded(tables: Mapping[str, Any], data: schema.Data) -> EncodedSet:
@@ -185,12 +200,13 @@ def _column(kind: str, chosen: str | None, candidates: list[str], columns: list[
     return chosen or candidates[0]
 
 
-def _open(name: str, failure: str, **arguments: Any) -> Mapping[str, Any]:
+def _open(name: str, failure: str, advice: str, **arguments: Any) -> Mapping[str, Any]:
     """Open a data set with Hugging Face `datasets`.
 
     Args:
         name: What `datasets.load_dataset` opens: a hub id, or a kind of local file.
         failure: What the message says first if that fails.
+        advice: What it says last.
         arguments: Further arguments of `datasets.load_dataset`.
 
     Returns:
@@ -204,7 +220,7 @@ def _open(name: str, failure: str, **arguments: Any) -> Mapping[str, Any]:
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     for logger in ("huggingface_hub", "datasets"):  # they log each attempt; the error below says how it ended
-        logging.getLogger(logger).setLevel(logging.ERROR)
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
     try:
         tables: Mapping[str, Any] = datasets.load_dataset(name, **arguments)
     except Exception as error:  # of Arrow, of the hub, or of Python, for files that are damaged
@@ -212,5 +228,5 @@ def _open(name: str, failure: str, **arguments: Any) -> Mapping[str, Any]:
         if isinstance(cause, OSError) and cause.errno in NO_SPACE:
             raise failed_write("the copy of the images that `datasets` makes", cause) from error
         reason = (str(cause).partition("\n")[0] or type(cause).__name__).rstrip(".")
-        raise UserError(f"{failure} ({reason}): give as data.name a folder with {LAYOUTS}") from error
+        raise UserError(f"{failure} ({reason}): {advice}") from error
     return tables

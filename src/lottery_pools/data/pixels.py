@@ -5,6 +5,7 @@ Processes that only decode import this module: it imports neither torch nor, for
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import warnings
 import zlib
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from lottery_pools.errors import UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -49,6 +52,12 @@ class Pixels:
     """One byte for each value, in the order of `shape`."""
     remarks: tuple[str, ...]
     """Keys of `REMARKS`."""
+
+
+def check_installed() -> None:
+    """Raise UserError if Pillow is not installed, which decodes images."""
+    if importlib.util.find_spec("PIL") is None:
+        raise UserError("image data need Pillow: pip install 'lottery-pools[data]'")
 
 
 def decode(image: bytes | str | None, size: int | None) -> Pixels:

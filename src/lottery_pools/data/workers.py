@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO
 
 from lottery_pools.data import pixels
+from lottery_pools.data.pixels import Pixels
 from lottery_pools.errors import UserError
 
 COMMAND = ("-P", "-c", "from lottery_pools.data import workers; workers.main()")
@@ -85,31 +86,34 @@ def decode_block(target: Target, block: Block) -> Outcome:
     """Decode the images of a block, and write them into the file of the target; greyscale fits into three channels."""
     digest = hashlib.sha256()
     remarks: Counter[str] = Counter()
-    channels, *sides = target.shape
-    with target.path.open("r+b") as file:
-        file.seek(target.start + block.first * channels * sides[0] * sides[1])
-        for index, image in enumerate(block.images, block.first):
-            try:
-                decoded = pixels.decode(image, target.size)
-            except pixels.UnreadableImageError as error:
-                return Outcome(failure=Failure(index, str(error) or "unknown"))
-            if list(decoded.shape[1:]) != sides or decoded.shape[0] > channels:
-                return Outcome(failure=Failure(index, shape=decoded.shape))
-            values = decoded.values * (channels // decoded.shape[0])
-            try:
+    channels, height, width = target.shape
+    try:
+        with target.path.open("r+b") as file:
+            file.seek(target.start + block.first * channels * height * width)
+            for index, image in enumerate(block.images, block.first):
+                decoded = _decoded(image, target, index)
+                if isinstance(decoded, Failure):
+                    return Outcome(failure=decoded)
+                values = decoded.values * (channels // decoded.shape[0])
                 file.write(values)
-            except OSError as error:
-                return Outcome(write_error=(error.errno or errno.EIO, error.strerror or str(error)))
-            digest.update(values)
-            remarks.update(decoded.remarks)
-        try:
-            file.flush()
-        except OSError as error:
-            return Outcome(write_error=(error.errno or errno.EIO, error.strerror or str(error)))
+                digest.update(values)
+                remarks.update(decoded.remarks)
+    except OSError as error:  # of writing: `_decoded` has those of reading
+        return Outcome(write_error=(error.errno or errno.EIO, error.strerror or str(error)))
     return Outcome(len(block.images), digest.digest(), remarks)
 
 
-def outcomes(target: Target, blocks: Iterable[Block], processes: int) -> Iterator[Outcome]:
+def _decoded(image: bytes | str | None, target: Target, index: int) -> Pixels | Failure:
+    """The pixels of one image, or why they do not fit into the target."""
+    try:
+        decoded = pixels.decode(image, target.size)
+    except pixels.UnreadableImageError as error:
+        return Failure(index, str(error) or "unknown")
+    fits = decoded.shape[1:] == target.shape[1:] and decoded.shape[0] <= target.shape[0]
+    return decoded if fits else Failure(index, shape=decoded.shape)
+
+
+def outcomes(target: Target, blocks: Iterable[Block], processes: int) -> Generator[Outcome, None, None]:
     """Decode blocks, and yield what came of them in their order.
 
     Few blocks are in memory at a time: one for each process, and one more.

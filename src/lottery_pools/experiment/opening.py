@@ -7,6 +7,7 @@ commands hand on, so that `run`, `tickets`, `pool`, `evaluate`, `diagnose` and `
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from pathlib import Path
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config, Evaluation, Pooling
 from lottery_pools.data import shifts
-from lottery_pools.errors import UserError, unknown
+from lottery_pools.errors import Notice, UserError, unknown
 from lottery_pools.experiment.run import OTHER_RUN, OTHER_SEED, NetworkFacts, OtherRun, Run
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs.engine import Machine
@@ -90,6 +91,8 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
     held = _held(out)
     joined = _joined(config, held, out)
     runs = _runs(joined, out, device, other_run)
+    for note in runs[0].dataset.notes:
+        warnings.warn(note, Notice, stacklevel=2)
     checks.check_settings(runs[0].config, runs[0].dataset)
     _check_controls(runs, other_run)
     baselines = tuple(baseline for run in runs for baseline in run.trained_baselines())

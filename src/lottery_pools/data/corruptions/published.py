@@ -133,10 +133,9 @@ def _indices(present: list[str], root: Path, classes: Sequence[str] | None) -> d
 
 def _read_image(file: Path, size: int) -> Tensor:
     """One image file's pixels, (3, size, size) uint8."""
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise UserError("reading image files needs Pillow: pip install 'lottery-pools[data]'") from error
+    pixels.check_installed()
+    from PIL import Image
+
     try:
         image = pixels.opened(str(file))[0].convert("RGB")
     except pixels.UnreadableImageError as error:
