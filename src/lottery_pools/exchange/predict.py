@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lottery_pools.data import pixels
 from lottery_pools.errors import UserError
 from lottery_pools.exchange import network
 from lottery_pools.exchange.preprocessing import Preprocessing
@@ -131,10 +132,7 @@ def _image(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         raise UserError(f"{path} is an image, the network takes samples of shape {shape}: give a .npy file of them")
     channels, height, width = shape
     try:
-        with Image.open(path) as file:
-            if file.mode[0] in "IF":
-                raise ValueError(f"pixels of type {file.mode}, not 8 bits")
-            image = file.convert("L" if channels == 1 else "RGB")
+        image = pixels.opened(str(path))[0].convert("L" if channels == 1 else "RGB")
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {error}; give an image, or a .npy file of samples") from error
     if image.size != (width, height):
@@ -147,5 +145,5 @@ def _image(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
             if whole
             else image.resize((width, height), Image.Resampling.BILINEAR, box)
         )
-    pixels = np.asarray(image)
-    return np.ascontiguousarray(pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1))
+    values = np.asarray(image)
+    return np.ascontiguousarray(values[None] if values.ndim == 2 else values.transpose(2, 0, 1))
