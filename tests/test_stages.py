@@ -537,14 +537,14 @@ def test_trained_baselines_are_trained_beside_the_tickets_and_measured_alike(tmp
     images = {(row.method, row.level): row.train_images for row in rows}
     assert images["longer", 0] > images["ticket", 0]
     assert images["swa-training", 2] == images["ticket", 2]
-    assert {row.density for row in rows if row.level == 2} == {row.density for row in rows if row.method == "sms"} - {
-        row.density for row in rows if row.level < 2
-    }
+    assert {row.density for row in rows if row.level == 2} == {
+        row.density for row in rows if row.method == "sparse-model-soups"
+    } - {row.density for row in rows if row.level < 2}
     before = hashes(tmp_path / "run")
     stages.run(tiny(evaluation=trained_baselines), tmp_path / "run", ONE)
     assert hashes(tmp_path / "run") == before
-    with pytest.raises(UserError, match="unknown trained baseline 'smss': did you mean 'sms'"):
-        stages.run(tiny(evaluation=Evaluation(trained_baselines=("smss",))), tmp_path / "run", ONE)
+    with pytest.raises(UserError, match="unknown trained baseline 'longr': did you mean 'longer'"):
+        stages.run(tiny(evaluation=Evaluation(trained_baselines=("longr",))), tmp_path / "run", ONE)
 
 
 def test_another_runs_tickets_are_refused_by_name_and_allowed_as_a_control(finished: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ CONFIG = Config(training=Training(epochs=40, batch=50), pruning=Pruning(levels=8
 SAMPLES = 1000
 
 
-@pytest.mark.parametrize("name", ["sms", "swamp", "longer"])
+@pytest.mark.parametrize("name", ["sparse-model-soups", "swamp-equal-cost", "longer"])
 @pytest.mark.parametrize("level", [1, 8])
 def test_the_last_ticket_costs_what_all_tickets_do(name: str, level: int) -> None:
     entry = TRAINED_BASELINES[name]
@@ -32,11 +32,25 @@ def test_averaging_within_training_costs_nothing(name: str) -> None:
     assert dataclasses.replace(derived, training=CONFIG.training) == CONFIG
 
 
-def test_soups_train_copies_and_swamp_averages_within_them() -> None:
-    sms, swamp = (TRAINED_BASELINES[name].settings(CONFIG, SAMPLES, 8) for name in ("sms", "swamp"))
-    assert sms.pruning.copies == swamp.pruning.copies == 2
-    assert (sms.training.keep, swamp.training.keep) == ("best", "swa")
-    assert sms.training.epochs < CONFIG.training.epochs
+def test_soups_are_fine_tuned_from_the_last_mean_after_a_full_dense_training() -> None:
+    soups = TRAINED_BASELINES["sparse-model-soups"].settings(CONFIG, SAMPLES, 8)
+    # a ticket takes 40 - 4 epochs, three copies 12 each
+    expected = dataclasses.replace(
+        CONFIG.pruning, after="fine-tune", fine_tune_rate="adaptive", fine_tune_epochs=12, copies=3
+    )
+    assert soups == dataclasses.replace(CONFIG, pruning=expected)
+
+
+def test_particles_rewind_and_average_within_training_after_a_full_dense_training() -> None:
+    full = TRAINED_BASELINES["swamp-full"].settings(CONFIG, SAMPLES, 8)
+    assert full.pruning == dataclasses.replace(CONFIG.pruning, copies=4)
+    assert full.training == dataclasses.replace(CONFIG.training, keep="swa")
+    tickets, particles = (training_costs.train_images(config, SAMPLES, 8) for config in (CONFIG, full))
+    assert (tickets, particles) == ((40 + 8 * 36) * SAMPLES, (40 + 4 * 8 * 36) * SAMPLES)
+    equal = TRAINED_BASELINES["swamp-equal-cost"].settings(CONFIG, SAMPLES, 8)
+    # two particles of 18 epochs each: 20 epochs of schedule, of which the rewind point takes a tenth
+    assert equal.pruning == dataclasses.replace(CONFIG.pruning, copies=2, level_epochs=20)
+    assert equal.training == full.training
 
 
 def test_longer_ends_at_its_level() -> None:

@@ -108,16 +108,26 @@ class Pruning:
     """Unit in which the rewind point is counted: `epochs` or `steps`."""
     fine_tune_epochs: Rare[int] = 40
     """Number of epochs that each level is trained for with `after = "fine-tune"`."""
+    fine_tune_rate: Rare[Literal["last", "adaptive"]] = "last"
+    """Learning rate with `after = "fine-tune"`: `last`, the last one of the dense network; `adaptive`, a linear fall to
+    zero from a peak that is higher the more pruning has changed the weights (Zimmer et al., ICLR 2023)."""
+    level_epochs: Rare[int | None] = None
+    """Number of epochs of the schedule that levels after the dense one are trained by, the rewind point in proportion;
+    none: `training.epochs`."""
     copies: Rare[int] = 1
     """Number of networks that are trained at each level, on different batches, and averaged into its ticket: more than
-    one is Sparse Model Soups (Zimmer et al., ICLR 2024), and with `training.keep = "swa"` SWAMP (Choi et al., ICLR
-    2024)."""
+    one is Sparse Model Soups with `after = "fine-tune"` (Zimmer et al., ICLR 2024), and SWAMP with `after = "rewind"`
+    and `training.keep = "swa"` (Choi et al., ICLR 2024)."""
 
     def __post_init__(self) -> None:
         require(0 < self.rate < 1, f"pruning.rate is {self.rate}: give a share in (0, 1)")
         require(self.levels >= 0, f"pruning.levels is {self.levels}: give 0, for the dense network alone, or more")
         require(self.rewind >= 0, f"pruning.rewind is {self.rewind}: give 0 or more {self.rewind_unit}")
         require(self.fine_tune_epochs >= 1, f"pruning.fine_tune_epochs is {self.fine_tune_epochs}: give 1 or more")
+        require(
+            self.level_epochs is None or self.level_epochs >= 1,
+            f"pruning.level_epochs is {self.level_epochs}: give 1 or more, or leave it out",
+        )
         require(self.copies >= 1, f"pruning.copies is {self.copies}: give 1 or more")
         previous = 1.0
         for density in self.densities:

@@ -131,7 +131,7 @@ def networks(run: Run) -> list[Network]:
     pools = [(method, level) for method in (*METHODS, *CONTROLS) for level in run.levels]
     baselines = [
         (name, level)
-        for name in run.config.evaluation.trained_baselines
+        for name in run.baseline_names
         for level in (run.targets if TRAINED_BASELINES[name].per_level else run.levels)
     ]
     there = [(method, level) for method, level in pools if run.folder.pool(method, level).exists()]

@@ -194,9 +194,14 @@ class Run:
         """The runs that train what the pools are compared with, in folders below this run's own."""
         return [
             self.trained_baseline(name, level)
-            for name in self.config.evaluation.trained_baselines
+            for name in self.baseline_names
             for level in (self.targets if TRAINED_BASELINES[name].per_level else self.levels[-1:])
         ]
+
+    @property
+    def baseline_names(self) -> tuple[str, ...]:
+        """The trained baselines that are asked for, without retired ones, which only old folders name."""
+        return tuple(name for name in self.config.evaluation.trained_baselines if name in TRAINED_BASELINES)
 
     def trained_baseline(self, name: str, level: int) -> Run:
         """The run that trains the ticket of `level` of the trained baseline `name`."""

@@ -19,7 +19,7 @@ from lottery_pools.experiment.run import CLEAN, Condition, Run, Search
 from lottery_pools.experiment.selection import logits
 from lottery_pools.pooling.result import Pooled
 from lottery_pools.runs.rows import ENSEMBLE, Row, pack_hits
-from lottery_pools.tickets import files, imp
+from lottery_pools.tickets import files, imp, retraining
 from lottery_pools.tickets.ticket import Ticket, load_into
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 from lottery_pools.tickets.training import Epoch
@@ -27,9 +27,10 @@ from lottery_pools.tickets.training import Epoch
 
 def train(run: Run) -> None:
     """Train the tickets of one seed, those that are not there yet."""
-    epochs, images = run.config.training.epochs, len(run.dataset.train)
+    images = len(run.dataset.train)
 
     def log(level: int, epoch: Epoch) -> None:
+        epochs = retraining.epochs(run.config, level)
         run.folder.event(stage="training", level=level, epochs=epochs, done=3 * images, **dataclasses.asdict(epoch))
 
     for ticket in imp.tickets(run.config, run.dataset, run.folder, run.seed, log):

@@ -10,15 +10,29 @@ from lottery_pools.runs.rows import BASELINES, CONTROLS, ENSEMBLE
 APART = (*CONTROLS, ENSEMBLE)
 """What is no single pooled network of this run: measured like the methods, but never what a report features."""
 
-TRAINED_BASELINES = ("sms", "swamp", "swa-training", "ema-training", "longer")
+TRAINED_BASELINES = (
+    *("sparse-model-soups", "swamp-full", "swamp-equal-cost", "swa-training", "ema-training", "longer"),
+)
 """What trains instead of pooling."""
+
+RETIRED = ("sms", "swamp")
+"""Trained baselines of earlier versions, whose rows are still read."""
+
+INSTEAD = (*TRAINED_BASELINES, *RETIRED)
+"""All that was ever trained instead of pooling."""
+
+TRAINED_LINES = 6
+"""As many trained baselines have a colour of their own in a figure; tables have all."""
 
 _LABELS = {
     "ticket": "Ticket",
     "recalibrated": "Recalibrated",
     "admissible": "Best admissible",
-    "sms": "Sparse Model Soups (2 copies)",
-    "swamp": "SWAMP (2 copies)",
+    "sparse-model-soups": "Sparse Model Soups (3 copies)",
+    "swamp-full": "SWAMP (4 particles, 4 × cost)",
+    "swamp-equal-cost": "SWAMP (2 particles)",
+    "sms": "Two short rewound copies (retired)",
+    "swamp": "Two short rewound SWA copies (retired)",
     "swa-training": "SWA within training",
     "ema-training": "EMA within training",
     "longer": "Trained for longer",
@@ -56,7 +70,7 @@ def place(method: str) -> tuple[int, float]:
     methods, then controls and the ensemble."""
     if method in METHODS:
         return 1, METHODS[method].rank
-    for group, names in ((0, BASELINES), (2, TRAINED_BASELINES), (4, APART)):
+    for group, names in ((0, BASELINES), (2, INSTEAD), (4, APART)):
         if method in names:
             return group, names.index(method)
     return 3, 0.0
@@ -85,7 +99,7 @@ def drawn(methods: Iterable[str]) -> list[str]:
     collapses only where there is nothing else.
     """
     names = [method for method in pooled(methods) if method not in APART]
-    first = (PAPERS_RULE, DEFAULT, "best", *TRAINED_BASELINES)
+    first = (PAPERS_RULE, DEFAULT, "best", *INSTEAD)
     chosen = [method for method in names if method in first]
     more = [method for method in names if method not in first and not _collapses(method)]
     chosen += more[: max(0, 4 - len(chosen))]
@@ -108,7 +122,7 @@ def main_lines(methods: Iterable[str]) -> list[str]:
     These are the paper's rule and our default where they were measured, else the first of those `drawn`.
     """
     methods = list(methods)
-    pooling = drawn(method for method in methods if method not in TRAINED_BASELINES)
+    pooling = drawn(method for method in methods if method not in INSTEAD)
     return [method for method in ("ticket", "admissible", *featured(pooling, 2)) if method in methods]
 
 
@@ -118,8 +132,14 @@ def trained_lines(methods: Iterable[str]) -> list[str]:
     Empty where nothing was.
     """
     methods = list(methods)
-    trained = [method for method in TRAINED_BASELINES if method in methods]
-    return [method for method in ("ticket", *trained) if method in methods] if trained else []
+    chosen = trained(methods)
+    return [method for method in ("ticket", *chosen) if method in methods] if chosen else []
+
+
+def trained(methods: Iterable[str]) -> list[str]:
+    """The trained baselines among the methods that a figure shows: as many as there are colours, the first of them."""
+    methods = set(methods)
+    return [method for method in INSTEAD if method in methods][:TRAINED_LINES]
 
 
 def percent(share: float) -> str:

@@ -16,7 +16,7 @@ from lottery_pools.data.dataset import Dataset
 from lottery_pools.models import registry
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.seeds import derive, generator
-from lottery_pools.tickets import files, masks
+from lottery_pools.tickets import files, masks, retraining
 from lottery_pools.tickets.averaging import blend, refit_batchnorm
 from lottery_pools.tickets.schedule import rewind_step
 from lottery_pools.tickets.ticket import Ticket, load_into, snapshot
@@ -68,8 +68,9 @@ def tickets(
     Level k prunes the weights of ticket k - 1 to the k-th density of `config.pruning`, then trains the survivors from
     where `config.pruning.after` says. With `config.pruning.copies` = m > 1, every level but the dense one trains m
     networks with the same mask from there, each on batches of its own. Their mean, with BatchNorm refitted, is the
-    ticket: Sparse Model Soups (Zimmer et al., ICLR 2024, arXiv 2306.16788). A finished copy is kept on disk until its
-    level is done.
+    ticket. If they start from the survivors of the last mean, this is Sparse Model Soups (Zimmer et al., ICLR 2024,
+    arXiv 2306.16788); if from the rewind point, the particles of SWAMP (Choi et al., ICLR 2024, arXiv 2305.14852). A
+    finished copy is kept on disk until its level is done.
 
     Args:
         config: The settings.
@@ -190,18 +191,11 @@ def _train_copy(run: PruningRun, level: Level, copy: int, on_epoch: OnEpoch) -> 
 
 
 def _training_run(run: PruningRun, level: Level) -> TrainingRun:
-    """From which step to which a level is trained, and at which learning rate, by `pruning.after`."""
-    settings, after = run.config.training, run.config.pruning.after
-    whole = TrainingRun(settings, run.dataset, run.seed, level.number)
+    """From which step to which a level is trained, and at which learning rate."""
     if level.previous is None:
+        whole = TrainingRun(run.config.training, run.dataset, run.seed, level.number)
         return replace(whole, at_step=(run.rewind_step, partial(_save_rewind_point, run)))
-    if after in ("rewind", "learning-rate"):
-        return replace(whole, start=run.rewind_step)
-    if after == "fine-tune":
-        last_step = whole.end - 1
-        stop = run.config.pruning.fine_tune_epochs * whole.steps_per_epoch
-        return replace(whole, stop=stop, fixed_rate=whole.learning_rate(last_step))
-    return whole
+    return retraining.training_run(run.config, run.dataset, run.seed, level.previous, level.mask)
 
 
 def _save_rewind_point(run: PruningRun) -> None:

@@ -63,3 +63,21 @@ def rewind_step(config: Config, samples: int) -> int:
     if step >= config.training.epochs * per_epoch:
         raise UserError(f"pruning.rewind is step {step}: training has only {config.training.epochs * per_epoch} steps")
     return step
+
+
+def level_steps(config: Config, samples: int) -> tuple[int, int]:
+    """The steps of the schedule at which a rewound level starts, and before which it stops.
+
+    With `pruning.level_epochs` the schedule is shorter than the dense network's. The rewind point then lies at the same
+    share of it, to the nearest step, so that the learning rate is the same as it was there.
+
+    Args:
+        config: The settings of the run.
+        samples: The size of the training set.
+
+    Raises:
+        UserError: If training ends before the rewind point.
+    """
+    per_epoch, epochs = steps_per_epoch(samples, config.training.batch), config.training.epochs
+    stop = (config.pruning.level_epochs or epochs) * per_epoch
+    return min(round(rewind_step(config, samples) * stop / (epochs * per_epoch)), stop - 1), stop
