@@ -8,6 +8,7 @@ import pytest
 
 from lottery_pools.config.schema import Config, Pruning, Training
 from lottery_pools.tickets import training_costs
+from lottery_pools.tickets.averaging import share_of_newest
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 CONFIG = Config(training=Training(epochs=40, batch=50), pruning=Pruning(levels=8, rewind=4))
@@ -24,11 +25,13 @@ def test_the_last_ticket_costs_what_all_tickets_do(name: str, level: int) -> Non
     assert abs(cost - budget) <= 1.5 * SAMPLES * (at + 1)  # epochs are whole
 
 
-@pytest.mark.parametrize("name", ["swa-training", "ema-training"])
-def test_averaging_within_training_costs_nothing(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "keep"), [("swa-training", "swa"), ("ema-training", "ema"), ("lawa", "swa"), ("tail-ema", "ema")]
+)
+def test_averaging_within_training_costs_nothing(name: str, keep: str) -> None:
     derived = TRAINED_BASELINES[name].settings(CONFIG, SAMPLES, 8)
     assert training_costs.train_images(derived, SAMPLES, 8) == training_costs.train_images(CONFIG, SAMPLES, 8)
-    assert derived.training.keep == name.partition("-")[0]
+    assert derived.training.keep == keep
     assert dataclasses.replace(derived, training=CONFIG.training) == CONFIG
 
 
@@ -57,3 +60,22 @@ def test_longer_ends_at_its_level() -> None:
     longer = TRAINED_BASELINES["longer"].settings(CONFIG, SAMPLES, 3)
     assert longer.pruning.levels == 3
     assert longer.training.epochs > CONFIG.training.epochs
+
+
+def test_the_last_epochs_are_averaged_and_no_other() -> None:
+    for epochs, first in ((40, 35), (6, 1), (3, 1), (1, 1)):
+        config = Config(training=Training(epochs=epochs, batch=50), pruning=Pruning(rewind=0))
+        lawa = TRAINED_BASELINES["lawa"].settings(config, SAMPLES, 8).training
+        per_epoch = SAMPLES // 50
+        shares = [share_of_newest(lawa, (k + 1) * per_epoch, 0, epochs * per_epoch, per_epoch) for k in range(epochs)]
+        assert shares == [0.0] * (first - 1) + [1 / n for n in range(1, epochs - first + 2)]
+    tail = TRAINED_BASELINES["tail-ema"].settings(CONFIG, SAMPLES, 8).training
+    assert 1 / (1 - tail.ema_decay) == pytest.approx(3 * SAMPLES / 50)  # steps of three epochs
+
+
+def test_learning_rate_rewinding_and_training_on_held_out_samples_change_that_alone() -> None:
+    rewound = TRAINED_BASELINES["learning-rate-rewinding"].settings(CONFIG, SAMPLES, 8)
+    assert rewound == dataclasses.replace(CONFIG, pruning=dataclasses.replace(CONFIG.pruning, after="learning-rate"))
+    assert TRAINED_BASELINES["learning-rate-rewinding"].pooled
+    control = TRAINED_BASELINES["held-out-training"].settings(CONFIG, SAMPLES, 8)
+    assert control == dataclasses.replace(CONFIG, data=dataclasses.replace(CONFIG.data, train_on_validation=True))

@@ -21,7 +21,7 @@ from lottery_pools.experiment.run import OTHER_RUN, OTHER_SEED, NetworkFacts, Ot
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
-from lottery_pools.runs.rows import CONTROLS
+from lottery_pools.runs.rows import CONTROLS, TUNED
 from lottery_pools.tickets import checks, files
 from lottery_pools.tickets.trained_baselines import RETIRED, TRAINED_BASELINES
 
@@ -219,8 +219,8 @@ def _check_evaluation(config: Config, held: Config | None) -> None:
     for name in config.evaluation.trained_baselines:
         if name in RETIRED and name not in before:
             raise UserError(f"trained baseline {name!r} was not as published and is gone: give {RETIRED[name]}")
-        if name not in TRAINED_BASELINES and name not in RETIRED:
-            raise unknown("trained baseline", name, TRAINED_BASELINES)
+        if name not in (*TRAINED_BASELINES, *TUNED, *RETIRED):
+            raise unknown("trained baseline", name, (*TRAINED_BASELINES, *TUNED))
     shifts.names(config.data, config.evaluation.corruptions)
 
 

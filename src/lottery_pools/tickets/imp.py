@@ -146,7 +146,7 @@ def _pruning_run(config: Config, dataset: Dataset, folder: RunFolder, seed: int)
             "input_shape": list(dataset.input_shape),
         },
     }
-    return PruningRun(config, dataset, folder, seed, model, prunable, rewind_step(config, len(dataset.train)), origin)
+    return PruningRun(config, dataset, folder, seed, model, prunable, rewind_step(config, dataset.epoch_size), origin)
 
 
 def _mask(run: PruningRun, previous: Ticket | None, density: float) -> dict[str, Tensor]:

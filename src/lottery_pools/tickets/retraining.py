@@ -41,7 +41,7 @@ def training_run(
         stop = pruning.fine_tune_epochs * whole.steps_per_epoch
         return replace(whole, stop=stop, fixed_rate=whole.learning_rate(whole.end - 1))
     short = config if pruning.level_epochs is None else scaled(config, pruning.level_epochs)
-    start = 0 if pruning.after == "reinitialise" else level_steps(config, len(dataset.train))[0]
+    start = 0 if pruning.after == "reinitialise" else level_steps(config, dataset.epoch_size)[0]
     return TrainingRun(short.training, dataset, seed, level, start=start)
 
 

@@ -8,9 +8,12 @@ from typing import Literal
 
 from lottery_pools.config.schema import Config
 from lottery_pools.tickets import training_costs
+from lottery_pools.tickets.schedule import steps_per_epoch
 
 SOUP_COPIES = 3
 """The copies of a level of Sparse Model Soups: the fewest of the 3, 5 and 10 that its authors report."""
+LATEST_EPOCHS = 6
+"""The epochs whose mean is LAWA, as its author has it."""
 PARTICLES = 4
 """The particles of SWAMP that its authors train at each level."""
 
@@ -25,6 +28,8 @@ class TrainedBaseline:
     settings: SettingsFor
     per_level: bool = False
     """Whether every target of pooling has a run of its own. Otherwise one run gives the tickets of all levels."""
+    pooled: bool = False
+    """Whether its tickets are pooled too, by the default method and by the paper's rule."""
 
 
 def sparse_model_soups(config: Config, samples: int, level: int) -> Config:
@@ -56,6 +61,36 @@ def swamp_equal_cost(config: Config, samples: int, level: int) -> Config:
     return training_costs.equal_cost(particles, _budget(config, samples), samples)
 
 
+def learning_rate_rewinding(config: Config, samples: int, level: int) -> Config:
+    """Each level goes on from its pruned weights, and only the learning rate is rewound (Renda et al., ICLR 2020).
+
+    Gadhikar & Burkholz (ICLR 2024, arXiv 2402.19262) say why it is stronger than rewinding weights. It costs as much.
+    """
+    return replace(config, pruning=replace(config.pruning, after="learning-rate"))
+
+
+def held_out_training(config: Config, samples: int, level: int) -> Config:
+    """A control: the same tickets, trained on the held-out samples too, in the same number of steps."""
+    return replace(config, data=replace(config.data, train_on_validation=True))
+
+
+def latest_epochs(config: Config, samples: int, level: int) -> Config:
+    """Each ticket the mean of its last six epochs (LAWA; Kaddour, arXiv 2209.14981): costs no more."""
+    averaged = _keeping(config, "swa")
+    first = max(0, config.training.epochs - LATEST_EPOCHS + 1)
+    return replace(averaged, training=replace(averaged.training, average_from=first / config.training.epochs))
+
+
+def tail_average(config: Config, samples: int, level: int) -> Config:
+    """Each ticket an exponential moving average whose weights add up to three epochs' steps: costs no more.
+
+    Its mean age is about that of `latest_epochs`.
+    """
+    averaged = _keeping(config, "ema")
+    decay = 1 - 1 / max(2.0, LATEST_EPOCHS / 2 * steps_per_epoch(samples, config.training.batch))
+    return replace(averaged, training=replace(averaged.training, ema_decay=decay))
+
+
 def swa_training(config: Config, samples: int, level: int) -> Config:
     """Each ticket the mean of its last epochs (SWA; Izmailov et al., UAI 2018, arXiv 1803.05407): costs no more."""
     return _keeping(config, "swa")
@@ -84,9 +119,13 @@ TRAINED_BASELINES: dict[str, TrainedBaseline] = {
     "sparse-model-soups": TrainedBaseline(sparse_model_soups),
     "swamp-full": TrainedBaseline(swamp),
     "swamp-equal-cost": TrainedBaseline(swamp_equal_cost),
+    "learning-rate-rewinding": TrainedBaseline(learning_rate_rewinding, pooled=True),
+    "longer": TrainedBaseline(longer, per_level=True),
+    "lawa": TrainedBaseline(latest_epochs),
+    "tail-ema": TrainedBaseline(tail_average),
     "swa-training": TrainedBaseline(swa_training),
     "ema-training": TrainedBaseline(ema_training),
-    "longer": TrainedBaseline(longer, per_level=True),
+    "held-out-training": TrainedBaseline(held_out_training),
 }
 """Every trained baseline by the name that settings and results give it."""
 

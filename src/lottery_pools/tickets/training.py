@@ -49,7 +49,7 @@ class TrainingRun:
     @property
     def steps_per_epoch(self) -> int:
         """The batches of an epoch."""
-        return steps_per_epoch(len(self.dataset.train), self.settings.batch)
+        return steps_per_epoch(self.dataset.epoch_size, self.settings.batch)
 
     @property
     def end(self) -> int:
@@ -69,6 +69,7 @@ class TrainingRun:
         """The batches from a step to the end of its epoch or of the run, each as sample indices (batch,) int64."""
         samples, (epoch, place) = len(self.dataset.train), divmod(step, self.steps_per_epoch)
         order = torch.randperm(samples, generator=generator(self.seed, "order", self.level, epoch))
+        order = order[: self.dataset.epoch_size]
         steps = min(self.steps_per_epoch - place, self.end - step)
         return torch.split(order.to(self.dataset.device), self.settings.batch)[place : place + steps]
 
