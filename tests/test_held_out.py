@@ -52,7 +52,7 @@ def test_small_sets_are_passed_over_more_often(samples: int, epochs: int) -> Non
 def test_an_epoch_of_the_control_has_the_steps_of_the_run_and_samples_of_its_own() -> None:
     control = replace(DATA, epoch_samples=20)
     run = TrainingRun(CONFIG.training, control, SEED, 0)
-    first, second = (torch.cat(run.batches(epoch * run.steps_per_epoch)) for epoch in range(2))
+    first, second = (run.batches(epoch * run.steps_per_epoch).samples for epoch in range(2))
     assert run.steps_per_epoch == 2  # 16 and 4
     assert len(set(first.tolist())) == len(set(second.tolist())) == 20
     assert set(first.tolist()) != set(second.tolist())
