@@ -96,8 +96,9 @@ class Pruning:
     scope: Rare[Literal["global", "layer"]] = "global"
     """Where weights are compared to find the smallest: `global`, over the whole network; `layer`, within each
     tensor."""
-    criterion: Rare[Literal["magnitude", "random"]] = "magnitude"
-    """Which weights are pruned: `magnitude`, the smallest; `random`, weights drawn at random (a control)."""
+    criterion: Rare[Literal["magnitude", "random", "rigl"]] = "magnitude"
+    """Which weights are pruned: `magnitude`, the smallest; `random`, weights drawn at random (a control); `rigl`, those
+    of a mask that moves in training (Evci et al., ICML 2020), where the last level alone is trained, from scratch."""
     after: Literal["rewind", "learning-rate", "fine-tune", "reinitialise"] = "rewind"
     """How training goes on after pruning: `rewind`, with the weights and learning rate of the rewind point;
     `learning-rate`, with the trained weights and the learning rate of the rewind point; `fine-tune`, with the trained

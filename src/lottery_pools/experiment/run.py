@@ -88,8 +88,9 @@ class Run:
 
     @property
     def levels(self) -> range:
-        """The levels of pruning, the dense network's, 0, first."""
-        return range(len(self.config.pruning.schedule()))
+        """The levels of pruning that have a ticket: of RigL the last alone, else all, the dense network's, 0, first."""
+        last = len(self.config.pruning.schedule()) - 1
+        return range(last if self.config.pruning.criterion == "rigl" else 0, last + 1)
 
     @property
     def targets(self) -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from lottery_pools.experiment.run import CLEAN, Condition, Run, Search, recalibr
 from lottery_pools.experiment.selection import logits
 from lottery_pools.pooling.result import Pooled
 from lottery_pools.runs.rows import ENSEMBLE, Row, pack_hits
-from lottery_pools.tickets import files, held_out, imp, retraining
+from lottery_pools.tickets import files, held_out, imp, retraining, rigl
 from lottery_pools.tickets.ticket import Ticket, load_into
 from lottery_pools.tickets.training import Epoch
 
@@ -31,7 +31,8 @@ def train(run: Run) -> None:
         epochs = retraining.epochs(run.config, level)
         run.folder.event(stage="training", level=level, epochs=epochs, done=3 * images, **dataclasses.asdict(epoch))
 
-    for ticket in imp.tickets(run.config, run.dataset, run.folder, run.seed, log):
+    tickets = rigl.tickets if run.config.pruning.criterion == "rigl" else imp.tickets
+    for ticket in tickets(run.config, run.dataset, run.folder, run.seed, log):
         run.folder.event(stage="ticket", level=ticket.level, density=ticket.density)
 
 

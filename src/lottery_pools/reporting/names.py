@@ -11,8 +11,8 @@ APART = (*CONTROLS, ENSEMBLE)
 """What is no single pooled network of this run: measured like the methods, but never what a report features."""
 
 TRAINED_BASELINES = (
-    *("sparse-model-soups", "swamp-full", "swamp-equal-cost", "learning-rate-rewinding", "longer", "lawa", "tail-ema"),
-    *("swa-training", "ema-training", "held-out-training"),
+    *("sparse-model-soups", "swamp-full", "swamp-equal-cost", "learning-rate-rewinding", "longer", "rigl"),
+    *("lawa", "tail-ema", "swa-training", "ema-training", "held-out-training"),
 )
 """What trains instead of pooling."""
 
@@ -38,6 +38,7 @@ _LABELS = {
     "sms": "Two short rewound copies (retired)",
     "swamp": "Two short rewound SWA copies (retired)",
     "learning-rate-rewinding": "Learning-rate rewinding",
+    "rigl": "RigL (moving mask)",
     "lawa": "Mean of the last 6 epochs (LAWA)",
     "tail-ema": "EMA of the last epochs",
     "held-out-training": "Trained on held-out too (control)",

@@ -39,6 +39,7 @@ _LOOKS = {
     "sms": (_PINK, "1"),
     "swamp": (_AMBER, "2"),
     "learning-rate-rewinding": (COLOURS[0], "X"),
+    "rigl": (_PINK, "*"),
     "lawa": (_PINK, "<"),
     "tail-ema": (_AMBER, ">"),
     "held-out-training": (COLOURS[1], "H"),

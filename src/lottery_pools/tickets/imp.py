@@ -82,7 +82,7 @@ def tickets(
     Raises:
         UserError: If a density would keep no weight, or the loss is no longer finite; finished levels stay on disk.
     """
-    run = _pruning_run(config, dataset, folder, seed)
+    run = pruning_run(config, dataset, folder, seed)
     ticket: Ticket | None = None
     for number, density in enumerate(config.pruning.schedule()):
         path, copy_paths = folder.ticket(number), _copy_paths(run, number)
@@ -132,7 +132,8 @@ def next_mask(previous: Ticket, density: float, scope: Any, criterion: str, seed
     return masks.prune(scores, dict(previous.mask), keep, scope)
 
 
-def _pruning_run(config: Config, dataset: Dataset, folder: RunFolder, seed: int) -> PruningRun:
+def pruning_run(config: Config, dataset: Dataset, folder: RunFolder, seed: int) -> PruningRun:
+    """What is the same for all levels of one seed, with the network at its initialisation."""
     model = network(config, dataset, seed)
     prunable = registry.prunable(model, config.model.prunable)
     origin = {

@@ -7,6 +7,11 @@ import math
 from lottery_pools.config.schema import Config, Training
 from lottery_pools.errors import UserError
 
+MASK_MOVES_UNTIL = 0.75
+"""The share of the steps after which the mask of RigL rests (T_end of Evci et al., ICML 2020)."""
+STEPS_BETWEEN_MOVES, LEAST_MOVES = 100, 40
+"""The steps between two updates of the mask of RigL (ΔT there); fewer in a short run, which has so many updates."""
+
 
 def steps_per_epoch(samples: int, batch: int) -> int:
     """The number of batches in an epoch, at least 1.
@@ -81,3 +86,13 @@ def level_steps(config: Config, samples: int) -> tuple[int, int]:
     per_epoch, epochs = steps_per_epoch(samples, config.training.batch), config.training.epochs
     stop = (config.pruning.level_epochs or epochs) * per_epoch
     return min(round(rewind_step(config, samples) * stop / (epochs * per_epoch)), stop - 1), stop
+
+
+def mask_updates(steps: int) -> range:
+    """The steps of a run of so many before which RigL updates its mask.
+
+    >>> mask_updates(6000)[:3], len(mask_updates(6000))
+    (range(0, 300, 100), 45)
+    """
+    until = math.floor(MASK_MOVES_UNTIL * steps)
+    return range(0, until, min(STEPS_BETWEEN_MOVES, max(1, until // LEAST_MOVES)))

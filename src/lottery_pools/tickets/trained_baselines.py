@@ -103,7 +103,20 @@ def ema_training(config: Config, samples: int, level: int) -> Config:
 
 def longer(config: Config, samples: int, level: int) -> Config:
     """Every level up to the target trained for longer, until its ticket costs as much as all tickets of the pool."""
-    return training_costs.longer(config, level, samples)
+    return training_costs.longer(config, level, samples, _budget(config, samples))
+
+
+def rigl(config: Config, samples: int, level: int) -> Config:
+    """RigL: one sparse network with a moving mask, trained until it costs as much as all tickets of the pool.
+
+    It keeps the weights of the last epoch: those of an earlier one may have another mask.
+    """
+    moving = replace(
+        config,
+        training=replace(config.training, keep="last"),
+        pruning=replace(config.pruning, criterion="rigl"),
+    )
+    return training_costs.longer(moving, level, samples, _budget(config, samples))
 
 
 def _budget(config: Config, samples: int) -> int:
@@ -121,6 +134,7 @@ TRAINED_BASELINES: dict[str, TrainedBaseline] = {
     "swamp-equal-cost": TrainedBaseline(swamp_equal_cost),
     "learning-rate-rewinding": TrainedBaseline(learning_rate_rewinding, pooled=True),
     "longer": TrainedBaseline(longer, per_level=True),
+    "rigl": TrainedBaseline(rigl, per_level=True),
     "lawa": TrainedBaseline(latest_epochs),
     "tail-ema": TrainedBaseline(tail_average),
     "swa-training": TrainedBaseline(swa_training),

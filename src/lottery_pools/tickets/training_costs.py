@@ -7,7 +7,7 @@ from dataclasses import replace
 from lottery_pools.config.schema import Config
 from lottery_pools.config.variants import scaled
 from lottery_pools.errors import UserError
-from lottery_pools.tickets.schedule import level_steps, steps_per_epoch
+from lottery_pools.tickets.schedule import level_steps, mask_updates, steps_per_epoch
 
 
 def train_images(config: Config, samples: int, level: int) -> int:
@@ -25,6 +25,8 @@ def train_images(config: Config, samples: int, level: int) -> int:
     """
     training, pruning = config.training, config.pruning
     epoch_images = _epoch_images(config, samples)
+    if pruning.criterion == "rigl":
+        return training.epochs * epoch_images + _update_images(config, samples, level)
     if pruning.after == "fine-tune":
         network_images = pruning.fine_tune_epochs * epoch_images
     elif pruning.after == "reinitialise":
@@ -61,15 +63,17 @@ def equal_cost(config: Config, budget: int, samples: int) -> Config:
     return min(choices, key=lambda choice: abs(train_images(choice, samples, last_level) - budget))
 
 
-def longer(config: Config, level: int, samples: int) -> Config:
-    """`config` trained for longer, so that the ticket of `level` alone costs as many images as all tickets do.
+def longer(config: Config, level: int, samples: int, budget: int | None = None) -> Config:
+    """`config` trained for longer, so that the ticket of `level` alone costs `budget` images.
 
-    Scaled as in `equal_cost`. Levels after `level` are left out, and `level` is the only target of pooling.
+    All that is counted in epochs is scaled in proportion, as by `variants.scaled`. Levels after `level` are left out,
+    and `level` is the only target of pooling.
 
     Args:
         config: The settings whose cost is to be met.
         level: The last level to train.
         samples: The size of the training set.
+        budget: The training images that it may cost; if None, those that all tickets of `config` cost.
 
     Raises:
         UserError: If `config` has no such level.
@@ -82,7 +86,16 @@ def longer(config: Config, level: int, samples: int) -> Config:
         pruning=replace(pruning, levels=level, densities=pruning.densities[:level]),
         pooling=replace(config.pooling, targets=(level,)),
     )
-    return _scaled_to(train_images(config, samples, last_level), up_to_level, samples, level)
+    images = train_images(config, samples, last_level) if budget is None else budget
+    return _scaled_to(images, up_to_level, samples, level)
+
+
+def _update_images(config: Config, samples: int, level: int) -> int:
+    """The training images whose gradients move a mask of RigL."""
+    if config.pruning.schedule()[level] == 1:
+        return 0
+    steps = config.training.epochs * steps_per_epoch(samples, config.training.batch)
+    return len(mask_updates(steps)) * min(config.training.batch, samples)
 
 
 def _epoch_images(config: Config, samples: int) -> int:
