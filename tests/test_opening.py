@@ -126,7 +126,7 @@ def test_unknown_trained_baselines_are_named(tmp_path: Path) -> None:
         opening.resolve(tiny(evaluation=Evaluation(trained_baselines=("longr",))), tmp_path / "run", ONE)
     everything = Evaluation(trained_baselines=tuple(TRAINED_BASELINES))
     runs = opening.resolve(tiny(evaluation=everything), tmp_path / "run", ONE).trained_baselines
-    assert {run.folder.path.parent.name for run in runs} == {"trained_baselines", "longer"}
+    assert {run.folder.path.parent.name for run in runs} == {"trained_baselines", "longer", "rigl"}
 
 
 def test_baselines_in_a_folder_with_its_former_name_are_not_trained_again(tmp_path: Path) -> None:

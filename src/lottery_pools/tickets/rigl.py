@@ -157,8 +157,8 @@ def move(
     pruned.copy_(((absent | dropped) & ~grown).view_as(parameter))
     stale = pruned | new
     parameter.masked_fill_(stale, 0)
-    remembered = optimizer.state[parameter].values() if optimizer is not None else ()
-    for state in remembered:
+    remembered = {} if optimizer is None else optimizer.state.get(parameter, {})
+    for state in remembered.values():
         if isinstance(state, Tensor) and state.shape == parameter.shape:
             state.masked_fill_(stale, 0)
 
