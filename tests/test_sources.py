@@ -76,6 +76,17 @@ def test_without_an_epoch_share_one_split_chooses_both() -> None:
     assert torch.equal(moved.train.images, data.train.images)
 
 
+def test_validation_samples_train_too_in_as_many_steps_if_asked() -> None:
+    plain, control = load(tiny(epoch_share=0.5)), load(tiny(epoch_share=0.5, train_on_validation=True)).to("cpu")
+    everything = rows(plain.train.images) | rows(plain.epochs.images) | rows(plain.validation.images)
+    assert rows(control.train.images) == everything
+    assert (len(control.train), control.epoch_size, plain.epoch_size) == (100, 60, 60)
+    assert torch.equal(control.mean, plain.mean)
+    assert torch.equal(control.std, plain.std)
+    assert torch.equal(control.validation.images, plain.validation.images)
+    assert torch.equal(control.test.images, plain.test.images)
+
+
 def test_the_seed_decides_the_samples() -> None:
     first, again, other = load(tiny(seed=1)), load(tiny(seed=1)), load(tiny(seed=2))
     assert torch.equal(first.train.images, again.train.images)
