@@ -13,6 +13,7 @@ import torch
 from lottery_pools.config import toml
 from lottery_pools.errors import UserError
 from lottery_pools.experiment.run import Run
+from lottery_pools.experiment.selection import calibration_batches, recalibration_images
 from lottery_pools.pooling import pool as pooling
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest
@@ -85,11 +86,13 @@ def _rebuilt(run: Run, pooled: Path, parents: list[Path], origin: Mapping[str, A
     """The pooled ticket, computed as it was: with as many threads, on the same device."""
     torch.set_num_threads(origin["threads"])
     model = run.network()
+    recalibrating = recalibration_images(run.config, run.dataset)
     return pooling.replay(
         model,
         [files.load(path, model) for path in parents],
         pooling.Recipe.of(files.load(pooled, model)),
         run.recalibrate,
         base=files.load(run.folder.rewind, model).weights if run.folder.rewind.exists() else None,
+        samples=lambda: calibration_batches(run.config, run.dataset, run.seed, recalibrating),
         allow_other_run=_candidates(run, origin) != run.folder,
     )
