@@ -139,9 +139,12 @@ def _share_of_mean(differences: Sequence[Tensor]) -> float:
 def repaired_mean(task: PoolingTask, tickets: Sequence[Ticket]) -> Network:
     """The mean, pruned back, with each channel scaled (and shifted, where there is a bias) to the tickets' moments.
 
-    The moments of the tickets are averaged. A layer whose output goes to BatchNorm is left to recalibration.
+    The moments of the tickets are averaged. A layer whose output goes to BatchNorm is left to recalibration. One ticket
+    alone stays as it is.
     """
     samples, model = _samples(task), task.evaluator.model
+    if len(tickets) == 1:
+        return task.mixture(equal_shares(tickets))
     moments = []
     for ticket in tickets:
         load_into(model, ticket.weights)

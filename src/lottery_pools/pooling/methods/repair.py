@@ -34,7 +34,7 @@ def evaluations(offer: Offer) -> int:
 
 def passes(offer: Offer) -> int:
     """How often the search goes over `samples`: once a ticket, and once for the mean."""
-    return 2 + offer.sparser
+    return 2 + offer.sparser if offer.sparser else 0
 
 
 METHODS = (
