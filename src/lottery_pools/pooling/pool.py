@@ -23,6 +23,7 @@ from lottery_pools.pooling.evaluator import Evaluator, Recalibrate, Score
 from lottery_pools.pooling.guard import restored_on_failure
 from lottery_pools.pooling.method import Method
 from lottery_pools.pooling.methods import DEFAULT, find
+from lottery_pools.pooling.overlap import warn_of_overlap
 from lottery_pools.pooling.pruning import MaskRule, Scope
 from lottery_pools.pooling.result import Ingredients, Pooled, Settings, Steps
 from lottery_pools.pooling.soup import mixture
@@ -75,7 +76,8 @@ def pool(
         mask: which weights are kept first, as many as the target has: the largest (`magnitude`, as in the paper), the
             target's own, or those in any (`union`) or all (`intersection`) of the masks of what is merged.
         loss: for methods that learn: `loss(model)` is the differentiable loss of a next mini-batch. BatchNorm then has
-            the statistics of the batch, everything else is in evaluation mode.
+            the statistics of the batch, everything else is in evaluation mode. `best` keeps what it learned only where
+            the score is better: give `loss` samples that `score` does not have.
         base: for `ties`, `dare` and `model-stock`: the weights at the rewind point.
         samples: for `fisher`, `regmean` and `repair`: `samples()` gives batches of inputs, without labels, the same at
             each call. Training inputs do.
@@ -83,7 +85,7 @@ def pool(
         allow_other_run: take tickets whose origin names other data, settings or seed; as a control.
 
     Returns the pooled ticket, whose density is exactly the target's, with its recipe and every trial. Warns where the
-    model has BatchNorm and there is no `recalibrate`.
+    model has BatchNorm and there is no `recalibrate`, and where `best` sees that `loss` has the samples of `score`.
 
     Raises UserError where the target is not among the tickets, two share a level, one does not fit the model, their
     origins name different models or runs, two are the model's own tensors, a parameter is complex or masked under one
@@ -105,6 +107,8 @@ def pool(
     check_at_least_one("max_evaluations", max_evaluations)
     check_rules(scope, mask)
     by_level = checked_tickets(model, tickets, target, allow_other_run)
+    if loss is not None and chosen.scored_on == "two thirds":
+        score, loss = warn_of_overlap(model, score, loss)
     task = PoolingTask(
         evaluator=Evaluator(model, score, recalibrate, max_evaluations),
         target=by_level[target],
