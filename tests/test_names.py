@@ -9,7 +9,10 @@ from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 
 def test_recipes_are_read_as_their_methods_write_them() -> None:
-    in_turn = ("average", "interpolation", "swa", "ema", "ema-as-published", "slerp", *CONTROLS)
+    in_turn = (
+        *("average", "interpolation", "interpolation-likelihood", "swa", "swa-unguarded", "ema", "ema-unguarded"),
+        *("ema-as-published", "slerp", *CONTROLS),
+    )
     assert [name for name in (*methods.METHODS, *CONTROLS, "mine", "ticket") if names.mixes_in_turn(name)] == [*in_turn]
 
 

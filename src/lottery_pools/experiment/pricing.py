@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from lottery_pools.errors import UserError
 from lottery_pools.experiment.plan import Part, levels_of_rows
 from lottery_pools.experiment.run import Condition, NetworkFacts, Run, Search, recalibrates
-from lottery_pools.experiment.selection import recalibration_images
+from lottery_pools.experiment.selection import Selection, recalibration_images
 from lottery_pools.experiment.timing import Cost
-from lottery_pools.pooling.method import Offer
 from lottery_pools.runs.rows import ENSEMBLE
 from lottery_pools.tickets import held_out, training_costs
 from lottery_pools.tickets.schedule import steps_per_epoch
@@ -78,33 +77,30 @@ def _ticket(network: NetworkFacts, run: Run, level: int, images: int) -> Cost:
 def pooling(network: NetworkFacts, run: Run, search: Search, target: int) -> Cost:
     """One pooled ticket. Raises UserError where the budget does not suffice."""
     selection, method = run.selection(search, target), search.method
-    count = evaluations(run, search, target, selection.max_evaluations(network.has_batchnorm))
+    count = evaluations(selection, selection.max_evaluations(network.has_batchnorm))
     return Cost(
         trained=method.gradient_steps * selection.batch,
         recalibrated=count * selection.images + selection.final_images if network.has_batchnorm else 0,
-        forwarded=count * len(selection.split),
+        forwarded=count * len(selection.split) + selection.sample_images,
         # to differentiate by a ticket's share costs about as much as to mix it in
         mixed=count + method.gradient_steps * len(run.levels),
         written=network.ticket_bytes,
     )
 
 
-def evaluations(run: Run, search: Search, target: int, limit: int | None) -> int:
-    """How many networks a search evaluates for a target, at most or about; no more than `limit`, where there is one.
+def evaluations(selection: Selection, limit: int | None) -> int:
+    """How many networks a search evaluates, at most or about; no more than `limit`, where there is one.
 
     Raises UserError where a limit does not suffice for a method that cannot stop early.
     """
-    settings = run.config.pooling
-    candidates = [level for level in run.levels if level != target]
-    nearest = sorted(candidates, key=lambda level: (abs(level - target), level))[: settings.candidates]
-    sparser = sum(level > target for level in nearest)
-    needed = search.method.evaluations(Offer(sparser, len(nearest) - sparser, len(settings.coefficients)))
+    method = selection.method
+    needed = method.evaluations(selection.offer)
     if limit is None or needed <= limit:
         return needed
-    if not search.method.stops_early:
+    if not method.stops_early:
         raise UserError(
-            f"pooling.budget allows {limit} evaluations for level {target}, {search.method.name} needs {needed}: raise "
-            "it, or choose a method that stops in time (trimmed-soup, average, interpolation)"
+            f"pooling.budget allows {limit} evaluations for level {selection.target}, {method.name} needs {needed}: "
+            "raise it, or choose a method that stops in time (trimmed-soup, average, interpolation)"
         )
     return limit
 

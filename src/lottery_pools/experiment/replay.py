@@ -14,6 +14,7 @@ from lottery_pools.config import toml
 from lottery_pools.errors import UserError
 from lottery_pools.experiment import ticket_cache
 from lottery_pools.experiment.run import Run
+from lottery_pools.experiment.selection import calibration_batches, recalibration_images
 from lottery_pools.pooling import pool as pooling
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest
@@ -89,11 +90,13 @@ def _rebuilt(run: Run, pooled: Path, parents: list[Path], origin: Mapping[str, A
     rewind_points = [run.folder.rewind] if run.folder.rewind.exists() else []
     # As in the search, in the memory of the device: the same kernels give the same bits.
     tickets = ticket_cache.of_this_process().load([*parents, *rewind_points], model)
+    recalibrating = recalibration_images(run.config, run.dataset)
     return pooling.replay(
         model,
         tickets[: len(parents)],
         pooling.Recipe.of(files.load(pooled, model)),
         run.recalibrate,
         base=tickets[-1].weights if rewind_points else None,
+        samples=lambda: calibration_batches(run.config, run.dataset, run.seed, recalibrating),
         allow_other_run=_candidates(run, origin) != run.folder,
     )
