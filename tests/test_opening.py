@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config, Evaluation
@@ -94,6 +95,27 @@ def test_each_seed_has_the_next_as_its_sibling(tmp_path: Path) -> None:
     assert [run.sibling and run.sibling.path.name for run in runs] == ["seed_1", "seed_2", "seed_3"]
     (alone,) = opening.resolve(tiny(), tmp_path / "run", ONE).runs
     assert (alone.sibling, alone.folder.path) == (None, tmp_path / "run")
+
+
+def test_each_seed_may_draw_samples_of_its_own(tmp_path: Path) -> None:
+    config = asking(("average",))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, draw="per-seed", seed=7))
+    runs = opening.resolve(config, tmp_path, ONE).runs
+    assert [run.config.data.seed for run in runs] == [7, 8]
+    assert not torch.equal(runs[0].dataset.validation.images, runs[1].dataset.validation.images)
+    single = dataclasses.replace(config, seeds=(1,))
+    experiment = opening.resolve(single, tmp_path / "single", ONE)
+    with opening.hold(experiment):
+        pass
+    again = opening.resolve(toml.of_folder(tmp_path / "single"), tmp_path / "single", ONE)
+    assert again.runs[0].config == experiment.runs[0].config == runs[1].config
+
+
+def test_a_control_must_not_see_what_a_seed_holds_out(tmp_path: Path) -> None:
+    config = asking(("other-seed",))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, draw="per-seed"))
+    with pytest.raises(UserError, match=r"trained on samples that this seed holds out: give data.draw once"):
+        opening.resolve(config, tmp_path, ONE)
 
 
 def test_the_control_pools_with_a_run_that_has_all_tickets(tmp_path: Path) -> None:

@@ -141,6 +141,29 @@ def test_subsets_are_stratified(tmp_path: Path) -> None:
     assert data.test.labels.bincount().tolist() == [3, 3]
 
 
+def test_the_halves_of_the_test_images_share_none_and_depend_on_no_seed(tmp_path: Path) -> None:
+    folder = small(tmp_path / "set", test=20)
+
+    def test_images(**settings: Any) -> set[bytes]:
+        return rows(load(Data(name=str(folder), validation=4, **settings)).test.images)
+
+    look, final = test_images(test_part="look"), test_images(test_part="final")
+    assert len(look) == len(final) == 10
+    assert not look & final
+    assert look | final == test_images()
+    assert test_images(test_part="look", seed=5) == look
+    assert test_images(test_part="look", test=4) < look
+    labels = load(Data(name=str(folder), validation=4, test_part="final")).test.labels
+    assert labels.bincount().tolist() == [5, 5]
+
+
+def test_there_are_no_halves_without_test_images_of_their_own(tmp_path: Path) -> None:
+    folder = small(tmp_path / "set")
+    (folder / "test.parquet").unlink()
+    with pytest.raises(UserError, match=r"data.test_part is look, and .* has no test split: leave it out"):
+        load(Data(name=str(folder), validation=4, test_part="look"))
+
+
 def test_a_constant_channel_is_normalised_to_zero(tmp_path: Path) -> None:
     for split in ("train", "test"):
         parquet(

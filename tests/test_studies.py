@@ -16,14 +16,38 @@ from studies import questions, small
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.toml")), ids=lambda path: path.stem)
-def test_settings_of_studies_are_as_the_issue_wants(path: Path) -> None:
+FIRST = ("cifar10-longer", "cifar10-resnet", "cifar10-vgg", "cifar100-resnet")
+"""The studies that were made before there was a plan."""
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_settings_of_the_first_studies(name: str) -> None:
+    path = ROOT / "studies" / f"{name}.toml"
     found = toml.read_toml(path)
     assert len(found.seeds) >= 3
     schedule = found.pruning.schedule()
     assert len(schedule) >= 9
     assert schedule[-1] <= 0.06
     assert found.name == path.stem
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(path for path in (ROOT / "studies").rglob("*.toml") if path.stem not in FIRST),
+    ids=lambda path: path.stem,
+)
+def test_settings_of_planned_studies_are_as_the_plan_says(path: Path) -> None:
+    config = toml.read_toml(path)
+    plan = (ROOT / "studies" / "PLAN.md").read_text(encoding="utf-8")
+    assert f"`{path.relative_to(ROOT / 'studies').as_posix()}`" in plan
+    assert config.name == path.stem
+    assert min(config.seeds) >= 10
+    assert config.data.train is not None
+    assert 9 * config.data.validation <= config.data.train, "at most a tenth of the labelled samples is held out"
+    assert config.data.draw == "per-seed"
+    assert config.data.test_part == ("all" if config.data.name == "mnist1d" else "final")
+    assert config.training.keep == "last"
+    assert len(config.pruning.schedule()) in (9, 19)
 
 
 def make_gain(low: float, high: float, level: int | None = None) -> Gain:

@@ -11,7 +11,7 @@ modules of their own; other code takes all of them from here:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from lottery_pools.config.data import Data, Difficulty
@@ -150,6 +150,10 @@ class Config:
             self.evaluation.corrupted_from is None or self.data.name != "mnist1d",
             "evaluation.corrupted_from is for images, the shifts of mnist1d are generated: leave it out",
         )
+        require(
+            self.evaluation.corrupted_from is None or self.data.test_part == "all",
+            "evaluation.corrupted_from corrupts all test images: leave it out, or give data.test_part all",
+        )
         if self.pruning.rewind_unit == "epochs":
             require(
                 self.pruning.rewind < self.training.epochs,
@@ -159,3 +163,11 @@ class Config:
         levels = len(self.pruning.schedule())
         for target in self.pooling.targets:
             require(0 <= target < levels, f"pooling.targets has level {target}: this run has levels 0 to {levels - 1}")
+
+    def of_seed(self, seed: int) -> Config:
+        """The settings of the run with this seed alone, which draws its data as `data.draw` says.
+
+        >>> Config(seeds=(3, 4), data=Data(draw="per-seed")).of_seed(4).data.seed
+        4
+        """
+        return replace(self, seeds=(seed,), data=self.data.of_seed(seed))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lottery_pools.config import toml
-from lottery_pools.config.schema import Config, Evaluation, Pooling
+from lottery_pools.config.schema import Config, Evaluation
 from lottery_pools.data import shifts
 from lottery_pools.errors import Notice, UserError, unknown
 from lottery_pools.experiment.run import OTHER_RUN, OTHER_SEED, NetworkFacts, OtherRun, Run
@@ -85,7 +85,7 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
         [run.seed for run in experiment.runs]
         ```
     """
-    _check_methods(config.pooling)
+    _check_methods(config)
     device = str(machine.torch_device())
     held = _held(out)
     _check_evaluation(config, held)
@@ -130,7 +130,7 @@ def _runs(config: Config, out: Path, device: str, other_run: OtherRun) -> tuple[
     folders = [run_folder(config, out, seed) for seed in config.seeds]
     siblings = [*folders[1:], folders[0]] if len(folders) > 1 else [None]
     return tuple(
-        Run(replace(config, seeds=(seed,)), seed, folder, device, sibling, other_run)
+        Run(config.of_seed(seed), seed, folder, device, sibling, other_run)
         for seed, folder, sibling in zip(config.seeds, folders, siblings, strict=True)
     )
 
@@ -202,12 +202,17 @@ def _joined_evaluation(evaluation: Evaluation, held: Evaluation) -> Evaluation:
     )
 
 
-def _check_methods(pooling: Pooling) -> None:
-    """Raise UserError where no method has a name that the settings give."""
+def _check_methods(config: Config) -> None:
+    """Raise UserError where no method has a name that the settings give, or a method would see held-out samples."""
     known = (*METHODS, OTHER_SEED)
-    for name in pooling.methods:
+    for name in config.pooling.methods:
         if name not in known:
             raise unknown("method", name, known)
+        if name == OTHER_SEED and config.data.draw == "per-seed":
+            raise UserError(
+                f"method {name} pools tickets of the next seed, which with data.draw = per-seed were trained on "
+                "samples that this seed holds out: give data.draw once"
+            )
 
 
 def _check_evaluation(config: Config, held: Config | None) -> None:

@@ -40,7 +40,8 @@ def replay(pooled: Path, out: Path | None = None) -> bool:
     origin = files.read_metadata(pooled)["origin"]
     folder = _run_folder(pooled, origin)
     config = toml.read_toml(folder.config)
-    run = Run(config, config.seeds[0], folder, origin["device"])
+    seed = config.seeds[0]
+    run = Run(config.of_seed(seed), seed, folder, origin["device"])
     rebuilt = _rebuilt(run, pooled, _parents(run, pooled, origin), origin)
     with tempfile.TemporaryDirectory() as scratch:
         path = out or Path(scratch) / pooled.name

@@ -110,6 +110,7 @@ class _Network:
     train_images: int
     search_images: int
     flops: int
+    nonzero: float | None = None
 
 
 def measure(run: Run, method: str, level: int, conditions: tuple[Condition, ...]) -> list[Row]:
@@ -128,7 +129,9 @@ def _measure(run: Run, method: str, level: int, conditions: Sequence[Condition])
     if recalibrates(method):
         search_images = run.recalibrate(model)
     flops = cost.flops(model, run.dataset.input_shape, ticket.mask)
-    network = _Network(method, level, ticket.density, ticket.origin["train_images"], search_images, flops)
+    network = _Network(
+        method, level, ticket.density, ticket.origin["train_images"], search_images, flops, ticket.nonzero_density
+    )
     training, batch = run.config.training, run.config.evaluation.batch
     return [
         _row(run, network, condition, evaluate(model, run.dataset, run.samples(condition), training, batch))
@@ -187,6 +190,8 @@ def _row(run: Run, network: _Network, condition: Condition, measures: Measured) 
         flops=network.flops,
         hits=pack_hits(measures.hits),
         bins=measures.bins if condition == CLEAN[-1] else (),
+        part=run.config.data.test_part if split == "test" else "all",
+        nonzero=network.nonzero,
     )
 
 

@@ -67,6 +67,11 @@ class Row:
     compared sample by sample."""
     bins: Bins = ()
     """Calibration on the test samples without corruption; empty in all other rows, and in those of old versions."""
+    part: str = "all"
+    """Which test samples: `all`, or the half `look` or `final` (the setting `data.test_part`)."""
+    nonzero: float | None = None
+    """Prunable weights that are not zero / prunable weights: less than `density` where the mask of a pooled network
+    keeps weights that all its tickets have at zero. None in rows of old versions, and for ensembles."""
 
     @property
     def key(self) -> tuple[str, int, str, str, int]:
