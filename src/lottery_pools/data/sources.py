@@ -106,8 +106,9 @@ def _divide(data: schema.Data, source: Source, large: int) -> Dataset:
     if data.test is not None:
         test = test.take(stratified(test.labels, data.test, generator(data.seed, "split", "test")), large)
     mean, std = _moments(train, large)
+    all_rows = torch.cat((train_rows, validation_rows))
     return Dataset(
-        train,
+        source.train.take(all_rows, large) if data.train_on_validation else train,
         epochs,
         validation,
         test,
@@ -119,6 +120,7 @@ def _divide(data: schema.Data, source: Source, large: int) -> Dataset:
         resized_crop=data.size if data.resized_crop else None,
         digest=source.digest,
         notes=source.notes,
+        epoch_samples=len(train) if data.train_on_validation else None,
     )
 
 

@@ -21,9 +21,9 @@ from lottery_pools.experiment.run import OTHER_RUN, OTHER_SEED, NetworkFacts, Ot
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
-from lottery_pools.runs.rows import CONTROLS
+from lottery_pools.runs.rows import CONTROLS, TUNED
 from lottery_pools.tickets import checks, files
-from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
+from lottery_pools.tickets.trained_baselines import RETIRED, TRAINED_BASELINES
 
 THIS_MACHINE = Machine()
 NOBODY = OtherRun()
@@ -87,8 +87,8 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
     """
     _check_methods(config)
     device = str(machine.torch_device())
-    _check_evaluation(config)
     held = _held(out)
+    _check_evaluation(config, held)
     joined = _joined(config, held, out)
     runs = _runs(joined, out, device, other_run)
     for note in runs[0].dataset.notes:
@@ -215,11 +215,17 @@ def _check_methods(config: Config) -> None:
             )
 
 
-def _check_evaluation(config: Config) -> None:
-    """Raise UserError where a trained baseline or a corruption is unknown."""
+def _check_evaluation(config: Config, held: Config | None) -> None:
+    """Raise UserError where a trained baseline or a corruption is unknown.
+
+    A retired baseline is no mistake where the folder has it already: its rows stay, and it is not trained further.
+    """
+    before = () if held is None else held.evaluation.trained_baselines
     for name in config.evaluation.trained_baselines:
-        if name not in TRAINED_BASELINES:
-            raise unknown("trained baseline", name, TRAINED_BASELINES)
+        if name in RETIRED and name not in before:
+            raise UserError(f"trained baseline {name!r} was not as published and is gone: give {RETIRED[name]}")
+        if name not in (*TRAINED_BASELINES, *TUNED, *RETIRED):
+            raise unknown("trained baseline", name, (*TRAINED_BASELINES, *TUNED))
     shifts.names(config.data, config.evaluation.corruptions)
 
 
