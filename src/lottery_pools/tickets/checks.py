@@ -32,7 +32,7 @@ def check_settings(config: Config, dataset: Dataset) -> None:
     if any(isinstance(parameter, UninitializedParameter) for parameter in model.parameters()):
         raise UserError(f"model {config.model.name!r} has lazy layers: give them their sizes")
     prunable = registry.prunable(model, config.model.prunable)
-    _check_not_tied(model, prunable)
+    check_not_tied(model, prunable)
     rewind_step(config, len(dataset.train))
     if left_out := registry.left_out(model, config.model.prunable):
         warnings.warn(
@@ -48,14 +48,18 @@ def check_settings(config: Config, dataset: Dataset) -> None:
     _check_training_output(config, dataset, model)
 
 
-def _check_not_tied(model: nn.Module, prunable: Sequence[str]) -> None:
-    """Raise UserError if a prunable tensor has a second name, whose weights its mask would prune unseen."""
+def check_not_tied(model: nn.Module, prunable: Sequence[str], setting: str = "model.prunable") -> None:
+    """Raise UserError if a prunable tensor has a second name, whose weights its mask would prune unseen.
+
+    Args:
+        model: The model.
+        prunable: The names of its prunable tensors.
+        setting: What chose them, as the message names it.
+    """
     parameters = [parameter for _, parameter in model.named_parameters(remove_duplicate=False)]
     for name in prunable:
         if sum(model.get_parameter(name) is parameter for parameter in parameters) > 1:
-            raise UserError(
-                f"prunable tensor {name!r} is tied to another: leave it out with a pattern in model.prunable"
-            )
+            raise UserError(f"prunable tensor {name!r} is tied to another: leave it out with a pattern in {setting}")
 
 
 def _check_output(config: Config, dataset: Dataset, model: nn.Module) -> None:
