@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lottery_pools.runs.rows import (
     BASELINES,
     Accuracy,
+    AnyRow,
     Bins,
     Gain,
     Row,
@@ -20,7 +21,7 @@ from lottery_pools.runs.rows import (
     common_rows,
     complete,
     corrupted,
-    unpack_hits,
+    values_of,
 )
 
 Z = 1.959964
@@ -96,11 +97,12 @@ def paired_intervals(
     return mean[:, 0, 0], low, high
 
 
-def gains(rows: Sequence[Row], baselines: Sequence[str] = BASELINES) -> list[Gain]:
+def gains(rows: Sequence[AnyRow], baselines: Sequence[str] = BASELINES) -> list[Gain]:
     """Every method against every baseline, level by level and over all levels, on clean and on corrupted test samples.
 
-    Only what every seed has of both is compared, so that nothing is averaged over different sets: a level, and of
-    corrupted samples every (corruption, severity) that any network was measured on, averaged sample by sample.
+    Accuracies are compared in percentage points, other metrics in their unit. Only what every seed has of both is
+    compared, so that nothing is averaged over different sets: a level, and of corrupted samples every (corruption,
+    severity) that any network was measured on, averaged sample by sample.
 
     Args:
         rows: of one experiment, so that all have the same test samples.
@@ -143,7 +145,7 @@ def accuracies(rows: Sequence[Row]) -> list[Accuracy]:
     return result
 
 
-def _parts(rows: Sequence[Row]) -> tuple[tuple[str, list[Row]], tuple[str, list[Row]]]:
+def _parts(rows: Sequence[AnyRow]) -> tuple[tuple[str, list[AnyRow]], tuple[str, list[AnyRow]]]:
     """The rows on clean and on corrupted test samples, each by what their gains say they are of."""
     return ("none", clean(rows)), ("all", corrupted(rows))
 
@@ -160,13 +162,14 @@ class _Comparison:
     """(seeds, n)."""
 
 
-def _gains(rows: Sequence[Row], corruption: str, baselines: Sequence[str]) -> list[Gain]:
+def _gains(rows: Sequence[AnyRow], corruption: str, baselines: Sequence[str]) -> list[Gain]:
     """The gains in rows that are all on clean samples, or all on corrupted ones."""
     comparisons = _comparisons(rows, baselines)
     if not comparisons:
         return []
     density = {row.level: row.density for row in rows if row.method == "ticket"}
-    means, lows, highs = paired_intervals(np.stack([comparison.differences for comparison in comparisons]) * 100)
+    scale = 100 if isinstance(rows[0], Row) else 1
+    means, lows, highs = paired_intervals(np.stack([comparison.differences for comparison in comparisons]) * scale)
     result = []
     for i, comparison in enumerate(comparisons):
         gain, low, high = (round(float(values[i]), 4) for values in (means, lows, highs))
@@ -177,11 +180,11 @@ def _gains(rows: Sequence[Row], corruption: str, baselines: Sequence[str]) -> li
     return result
 
 
-def _comparisons(rows: Sequence[Row], baselines: Sequence[str]) -> list[_Comparison]:
+def _comparisons(rows: Sequence[AnyRow], baselines: Sequence[str]) -> list[_Comparison]:
     """Every method against every baseline, at each level that all seeds have of both, then over all these levels."""
     seeds = sorted({row.seed for row in rows})
     levels = sorted({row.level for row in rows if row.method == "ticket"})
-    hits = _mean_hits(rows)
+    hits = _mean_values(rows)
     comparisons = []
     for method in dict.fromkeys(row.method for row in rows):
         for against in baselines[: baselines.index(method)] if method in baselines else baselines:
@@ -196,8 +199,9 @@ def _comparisons(rows: Sequence[Row], baselines: Sequence[str]) -> list[_Compari
     return comparisons
 
 
-def _mean_hits(rows: Sequence[Row]) -> dict[tuple[str, int, int], NDArray[np.float32]]:
-    """Share of the conditions under which each sample was predicted correctly, (n,), by (method, level, seed).
+def _mean_values(rows: Sequence[AnyRow]) -> dict[tuple[str, int, int], NDArray[np.float32]]:
+    """Share of the conditions under which each sample was predicted correctly, (n,), by (method, level, seed); of
+    another metric, its mean over the conditions.
 
     A network that was not measured under all conditions that any network was measured under is left out.
     """
@@ -206,6 +210,6 @@ def _mean_hits(rows: Sequence[Row]) -> dict[tuple[str, int, int], NDArray[np.flo
     counts: dict[tuple[str, int, int], int] = {}
     for row in rows:
         key = (row.method, row.level, row.seed)
-        sums[key] = sums.get(key, np.float32(0)) + unpack_hits(row).astype(np.float32)
+        sums[key] = sums.get(key, np.float32(0)) + values_of(row).astype(np.float32)
         counts[key] = counts.get(key, 0) + 1
     return {key: total / np.float32(len(conditions)) for key, total in sums.items() if counts[key] == len(conditions)}

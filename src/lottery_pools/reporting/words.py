@@ -26,9 +26,9 @@ def fixed(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}".replace("-", MINUS)
 
 
-def interval(gain: Gain) -> str:
-    """A gain in percentage points with its 95 % interval: `+0.73 [+0.48, +0.99]`."""
-    return f"{signed(gain.gain)} [{signed(gain.low)}, {signed(gain.high)}]"
+def interval(gain: Gain, digits: int = 2) -> str:
+    """A gain, of accuracy in percentage points, with its 95 % interval: `+0.73 [+0.48, +0.99]`."""
+    return f"{signed(gain.gain, digits)} [{signed(gain.low, digits)}, {signed(gain.high, digits)}]"
 
 
 def big(number: float) -> str:

@@ -16,7 +16,7 @@ from lottery_pools.data.dataset import Dataset
 from lottery_pools.models import registry
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.seeds import derive, generator
-from lottery_pools.tickets import files, masks
+from lottery_pools.tickets import files, masks, measures
 from lottery_pools.tickets.averaging import blend, refit_batchnorm
 from lottery_pools.tickets.schedule import rewind_step
 from lottery_pools.tickets.ticket import Ticket, load_into, snapshot
@@ -182,7 +182,7 @@ def _train_copy(run: PruningRun, level: Level, copy: int, on_epoch: OnEpoch) -> 
     origin = {
         **run.origin,
         "epoch": trained.epoch,
-        "accuracy": trained.accuracy,
+        measures.NAMES[run.dataset.task]: trained.accuracy,
         "train_images": level.images_before + trained.images,
         "density": level.density,
     }
