@@ -62,6 +62,7 @@ def show_report(folder: Path, page: Path, report: ReportContent | MetricReport, 
     """Print the outcome of the run in `folder`: its main tables, its gains, and where the page of its report is."""
     from lottery_pools.reporting import metric_report, tables, terminal
     from lottery_pools.reporting.verdict import headline, headlines, verdict
+    from lottery_pools.reporting.words import meaning_of_accuracy
 
     if isinstance(report, metric_report.MetricReport):
         gains = [dataclasses.asdict(gain) for gain in report.gains]
@@ -83,6 +84,8 @@ def show_report(folder: Path, page: Path, report: ReportContent | MetricReport, 
         return
     _show_tables((tables.by_level(report.rows, report.gains), tables.summary(report.rows, report.comparable)))
     terminal.say(*(verdict(gain, report.gains) for gain in headlines(report.gains) or (None,)))
+    if meaning := meaning_of_accuracy(report.config.data.task):
+        terminal.say(meaning)
     print(f"Report: {page}")
 
 

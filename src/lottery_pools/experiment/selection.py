@@ -183,6 +183,23 @@ def metric(config: Config) -> Metric:
     return measures.checked(external.function(config.evaluation.metric, "metric"), config.evaluation.metric)
 
 
+def check_metric(config: Config, dataset: Dataset) -> None:
+    """Raise UserError if the user's metric cannot be imported or does not return one value a sample."""
+    if config.evaluation.metric is None:
+        return
+    labels = dataset.validation.labels[:8]
+    outputs = torch.zeros(len(labels), len(dataset.classes), device=labels.device)
+    try:
+        metric(config)(outputs, labels)
+    except (RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"evaluation.metric {config.evaluation.metric!r} cannot take outputs {tuple(outputs.shape)} and labels "
+            f"{tuple(labels.shape)}: {str(error).partition(chr(10))[0]}"
+        ) from error
+
+
 def metric_name(config: Config) -> str:
     """What `metric` is called: `accuracy`, `r2`, or the name of the user's function."""
     return config.evaluation.metric or measures.NAMES[config.data.task]

@@ -20,7 +20,7 @@ from lottery_pools.experiment.selection import logits, metric, metric_name
 from lottery_pools.pooling.method import Method
 from lottery_pools.pooling.result import Pooled
 from lottery_pools.runs.rows import ENSEMBLE, AnyRow, MetricRow, Row, merit, pack_hits, pack_values
-from lottery_pools.tickets import files, imp, losses
+from lottery_pools.tickets import files, imp, losses, measures
 from lottery_pools.tickets.ticket import Ticket, load_into
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 from lottery_pools.tickets.training import Epoch
@@ -31,7 +31,9 @@ def train(run: Run) -> None:
     epochs, images = run.config.training.epochs, len(run.dataset.train)
 
     def log(level: int, epoch: Epoch) -> None:
-        run.folder.event(stage="training", level=level, epochs=epochs, done=3 * images, **dataclasses.asdict(epoch))
+        values = dataclasses.asdict(epoch)
+        values[measures.NAMES[run.dataset.task]] = values.pop("accuracy")
+        run.folder.event(stage="training", level=level, epochs=epochs, done=3 * images, **values)
 
     for ticket in imp.tickets(run.config, run.dataset, run.folder, run.seed, log):
         run.folder.event(stage="ticket", level=ticket.level, density=ticket.density)
@@ -52,7 +54,8 @@ def pool(run: Run, search: Search, target: int) -> None:
         "device": run.device,
     }
     files.save(replace(pooled.ticket, origin=origin), run.folder.pool(search.name, target))
-    run.folder.event(stage="pooling", method=search.name, level=target, accuracy=pooled.score, done=images)
+    score = {"accuracy" if run.config.measures_accuracy else "score": pooled.score}
+    run.folder.event(stage="pooling", method=search.name, level=target, done=images, **score)
 
 
 def _lineage(run: Run, search: Search, target: int, tickets: Mapping[int, Ticket]) -> dict[str, Any]:

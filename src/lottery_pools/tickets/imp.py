@@ -134,7 +134,7 @@ def next_mask(previous: Ticket, density: float, scope: Any, criterion: str, seed
 def _pruning_run(config: Config, dataset: Dataset, folder: RunFolder, seed: int) -> PruningRun:
     model = network(config, dataset, seed)
     prunable = registry.prunable(model, config.model.prunable)
-    origin = {
+    origin: dict[str, Any] = {
         "config": identity(tickets_config(config)),
         "seed": seed,
         "data": config.data.name,
@@ -145,6 +145,8 @@ def _pruning_run(config: Config, dataset: Dataset, folder: RunFolder, seed: int)
             "input_shape": list(dataset.input_shape),
         },
     }
+    if dataset.task != "single-label":
+        origin["task"] = dataset.task
     return PruningRun(config, dataset, folder, seed, model, prunable, rewind_step(config, len(dataset.train)), origin)
 
 
