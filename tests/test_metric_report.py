@@ -9,19 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lottery_pools.cli import output
 from lottery_pools.config.schema import Config, Data, Evaluation, Model, Pooling, Pruning, Training
 from lottery_pools.config.toml import to_toml
 from lottery_pools.errors import UserError
-from lottery_pools.experiment import diagnose, replay, stages
+from lottery_pools.experiment import diagnose, opening, replay, stages
 from lottery_pools.experiment import report as reports
 from lottery_pools.reporting import metric_report
+from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.metric_report import MetricReport
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.rows import values_of
 from lottery_pools.tickets import files
+from lottery_pools.tickets.ticket import load_into
 from tests.test_stages import ONE, hashes
 
 
@@ -175,3 +178,37 @@ def test_a_loss_and_a_metric_of_ones_own(tmp_path: Path, monkeypatch: pytest.Mon
         with pytest.raises(UserError, match=message):
             stages.run(wrong, tmp_path / name, ONE)
         assert not (tmp_path / name).exists()
+
+
+def test_several_labels_a_sample_have_the_report_of_accuracies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = data(tmp_path / "data")
+    for split in ("train", "test"):
+        numbers = np.load(folder / f"{split}_labels.npy")
+        np.save(folder / f"{split}_labels.npy", (numbers > 0.5).astype(np.uint8))
+    config = settings(folder)
+    config = replace(
+        config,
+        data=replace(config.data, task="multi-label"),
+        pruning=replace(config.pruning, levels=1),
+        pooling=replace(config.pooling, methods=("trimmed-soup", "best")),
+    )
+    page, report = stages.run(config, tmp_path / "run", ONE)
+    assert isinstance(report, ReportContent)
+    assert {row.method for row in report.rows} >= {"ticket", "trimmed-soup", "best", "ensemble"}
+    inputs, labels = (torch.from_numpy(np.load(folder / f"test_{name}.npy")) for name in ("inputs", "labels"))
+    run = opening.resolve(config, tmp_path / "run", ONE).runs[0]
+    model = run.network()
+    load_into(model, files.load(tmp_path / "run/tickets/level_00.safetensors").weights)
+    outputs = model.eval()(run.dataset.normalise(inputs.float()[:, None]))
+    dense = next(row for row in report.rows if (row.method, row.level, row.split) == ("ticket", 0, "test"))
+    assert dense.correct == int(((outputs > 0) == (labels > 0)).all(1).sum())
+    assert dense.accuracy > 0.4
+    sentence = "Accuracy is the share of samples of which every label is predicted correctly."
+    assert sentence in page.read_text(encoding="utf-8")
+    assert sentence in page.with_suffix(".md").read_text(encoding="utf-8")
+    output.show_report(tmp_path, page, report, as_json=False)
+    assert sentence in capsys.readouterr().out
+    with pytest.raises(UserError, match="diagnose explains accuracies of single labels"):
+        diagnose.diagnose(config, tmp_path / "run", ONE)

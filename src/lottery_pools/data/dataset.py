@@ -116,6 +116,13 @@ class Dataset:
     """What a user should know of how the data were read, a sentence each: what was left out, scaled or split."""
     task: Task = "single-label"
     """What is predicted of a sample."""
+    epoch_samples: int | None = None
+    """Training samples of one epoch, drawn anew for each, where that is not all of them; None: all."""
+
+    @property
+    def epoch_size(self) -> int:
+        """The number of training samples of one epoch."""
+        return len(self.train) if self.epoch_samples is None else self.epoch_samples
 
     @property
     def input_shape(self) -> tuple[int, ...]:

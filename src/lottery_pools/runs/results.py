@@ -27,6 +27,8 @@ _MIN_BYTES = 1 << 20
 """So many bytes may be held by a compressed file of any size."""
 _DECODER_BYTES = 128 << 20
 """The memory that decompression itself may take; the highest standard setting of xz needs 65 MiB."""
+_LEFT_OUT: dict[str, object] = {"bins": (), "part": "all", "nonzero": None}
+"""Fields of a row that are not written where they have these values, so that rows of old versions keep their bytes."""
 _CHECK = re.compile(rb', "check": "([0-9a-f]{16})"}')
 """How a line ends that carries a digest of itself."""
 
@@ -110,7 +112,7 @@ def _read(path: Path, kind: type[AnyRow]) -> list[AnyRow]:
     for number, line in enumerate(_lines(path, content), start=1):
         try:
             row: AnyRow = _row(line, kind)
-            measured = row.run, row.seed, *row.key
+            measured = row.run, row.seed, row.part, *row.key
             if (before := lines.setdefault(measured, number)) != number:
                 raise ValueError(f"it measures what line {before} does")
         except (ValueError, TypeError, AttributeError) as error:
@@ -147,10 +149,12 @@ def read_pools(path: Path) -> list[PoolRow]:
 
 
 def _fields(row: Row | PoolRow | MetricRow) -> dict[str, Any]:
-    """The fields of a row as they are written: empty `bins` are left out."""
+    """The fields of a row as they are written: those that were added later are left out where they have no value."""
     values = dataclasses.asdict(row)
-    if not values.get("bins", True):
-        del values["bins"]
+    if isinstance(row, Row):
+        for name, empty in _LEFT_OUT.items():
+            if values[name] == empty:
+                del values[name]
     return values
 
 
