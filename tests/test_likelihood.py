@@ -67,3 +67,15 @@ def test_a_device_without_float64_will_do() -> None:
     with NoFloat64():  # type: ignore[no-untyped-call]
         likelihood = log_likelihood(logits, labels)
     assert torch.allclose(likelihood, expected, atol=1e-5)
+
+
+def test_labels_may_be_probabilities() -> None:
+    logits, labels = predictions(1)
+    one_hot = F.one_hot(labels, 5).double()
+    assert torch.allclose(log_likelihood(logits, one_hot), log_likelihood(logits, labels), atol=1e-6)
+    soft = torch.softmax(3 * logits + torch.randn(logits.shape, generator=generator(2, "noise")), 1)
+    best = max(-float(F.cross_entropy(logits * scale, soft)) for scale in torch.logspace(-1, 1, 401).tolist())
+    assert float(log_likelihood(logits, soft).mean()) == pytest.approx(best, abs=1e-4)
+    # a class that both exclude plays no part
+    masked, without = F.pad(logits, (0, 1), value=-torch.inf), F.pad(soft, (0, 1))
+    assert torch.allclose(log_likelihood(masked, without), log_likelihood(logits, soft), atol=1e-6)

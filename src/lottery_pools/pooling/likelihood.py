@@ -20,14 +20,15 @@ def inverse_temperature(logits: Tensor, labels: Tensor) -> float:
 
     Args:
         logits: (n, classes).
-        labels: (n,) int64.
+        labels: (n,) int64, or probabilities, (n, classes).
 
     Returns:
         A number between exp(-5) and exp(5): above 1 where the classifier is not sure enough.
     """
     logits = _widest(logits.detach())
     finite = logits.masked_fill(logits == -torch.inf, 0)  # their probability is 0, but 0 · -inf would be NaN
-    label_logits = logits.gather(1, labels[:, None])[:, 0]
+    soft = labels.ndim == 2
+    label_logits = (labels.to(finite) * finite).sum(1) if soft else logits.gather(1, labels[:, None])[:, 0]
     low, high = -SHARPEST, SHARPEST
     for _ in range(HALVINGS):
         middle = (low + high) / 2
@@ -46,7 +47,8 @@ def log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         logits: (n, classes).
-        labels: (n,) int64.
+        labels: (n,) int64, or probabilities, (n, classes), such as another network's: then the mean of the classes'
+            log-probabilities, weighed by these.
 
     Returns:
         (n,) float32, in nats, at most 0.
@@ -58,6 +60,9 @@ def log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
         ```
     """
     scaled = logits.float() * inverse_temperature(logits, labels)
+    if labels.ndim == 2:
+        log_probabilities = scaled.log_softmax(1).masked_fill(labels == 0, 0)  # 0 · -inf would be NaN
+        return (labels.to(scaled) * log_probabilities).sum(1)
     return -F.cross_entropy(scaled, labels, reduction="none")
 
 
