@@ -12,15 +12,20 @@ if TYPE_CHECKING:
     from lottery_pools.pooling.task import PoolingTask
 
 
+JOIN_MARGIN = 2.0
+"""By how many standard errors agreement must rise for a denser ticket to join. All tickets together include it, so that
+mixing it in raises agreement by itself."""
+
+
 def consensus_soup(task: PoolingTask) -> Pooled:
     """The mean of the target and sparser tickets whose predictions are nearest to the mean prediction of all tickets.
 
-    The search is that of `trimmed_soup`. The score is not: it is how well predictions agree with those of all tickets
-    together, on inputs without labels.
+    The search is that of `trimmed_soup`, with a higher bar for denser tickets. The score is not: it is how well
+    predictions agree with those of all tickets together, on inputs without labels.
     """
     from lottery_pools.pooling.agreement import scored_by_agreement
 
-    return trimmed_soup.trimmed_soup(scored_by_agreement(task))
+    return trimmed_soup.trimmed_soup(scored_by_agreement(task), JOIN_MARGIN)
 
 
 def passes(offer: Offer) -> int:
