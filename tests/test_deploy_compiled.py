@@ -228,7 +228,7 @@ class Clock:
         self.dense = dense
 
     def times(self, *_: object) -> Times:
-        return Times(1, compiled=1.0, dense=self.dense)
+        return Times(1, compiled=1.0, contiguous=self.dense)
 
 
 def test_the_faster_engine_computes() -> None:

@@ -70,7 +70,8 @@ def test_several_callers_at_once_do_not_share_a_workspace() -> None:
 def test_a_first_part_is_computed_one_sample_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     model, network = small()
     monkeypatch.setattr(planning, "CACHE", 16 * 4 * (4 + 4) * 10 * 10 - 1)
-    compiled = CompiledNetwork(network, alone=2)
+    monkeypatch.setattr(library, "ALONE", 2)
+    compiled = CompiledNetwork(network)
     assert set(compiled.parts) == {"single", "first", "rest"}
     x = samples(50)
     (found,) = compiled([x.flatten(1)], threads=1)

@@ -15,12 +15,14 @@ from torch import Tensor
 
 from lottery_pools.deploy import compiler
 from lottery_pools.deploy.graph import Convolution, Network, split
-from lottery_pools.deploy.plan import cut
+from lottery_pools.deploy.plan import cut, lanes
 from lottery_pools.deploy.source import MOST_THREADS, Source, write
 
 Tensors = Mapping[str, Tensor]
 ALIGNMENT = 64
 """Bytes of a cache line: what reads across two of them takes twice as long."""
+ALONE = 8
+"""Single samples that take as long as one tile of samples side by side."""
 ENOUGH = 1_000_000
 """Multiply-adds that are worth another thread: some 20 microseconds, about what starting one takes."""
 
@@ -90,8 +92,6 @@ class CompiledNetwork:
 
     network: Network
     target: str | None = None
-    alone: float = 8.0
-    """Single samples that take as long as one tile of samples side by side."""
     libraries: dict[str, Library] = field(default_factory=dict)
 
     @cached_property
@@ -105,6 +105,11 @@ class CompiledNetwork:
         if at < len(self.network.operations):
             parts["rest"] = rest
         return parts
+
+    @property
+    def lanes(self) -> int:
+        """Samples that are computed side by side, where there are so many."""
+        return lanes(self.parts["rest"]) if "rest" in self.parts else 1
 
     def library(self, part: str) -> Library:
         """The library of one of the `parts`."""
@@ -120,11 +125,11 @@ class CompiledNetwork:
         results = {name: torch.empty(batch, self.floats(name)) for name in self.network.outputs}
         threads = max(1, min(threads, int(batch * self.work / ENOUGH)))
         whole = 0
-        if "rest" in self.parts and batch > self.alone:
-            lanes = self.library("rest").source.lanes
-            whole = batch if batch % lanes > self.alone else batch - batch % lanes
+        if "rest" in self.parts and batch > ALONE:
+            tile = self.lanes
+            whole = batch if batch % tile > ALONE else batch - batch % tile
             # Few at a time, so that what goes from the first part to the rest stays near.
-            step = lanes * threads if "first" in self.parts else whole
+            step = tile * threads if "first" in self.parts else whole
             for begin in range(0, whole, step):
                 self.many(values, results, slice(begin, min(begin + step, whole)), threads)
         if whole < batch:
