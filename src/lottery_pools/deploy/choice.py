@@ -58,9 +58,7 @@ class Choice:
 
     known: dict[tuple[object, ...], Times] = field(default_factory=dict)
 
-    def times(
-        self, x: Tensor, program: Step, dense: Mapping[str, Callable[[Tensor], Tensor]], threads: int
-    ) -> Times:
+    def times(self, x: Tensor, program: Step, dense: Mapping[str, Callable[[Tensor], Tensor]], threads: int) -> Times:
         """The times for batches of the class of x, which has a sample at least; `dense` has the fields of `Times`."""
         size = timed(len(x), next((network.lanes for network in program.networks.values()), 1))
         key = (tuple(x.shape[1:]), size, threads)

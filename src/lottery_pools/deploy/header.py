@@ -28,8 +28,8 @@ def header(
 
     The header is correct C for any processor; `target` ("avx512", "avx2", "neon", "plain") says for which it is fast.
     It holds the weights twice, in the order for 16 samples side by side and in that for one; with `single` only the
-    latter, for programs that have one sample at a time. `name` begins its names. All it needs is a C compiler of the GNU
-    kind, with `-O2` and the flags of the processor, and `-lm`. How to call it is said at its end.
+    latter, for programs that have one sample at a time. `name` begins its names. All it needs is a C compiler of the
+    GNU kind, with `-O2` and the flags of the processor, and `-lm`. How to call it is said at its end.
 
     Raises UserError where the module needs PyTorch for a part, or a weight, the name or the target will not do.
 

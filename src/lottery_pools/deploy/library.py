@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lottery_pools.deploy import compiler
-from lottery_pools.deploy.graph import Convolution, Network, split
+from lottery_pools.deploy.graph import Network, split
 from lottery_pools.deploy.plan import cut, lanes
 from lottery_pools.deploy.source import MOST_THREADS, Source, write
 
@@ -137,11 +137,9 @@ class CompiledNetwork:
         return list(results.values())
 
     @cached_property
-    def work(self) -> float:
+    def work(self) -> int:
         """Multiply-adds of a sample."""
-        convolutions = [op for op in self.network.operations if isinstance(op, Convolution)]
-        positions = {name: shape[1] * shape[2] for name, shape in self.network.shapes.items()}
-        return float(sum(np.count_nonzero(op.weight) * positions[op.out] for op in convolutions))
+        return self.network.work()
 
     def floats(self, name: str) -> int:
         """Floats of one sample of a value."""

@@ -77,8 +77,7 @@ def cut(network: Network) -> int:
 
 def lanes(network: Network) -> int:
     """Samples side by side: four registers of them where there are no neighbouring positions to work on together."""
-    convolutions = [operation for operation in network.operations if isinstance(operation, Convolution)]
-    vectors_only = all(network.shapes[operation.out][1:] == (1, 1) for operation in convolutions)
+    vectors_only = all(network.shapes[operation.out][1:] == (1, 1) for operation in network.convolutions)
     return 4 * REGISTER if vectors_only else REGISTER
 
 
