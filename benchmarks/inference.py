@@ -140,7 +140,7 @@ def measure(group: Sequence[Network], batch: int, options: argparse.Namespace, p
     compiled = [compile_sparse(module, x, threads=options.threads, engine="c") for module in modules]
     ready = dense_engines(modules[0], x, options)
     if options.prepare:
-        for engine in (*ready.values(), *(lambda c=c: c(x) for c in compiled)):  # type: ignore[misc]
+        for engine in (*ready.values(), *(lambda c=c: c(x) for c in compiled)):
             engine()
         return
     ours: dict[str, Engine] = {str(i): lambda c=c: c(x) for i, c in enumerate(compiled)}  # type: ignore[misc]

@@ -12,14 +12,17 @@ PEAK = """
 typedef float vec __attribute__((vector_size(64), aligned(4)));
 __attribute__((visibility("default"))) float peak(const float *x, long rounds)
 {
+    x = (const float *)(((unsigned long)x + 63) & ~63ul); /* at the beginning of a cache line */
     vec sums[12] = {{0}}, w = *(const vec *)x;
     for (long round = 0; round < rounds; round++)
         for (int k = 0; k < 8; k++) {
             const float *p = x + 192 * k;
+#pragma GCC unroll 12
             for (int i = 0; i < 12; i++)
                 sums[i] += w * *(const vec *)(p + 16 * i);
             __asm__ volatile("" : "+m"(*(float *)x));
         }
+#pragma GCC unroll 12
     for (int i = 1; i < 12; i++)
         sums[0] += sums[i];
     return sums[0][0];
