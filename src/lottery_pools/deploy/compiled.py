@@ -72,7 +72,8 @@ class Compiled:
     def program(self, shape: tuple[int, ...]) -> Program:
         """The program for samples of a shape, traced where it is new; warns of what PyTorch has to compute."""
         if shape not in self.programs:
-            traced = trace(self.module, torch.zeros(1, *shape))
+            with torch.inference_mode(False):  # torch.export does not work within it
+                traced = trace(self.module, torch.zeros(1, *shape))
             if traced.fallbacks and self.engine != "torch":
                 warnings.warn(f"PyTorch computes {', '.join(traced.fallbacks)}: not among the compiled operations",
                               stacklevel=3)  # fmt: skip
@@ -130,6 +131,18 @@ class Compiled:
         """The same by PyTorch."""
         result: Tensor = self.module(x)
         return result
+
+
+class CompiledModule(nn.Module):
+    """A compiled network where a module is wanted, such as by `lp.predict`; it has no parameters."""
+
+    def __init__(self, compiled: Compiled) -> None:
+        super().__init__()
+        self.compiled = compiled
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the compiled network predicts for a batch."""
+        return self.compiled(x)
 
 
 def compile(
