@@ -132,7 +132,7 @@ def test_a_gpu_without_bfloat16_is_named(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
     settings = replace(CONFIG.training, precision=precision)
     if refused:
-        with pytest.raises(UserError, match="give --training.precision float32$"):
+        with pytest.raises(UserError, match=r"give --training\.precision float32$"):
             checks.check_precision(settings, torch.device(device))
     else:
         checks.check_precision(settings, torch.device(device))
