@@ -24,7 +24,7 @@ from torch import nn
 
 from lottery_pools.config import toml
 from lottery_pools.data.sources import stratified
-from lottery_pools.evaluation.metrics import paired_intervals
+from lottery_pools.evaluation.intervals import paired_intervals
 from lottery_pools.experiment.run import Run
 from lottery_pools.experiment.selection import Selection, logits
 from lottery_pools.pooling.methods import DEFAULT, find

@@ -95,3 +95,15 @@ def test_errors_of_numbers_are_gaussian_with_the_variance_that_they_have() -> No
     better = labels + 0.5 * (outputs - labels)
     assert log_likelihood(better, labels, "regression").mean() > values.mean()
     assert bool(log_likelihood(labels, labels, "regression").isfinite().all())
+
+
+def test_labels_may_be_probabilities() -> None:
+    logits, labels = predictions(1)
+    one_hot = F.one_hot(labels, 5).double()
+    assert torch.allclose(log_likelihood(logits, one_hot), log_likelihood(logits, labels), atol=1e-6)
+    soft = torch.softmax(3 * logits + torch.randn(logits.shape, generator=generator(2, "noise")), 1)
+    best = max(-float(F.cross_entropy(logits * scale, soft)) for scale in torch.logspace(-1, 1, 401).tolist())
+    assert float(log_likelihood(logits, soft).mean()) == pytest.approx(best, abs=1e-4)
+    # a class that both exclude plays no part
+    masked, without = F.pad(logits, (0, 1), value=-torch.inf), F.pad(soft, (0, 1))
+    assert torch.allclose(log_likelihood(masked, without), log_likelihood(logits, soft), atol=1e-6)

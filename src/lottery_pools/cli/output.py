@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lottery_pools.deploy.ticket import Compilation
     from lottery_pools.experiment.estimate import Plan, Step
     from lottery_pools.reporting.content import ReportContent
     from lottery_pools.reporting.diagnosis import Diagnoses
@@ -123,6 +124,31 @@ def _show_tables(tables: Iterable[Table]) -> None:
 
     for table in tables:
         terminal.show(table)
+
+
+def show_compilation(folder: Path, made: Compilation, as_json: bool) -> None:
+    """Print which files a ticket was compiled into, and how fast it is."""
+    from lottery_pools.reporting import terminal, words
+    from lottery_pools.reporting.speed_table import measured
+
+    if as_json:
+        outcome = {
+            "folder": str(folder),
+            "files": [path.name for path in made.files.paths],
+            "target": made.target,
+            "weights": made.weights,
+            "all_weights": made.all_weights,
+            "speeds": [dataclasses.asdict(speed) for speed in made.speeds],
+        }
+        print(json.dumps(outcome))
+        return
+    names = ", ".join(f"{path.name} ({words.size(path.stat().st_size)})" for path in made.files.paths)
+    print(f"{folder}: {names}")
+    print(f"Code for {made.target}, of the {made.weights:,} weights out of {made.all_weights:,} that are not zero.")
+    if made.files.library is None:
+        print("No library: this processor cannot run code for that target.")
+    if made.speeds:
+        terminal.show(measured(made.speeds))
 
 
 def show_ticket(file: Path, ticket: Ticket, metadata: Mapping[str, Any], as_json: bool) -> None:

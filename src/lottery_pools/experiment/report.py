@@ -16,7 +16,7 @@ from lottery_pools.evaluation.metrics import accuracies, comparable, gains
 from lottery_pools.reporting import corruption_tables, metric_report, page
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.metric_report import MetricReport
-from lottery_pools.runs import results
+from lottery_pools.runs import results, speeds
 from lottery_pools.runs.folder import run_folder, write
 from lottery_pools.runs.rows import PoolRow, Row
 from lottery_pools.tickets import files
@@ -87,8 +87,8 @@ def compare(folders: Sequence[Path], out: Path) -> tuple[Path, dict[str, ReportC
 
 
 def publish(folder: Path, to: Path) -> None:
-    """Write what is worth sharing of a run into the folder `to`: tables, settings, rows, recipes and the diagnosis, but
-    no weights.
+    """Write what is worth sharing of a run into the folder `to`: tables, settings, rows, recipes, speeds and the
+    diagnosis, but no weights.
 
     `report` works there as in the run's own folder, and makes the same tables and page to the byte. Raises UserError
     where `to` holds a run: there the rows that were published would stand for all that it finds later.
@@ -99,6 +99,10 @@ def publish(folder: Path, to: Path) -> None:
     write(to / "config.toml", toml.to_toml(content.config))
     write(to / "results.jsonl.xz", lzma.compress(results.to_lines(content.rows).encode()))
     write(to / "pools.jsonl", results.to_lines(content.pools))
+    if content.speeds:
+        write(to / "speeds.jsonl", speeds.to_lines(content.speeds))
+    else:
+        (to / "speeds.jsonl").unlink(missing_ok=True)
     if content.diagnoses:
         write(to / "diagnosis.json", "[\n" + ",\n".join(map(json.dumps, content.diagnoses)) + "\n]\n")
     else:
@@ -129,6 +133,7 @@ def report_of(folder: Path) -> ReportContent:
         diagnoses,
         comparable=comparable(rows, compared),
         accuracies=accuracies(rows),
+        speeds=_speeds(config, folder),
     )
 
 
@@ -148,6 +153,22 @@ def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
         raise _no_results(folder)
     pools = [_pool_row(path) for run in runs for path in sorted((run.path / "pools").glob("*/level_*.safetensors"))]
     return config, rows, pools
+
+
+def _speeds(config: Config, folder: Path) -> list[speeds.SpeedRow]:
+    """How fast the networks are that were compiled, by seed, method and level."""
+    if (folder / "results.jsonl.xz").exists():
+        return speeds.read(folder / "speeds.jsonl")
+    rows = []
+    for seed in config.seeds:
+        path = run_folder(config, folder, seed).path
+        for ticket in sorted((*path.glob("tickets/level_*.safetensors"), *path.glob("pools/*/level_*.safetensors"))):
+            if measured := speeds.of_ticket(ticket):
+                header = files.read_metadata(ticket)
+                density = header["kept"] / header["prunable"]
+                method = "ticket" if ticket.parent.name == "tickets" else ticket.parent.name
+                rows += [speeds.SpeedRow(seed, method, header["level"], density, speed) for speed in measured]
+    return sorted(rows, key=lambda row: (row.seed, row.method != "ticket", row.method, row.level, row.speed.samples))
 
 
 def read_json(path: Path) -> Any:

@@ -65,7 +65,9 @@ class Selection:
         self.final_images = self.images if self.method.final_recalibration else 0
         self.split, self.learning = validation, torch.arange(len(validation))
         if self.method.scored_on == "selection":
-            self._score_on_few()
+            self._score_on_few(validation)
+        elif self.method.scored_on == "training":
+            self._score_on_few(self.dataset.train)
         elif self.method.scored_on == "two thirds":
             self._score_on_two_thirds()
         size = LEARNING_BATCH if self._by_likelihood else self.config.training.batch
@@ -76,15 +78,25 @@ class Selection:
     def _by_likelihood(self) -> bool:
         return self.method.scored_by == "log-likelihood"
 
-    def _score_on_few(self) -> None:
-        """Score on `pooling.selection` validation samples, and re-estimate BatchNorm on a quarter as many images."""
-        validation, size = self.dataset.validation, self.config.pooling.selection
+    @property
+    def _by_agreement(self) -> bool:
+        return self.method.scored_by == "agreement"
+
+    def _score_on_few(self, split: Split) -> None:
+        """Score on `pooling.selection` samples of a split, and re-estimate BatchNorm on a quarter as many images.
+
+        For agreement the number of images is also at most that of the samples.
+        """
+        self.split, size = split, self.config.pooling.selection
         if size is None:
             return
         self.images = min(self.images, max(2, size // 4))
-        if size < len(validation):
-            chosen = stratified(validation.labels.cpu(), size, generator(self.seed, "selection"))
-            self.split = validation.take(chosen.to(self.dataset.device))
+        draws = generator(self.seed, "selection")
+        if self._by_agreement:  # sees no labels, so it is not stratified by them
+            self.images = min(self.images, max(2, len(split)))
+            self.split = split.take(torch.randperm(len(split), generator=draws)[:size].to(self.dataset.device))
+        elif size < len(split):
+            self.split = split.take(stratified(split.labels.cpu(), size, draws).to(self.dataset.device))
 
     def _score_on_two_thirds(self) -> None:
         """Learn on a third of the validation samples, score on the others; with fewer than three do both on all."""
@@ -131,13 +143,19 @@ class Selection:
         return F.cross_entropy(output * inverse_temperature(output, labels), labels)
 
     def samples(self) -> Iterator[Tensor]:
-        """The inputs that re-estimate BatchNorm, batch by batch, for methods that look at what networks compute."""
-        if self.images == 0:
-            return
+        """The inputs that a method looks at, without labels: those that re-estimate BatchNorm or, for agreement, those
+        that it scores on."""
         passes = 3 if self.method.differentiates_samples else 1
-        for batch in calibration_batches(self.config, self.dataset, self.seed, self.images):
+        for batch in self._sample_batches():
             self.forwarded += passes * len(batch)
             yield batch
+
+    def _sample_batches(self) -> Iterator[Tensor]:
+        if not self._by_agreement:
+            yield from calibration_batches(self.config, self.dataset, self.seed, self.images)
+            return
+        for batch in self.split.batches(self.config.evaluation.batch):
+            yield inputs(self.dataset, batch, self.config.training)
 
     @property
     def offer(self) -> Offer:
@@ -151,8 +169,8 @@ class Selection:
     @property
     def sample_images(self) -> int:
         """Images that the method's passes over `samples` cost."""
-        passes = self.method.passes(self.offer)
-        return passes * self.images * (3 if self.method.differentiates_samples else 1)
+        images = len(self.split) if self._by_agreement else self.images
+        return self.method.passes(self.offer) * images * (3 if self.method.differentiates_samples else 1)
 
     def pool(self, model: nn.Module, tickets: Sequence[Ticket], **options: Any) -> tuple[Pooled, int]:
         """(what the method makes of its target, images that this forwarded); `options` go to `lottery_pools.pool`."""
@@ -251,6 +269,8 @@ def recalibrate(model: nn.Module, config: Config, dataset: Dataset, seed: int, i
 
 def calibration_batches(config: Config, dataset: Dataset, seed: int, images: int) -> Iterator[Tensor]:
     """Augmented training images as inputs, batch by batch, the same ones each time."""
+    if images == 0:
+        return
     order = torch.randperm(len(dataset.train), generator=generator(seed, "recalibrate"))
     chosen = order[:images].to(dataset.device)
     draws = generator(seed, "recalibrate", "augment")

@@ -19,7 +19,7 @@ SMALLEST_VARIANCE = 1e-12
 """Variances of errors below this count as this."""
 
 
-def inverse_temperature(logits: Tensor, labels: Tensor) -> float:
+def inverse_temperature(logits: Tensor, labels: Tensor, task: Task = "single-label") -> float:
     """The factor of the logits at which the labels are likeliest (temperature scaling, Guo et al., ICML 2017).
 
     The loss is convex in the factor, so bisection of its slope finds it. Classes that are masked with logits of -inf
@@ -27,16 +27,18 @@ def inverse_temperature(logits: Tensor, labels: Tensor) -> float:
 
     Args:
         logits: (n, classes); or (n, labels), of sigmoids.
-        labels: (n,) int64; or (n, labels) floating, 0 or 1.
+        labels: (n,) int64, or probabilities, (n, classes); with several labels a sample (n, labels) floating, 0 or 1.
+        task: `single-label` or `multi-label`.
 
     Returns:
         A number between exp(-5) and exp(5): above 1 where the classifier is not sure enough.
     """
     logits = _widest(logits.detach())
     finite = logits.masked_fill(logits == -torch.inf, 0)  # their probability is 0, but 0 · -inf would be NaN
-    if labels.is_floating_point():
+    if task == "multi-label":
         return _best_factor(lambda factor: ((logits * factor).sigmoid() - labels).mul(finite).sum(1).mean())
-    label_logits = logits.gather(1, labels[:, None])[:, 0]
+    soft = labels.ndim == 2
+    label_logits = (labels.to(finite) * finite).sum(1) if soft else logits.gather(1, labels[:, None])[:, 0]
     return _best_factor(lambda factor: (((logits * factor).softmax(1) * finite).sum(1) - label_logits).mean())
 
 
@@ -49,7 +51,8 @@ def log_likelihood(logits: Tensor, labels: Tensor, task: Task = "single-label") 
 
     Args:
         logits: (n, classes); with another task, outputs (n, labels) or (n, numbers).
-        labels: (n,) int64; with another task, of the shape of the outputs, floating.
+        labels: (n,) int64, or probabilities, (n, classes), such as another network's: then the mean of the classes'
+            log-probabilities, weighed by these; with another task, of the shape of the outputs, floating.
         task: `single-label`; `multi-label`: each label is there or not, with a probability of its own (Bernoulli), and
             the value is that of all labels of a sample; `regression`: the errors of each number are Gaussian, with mean
             zero and the variance that they have on these samples.
@@ -68,9 +71,12 @@ def log_likelihood(logits: Tensor, labels: Tensor, task: Task = "single-label") 
         errors = (outputs - labels).square()
         variance = errors.mean(0).clamp(min=SMALLEST_VARIANCE)
         return -(errors / variance + (2 * math.pi * variance).log()).sum(1) / 2
-    scaled = outputs * inverse_temperature(logits, labels)
+    scaled = outputs * inverse_temperature(logits, labels, task)
     if task == "multi-label":
         return -F.binary_cross_entropy_with_logits(scaled, labels, reduction="none").sum(1)
+    if labels.ndim == 2:
+        log_probabilities = scaled.log_softmax(1).masked_fill(labels == 0, 0)  # 0 · -inf would be NaN
+        return (labels.to(scaled) * log_probabilities).sum(1)
     return -F.cross_entropy(scaled, labels, reduction="none")
 
 

@@ -142,9 +142,15 @@ class Gain:
     high: float
     """Upper end of the interval, percentage points."""
     seeds: int
-    """Number of seeds."""
+    """Number of seeds: of several, the interval is Student's over seeds; of one, it is over its samples alone."""
     n: int
     """Samples for each seed."""
+    error: float | None = None
+    """Standard error of the gain, percentage points: over seeds, or over the samples of a single seed."""
+    cells: int = 0
+    """Cells that the mean is over: one cell is one level of one seed."""
+    losses: int = 0
+    """How many of these cells are below zero."""
 
 
 @dataclass(frozen=True)
@@ -186,8 +192,8 @@ class PoolRow:
     scored_by: str = "accuracy"
     """The score that the search compared networks by: accuracy, or log-likelihood in nats."""
     optimism: float | None = None
-    """Estimate of how much the score of the selected network is too high, because it is the best of many, in the unit
-    of the score; none: not estimated."""
+    """Lower bound of how much the score of the selected network is too high on average, because it is the best of many,
+    in the unit of the score; none: not estimated, as in the first studies, whose estimate was mostly noise."""
 
 
 def pooled_by(baseline: str, method: str) -> str:
