@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, TypeVar
 
 from lottery_pools.errors import UserError
@@ -18,6 +18,22 @@ RARE = "rarely used"
 Rare = Annotated[T, RARE]
 """Marks a setting that few people change, as in `gamma: Rare[float] = 0.1`: the `--help` of a command leaves its option
 out, `--help-all` lists it. The option works all the same."""
+
+
+@dataclass(frozen=True)
+class NamesCode:
+    """Marks a setting whose value may be `package.module:function`, which `config/trust.py` then guards.
+
+    As in `name: Annotated[str, NamesCode(packages=("timm",))]`: `timm:NAME` is a network that timm knows, and runs
+    nothing that a file chooses.
+    """
+
+    packages: tuple[str, ...] = ()
+    """Packages whose names, written `PACKAGE:NAME`, are looked up in a list."""
+
+
+NETWORK_PACKAGES = ("timm", "torchvision")
+"""Packages whose networks are known by name."""
 
 
 def require(condition: bool, message: str) -> None:

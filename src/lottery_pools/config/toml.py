@@ -14,6 +14,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from lottery_pools.config.schema import Config
+from lottery_pools.config.trust import NOTHING, Trust, check
 from lottery_pools.errors import UserError, unknown
 
 T = TypeVar("T")
@@ -110,11 +111,11 @@ def _toml_value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def read_toml(path: Path) -> Config:
+def read_toml(path: Path, trust: Trust = NOTHING) -> Config:
     """The experiment that the TOML file `path` describes; settings that the file leaves out have their defaults.
 
     A byte-order mark, which some editors on Windows write, is passed over. Raises `UserError` where the file cannot be
-    read, is not TOML, or has a key or value that is not allowed.
+    read, is not TOML, has a key or value that is not allowed, or names code that `trust` does not cover.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -123,7 +124,9 @@ def read_toml(path: Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}") from error
     _rename(values, str(path))
-    return from_dict(Config, values, str(path))
+    config = from_dict(Config, values, str(path))
+    check(config, str(path), trust)
+    return config
 
 
 def _rename(values: dict[str, Any], where: str) -> None:
@@ -139,10 +142,10 @@ def _rename(values: dict[str, Any], where: str) -> None:
         settings[key] = settings.pop(former_key)
 
 
-def of_folder(folder: Path) -> Config:
+def of_folder(folder: Path, trust: Trust = NOTHING) -> Config:
     """The settings of the run in `folder`, read from its `config.toml`.
 
-    Raises `UserError` where the folder holds no run, and offers the nearest folder that holds one.
+    Raises `UserError` where the folder holds no run, and offers the nearest folder that holds one; and as `read_toml`.
     """
     if not (folder / "config.toml").exists():
         runs = [str(path.parent) for path in sorted(folder.parent.glob("*/config.toml"))]
@@ -150,7 +153,7 @@ def of_folder(folder: Path) -> Config:
         near = get_close_matches(str(folder), runs, n=1, cutoff=0.4) or runs[:1]
         hint = f"did you mean {near[0]}?" if near else f"start one with `lottery-pools run --out {folder}`"
         raise UserError(f"{folder} is no run folder (it has no config.toml): {hint}")
-    return read_toml(folder / "config.toml")
+    return read_toml(folder / "config.toml", trust)
 
 
 def presets() -> dict[str, Path]:
@@ -159,7 +162,7 @@ def presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def preset(name: str) -> Config:
+def preset(name: str, trust: Trust = NOTHING) -> Config:
     """The settings of the preset `name`; a name that ends in `.toml` is the path of a file to read instead.
 
     Raises `UserError` where there is no such preset, and as `read_toml` does.
@@ -168,11 +171,11 @@ def preset(name: str) -> Config:
     'mnist1d'
     """
     if name.endswith(".toml"):
-        return read_toml(Path(name))
+        return read_toml(Path(name), trust)
     paths = presets()
     if name not in paths:
         raise unknown("preset", name, paths)
-    return read_toml(paths[name])
+    return read_toml(paths[name], trust)
 
 
 def identity(config: Any) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
+from lottery_pools.config.fields import NETWORK_PACKAGES
+from lottery_pools.config.trust import Trust, names_code, untrusted_arguments
 from lottery_pools.errors import UserError
 from lottery_pools.exchange import bitmask, contents
 from lottery_pools.exchange.preprocessing import Preprocessing
@@ -19,8 +20,6 @@ from lottery_pools.tickets.ticket import load_into
 
 SECTION = "lottery_pools"
 """The part of an exported folder's `config.json` that is for this package."""
-_ELSEWHERE = re.compile(r"pretrained|checkpoint|weights|cache|path|file|url", re.IGNORECASE)
-"""Arguments of timm and torchvision by which a network reads other files."""
 
 
 def load_model(path: str | Path, *, model: nn.Module | None = None, trust: bool = False) -> nn.Module:
@@ -88,15 +87,8 @@ def built(described: Any, where: str, trust: bool = False) -> nn.Module:
 
 def check_trusted(name: Any, arguments: Mapping[str, Any], where: str, trust: bool) -> None:
     """Raise UserError if building this network would run what the file chooses, unless it is trusted."""
-    if trust:
-        return
-    if not isinstance(name, str) or (name not in registry.names() and not name.startswith(("timm:", "torchvision:"))):
-        raise UserError(
-            f"{where} names the network {name!r}, whose code would run: give the network as model=, or say trust=True"
-        )
-    for key, value in arguments.items():
-        if _ELSEWHERE.search(key) or not isinstance(value, int | float | bool | str):
-            raise UserError(
-                f"{where} gives the network the argument {key!r}, which may read other files: give the network as "
-                "model=, or say trust=True"
-            )
+    remedy = "give the network as model=, or say trust=True"
+    if not trust and (not isinstance(name, str) or names_code(name, NETWORK_PACKAGES)):
+        raise UserError(f"{where} names the network {name!r}, whose code would run: {remedy}")
+    if reason := untrusted_arguments(name, arguments, Trust(everything=trust)):
+        raise UserError(f"{where} {reason}: {remedy}")

@@ -11,6 +11,7 @@ from typing import Any
 
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config
+from lottery_pools.config.trust import NOT_RUN
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation.metrics import accuracies, comparable, gains
 from lottery_pools.reporting import corruption_tables, page
@@ -110,7 +111,7 @@ def report_of(folder: Path) -> ReportContent:
 
 def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
     """The settings of an experiment's folder, the rows of its runs, and how its pools came about."""
-    config = toml.of_folder(folder)
+    config = toml.of_folder(folder, NOT_RUN)
     if (folder / "results.jsonl.xz").exists():
         return config, results.read(folder / "results.jsonl.xz"), results.read_pools(folder / "pools.jsonl")
     runs = [run_folder(config, folder, seed) for seed in config.seeds]

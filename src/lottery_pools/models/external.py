@@ -57,9 +57,11 @@ def _package(package: str, name: str) -> Any:
 
 
 def _imported_factory(name: str, module: str, attribute: str) -> Factory:
-    """The callable `attribute` of a module of the user's."""
+    """The callable `attribute` of a module of the user's; it must be defined there."""
     if not all(part.isidentifier() for part in (*module.split("."), attribute)):
         raise UserError(f"model {name!r} is not an importable name: write package.module:factory")
+    if (package := module.partition(".")[0]) in {*sys.stdlib_module_names, "torch"}:
+        raise UserError(f"model {name!r} is of {package}, which has no factories: name a module of your own")
     # As `python -m` does. It stays there, because the module may import others beside it later.
     current_directory = str(Path.cwd())
     if current_directory not in sys.path:
@@ -74,4 +76,7 @@ def _imported_factory(name: str, module: str, attribute: str) -> Factory:
     callables: dict[str, Factory] = {key: value for key, value in vars(imported).items() if callable(value)}
     if attribute not in callables:
         raise unknown(f"factory of module {module}", attribute, (key for key in callables if not key.startswith("_")))
+    home = getattr(callables[attribute], "__module__", None)
+    if home != module:  # `from os import system` makes no factory of it
+        raise UserError(f"model {name!r} is defined in {home}: name that module, or write a function in {module}")
     return callables[attribute]
