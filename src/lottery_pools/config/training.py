@@ -83,6 +83,10 @@ class Training:
         )
 
 
+MOST_LEVELS = 1000
+"""More rounds of pruning than any run has."""
+
+
 @dataclass(frozen=True)
 class Pruning:
     """Iterative pruning: what each level prunes, and how training goes on (Frankle et al. and Renda et al., 2020)."""
@@ -116,6 +120,7 @@ class Pruning:
     def __post_init__(self) -> None:
         require(0 < self.rate < 1, f"pruning.rate is {self.rate}: give a share in (0, 1)")
         require(self.levels >= 0, f"pruning.levels is {self.levels}: give 0, for the dense network alone, or more")
+        require(self.levels <= MOST_LEVELS, f"pruning.levels is {self.levels:,}: give {MOST_LEVELS} or fewer")
         require(self.rewind >= 0, f"pruning.rewind is {self.rewind}: give 0 or more {self.rewind_unit}")
         require(self.fine_tune_epochs >= 1, f"pruning.fine_tune_epochs is {self.fine_tune_epochs}: give 1 or more")
         require(self.copies >= 1, f"pruning.copies is {self.copies}: give 1 or more")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from lottery_pools.errors import UserError
 from lottery_pools.exchange import bitmask, contents
 from lottery_pools.exchange.preprocessing import Preprocessing
 from lottery_pools.models import registry
+from lottery_pools.runs import strict_json
 from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import load_into
 
@@ -60,7 +60,7 @@ def settings(folder: Path) -> Mapping[str, Any]:
     """What an exported folder's `config.json` says for this package; raises UserError if it says nothing."""
     file = folder / "config.json"
     try:
-        section = json.loads(file.read_text(encoding="utf-8"))[SECTION]
+        section = strict_json.parse(file.read_bytes())[SECTION]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder} is no exported network (its config.json has no {SECTION!r}): export it") from error
     if not isinstance(section, Mapping):
@@ -78,11 +78,16 @@ def built(described: Any, where: str, trust: bool = False) -> nn.Module:
     """Build the network that a file describes, at some initialisation; raises UserError as `load_model`."""
     try:
         name, arguments = described["name"], dict(described["arguments"])
-        classes, input_shape = int(described["classes"]), tuple(map(int, described["input_shape"]))
+        classes, input_shape = described["classes"], tuple(described["input_shape"])
+        if not all(type(size) is int and size > 0 for size in (classes, *input_shape)):
+            raise ValueError("the network's sizes are no whole numbers")
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{where} does not say which network it is of: give it as model=") from error
     check_trusted(name, arguments, where, trust)
-    return registry.build(name, arguments, classes, input_shape, seed=0)
+    try:
+        return registry.build(name, arguments, classes, input_shape, seed=0)
+    except UserError as error:
+        raise UserError(f"{where} names a network that cannot be built: {error}") from error
 
 
 def check_trusted(name: Any, arguments: Mapping[str, Any], where: str, trust: bool) -> None:

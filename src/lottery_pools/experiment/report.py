@@ -16,7 +16,7 @@ from lottery_pools.errors import UserError
 from lottery_pools.evaluation.metrics import accuracies, comparable, gains
 from lottery_pools.reporting import corruption_tables, page
 from lottery_pools.reporting.content import ReportContent
-from lottery_pools.runs import results
+from lottery_pools.runs import results, strict_json
 from lottery_pools.runs.folder import run_folder, write
 from lottery_pools.runs.rows import PoolRow, Row
 from lottery_pools.tickets import files
@@ -125,7 +125,7 @@ def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
 def read_json(path: Path) -> Any:
     """What a file of JSON holds."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return strict_json.parse(path.read_bytes(), finite=False)
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}): restore or delete it") from error
 
