@@ -20,7 +20,7 @@ from tests.faults.server import Command, Ended
 
 _SMALL = (
     *("--preset", "demo", "--seeds", "0", "--limit", "20", "--pruning.levels", "1", "--workers", "1", "--out", "out"),
-    *("--pooling.methods", "average", "trimmed-soup", "--evaluation.trained-baselines", "sms"),
+    *("--pooling.methods", "average", "trimmed-soup", "--evaluation.trained-baselines", "sparse-model-soups"),
     *("--model.arguments.width", "4", "--model.arguments.depth", "2"),
 )
 SCRIPT = (

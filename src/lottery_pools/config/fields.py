@@ -36,6 +36,10 @@ NETWORK_PACKAGES = ("timm", "torchvision")
 """Packages whose networks are known by name."""
 
 
+LARGEST = 1 << 53
+"""No whole number in settings, but for seeds and arguments of networks, is as large."""
+
+
 def require(condition: bool, message: str) -> None:
     """Raise `UserError` with `message` unless `condition` holds."""
     if not condition:
@@ -62,3 +66,5 @@ def require_finite(settings: Any, path: str = "") -> None:
         for number in numbers:
             finite = not isinstance(number, float) or math.isfinite(number)
             require(finite, f"{name} is {number}: give a finite number")
+            small = not isinstance(number, int) or isinstance(value, dict) or name == "seeds" or abs(number) < LARGEST
+            require(small, f"{name} is {number:,}: give a smaller number")

@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 MAX_BYTES = 1 << 18
 """The largest file of settings that is read. Those of this package have 3,000 bytes."""
+MAX_DIGITS = 40
+"""The most digits that a whole number may have."""
 _LONG_KEY = re.compile(r"""(?:["']?[\w-]{0,60}["']?[ \t]*\.[ \t]*){20}""")
 """A key of more than 20 parts (`a.a.a…`): reading such keys takes a time that grows with the square of their length."""
-_LARGEST = 2**63
-"""No whole number of a setting is as large."""
 
 RENAMED = {"evaluation.competitors": "evaluation.trained_baselines"}
 """Former name of a setting → its name now. Files may have either name: run folders of older versions have the former.
@@ -75,8 +75,8 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "config") ->
 def _convert(hint: Any, value: Any, where: str) -> Any:
     """`value`, as read from TOML or JSON, as the type `hint`; raises UserError where it has another type."""
     origin, parts = get_origin(hint), get_args(hint)
-    if type(value) is int and abs(value) >= _LARGEST:
-        raise UserError(f"{where} is a number of {len(str(abs(value)))} digits: give a smaller one")
+    if type(value) is int and abs(value) >= 10**MAX_DIGITS:
+        raise UserError(f"{where} is a number of more than {MAX_DIGITS} digits: give a smaller one")
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return from_dict(hint, value, where)  # type: ignore[arg-type]
     if origin is tuple and isinstance(value, list):
