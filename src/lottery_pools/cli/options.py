@@ -32,6 +32,13 @@ FileArgument = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help="A ticke
 DryRun = Annotated[
     Flag, tyro.conf.arg(help="Print what the command would do and about what it would cost, and do nothing.")
 ]
+TrustModel = Annotated[
+    Flag,
+    tyro.conf.arg(
+        help="Run the code that the settings file names, such as `package.module:factory` as its `model.name`: it can "
+        "do whatever you can."
+    ),
+]
 Json = Annotated[Flag, tyro.conf.arg(help="Print one JSON object for machines instead of text.")]
 MachineOptions = Annotated[Machine, FLAT]
 
@@ -49,6 +56,7 @@ class RunOptions:
     and corruptions; none: no limit."""
     dry_run: DryRun = False
     json: Json = False
+    trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
     config: Annotated[Config, FLAT] = field(default_factory=Config)
 
@@ -75,6 +83,7 @@ class PoolOptions:
     """Pool the tickets of `--candidates-from` although they are of another run."""
     dry_run: DryRun = False
     json: Json = False
+    trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
 
     def applied(self, config: Config) -> Config:
@@ -109,6 +118,7 @@ class EvaluateOptions:
     none: as the run's settings say."""
     dry_run: DryRun = False
     json: Json = False
+    trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
 
     def applied(self, config: Config) -> Config:
@@ -139,6 +149,7 @@ class DiagnoseOptions:
     points: int = 5
     """Number of places that are measured on the line between two tickets, both ends included."""
     json: Json = False
+    trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
 
 
@@ -169,6 +180,7 @@ class ReplayOptions:
     out: Path | None = None
     """File in which the rebuilt ticket is kept; none: it is not kept."""
     json: Json = False
+    trust_model: TrustModel = False
 
 
 @dataclass(frozen=True)
