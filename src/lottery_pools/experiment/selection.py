@@ -11,18 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lottery_pools.config.schema import Config
+from lottery_pools.config.schema import Config, Training
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.data.sources import stratified
 from lottery_pools.errors import UserError
+from lottery_pools.models import external
 from lottery_pools.pooling import batchnorm
 from lottery_pools.pooling.likelihood import inverse_temperature, log_likelihood
 from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.pooling.pool import pool
 from lottery_pools.pooling.result import Pooled
 from lottery_pools.runs.seeds import generator
-from lottery_pools.tickets import forward
+from lottery_pools.tickets import forward, losses, measures
 from lottery_pools.tickets.forward import inputs, precision
+from lottery_pools.tickets.measures import Metric
 from lottery_pools.tickets.ticket import Ticket
 
 LEARNING_BATCH = 256
@@ -108,10 +110,12 @@ class Selection:
         self.split = validation.take(scoring.to(self.dataset.device))
 
     def score(self, model: nn.Module) -> Tensor:
-        """One value per sample, (n,): its log-likelihood, or whether it is predicted correctly."""
+        """One value per sample, (n,): its log-likelihood, or the metric (whether it is predicted correctly)."""
         self.forwarded += len(self.split)
         predicted = logits(model, self.config, self.dataset, self.split)
-        return log_likelihood(predicted, self.split.labels) if self._by_likelihood else hits(predicted, self.split)
+        if self._by_likelihood:
+            return log_likelihood(predicted, self.split.labels, self.dataset.task)
+        return metric(self.config)(predicted, self.split.labels)
 
     def recalibrate(self, model: nn.Module) -> None:
         """Re-estimate BatchNorm on the images of one evaluation."""
@@ -133,8 +137,11 @@ class Selection:
         labels = dataset.validation.labels[batch.to(dataset.device)]
         with precision(settings, dataset.device):
             output = model(inputs(dataset, dataset.validation.batch(batch), settings)).float()
-        scaled = output * inverse_temperature(output, labels) if self._by_likelihood else output
-        return F.cross_entropy(scaled, labels)
+        if not self._by_likelihood:
+            return losses.of(Training(), dataset.task, dataset.device)(output, labels)
+        if dataset.task != "single-label":
+            return -log_likelihood(output, labels, dataset.task).mean()
+        return F.cross_entropy(output * inverse_temperature(output, labels), labels)
 
     def samples(self) -> Iterator[Tensor]:
         """The inputs that a method looks at, without labels: those that re-estimate BatchNorm or, for agreement, those
@@ -214,9 +221,33 @@ def logits(model: nn.Module, config: Config, dataset: Dataset, split: Split) -> 
     return forward.logits(model, dataset, split, config.training, config.evaluation.batch)
 
 
-def hits(logits: Tensor, split: Split) -> Tensor:
-    """Which samples are predicted correctly, (n,) bool."""
-    return logits.argmax(1) == split.labels
+def metric(config: Config) -> Metric:
+    """What networks are measured by, one value a sample: the user's metric, or that of the task."""
+    if config.evaluation.metric is None:
+        return measures.of(config.data.task)
+    return measures.checked(external.function(config.evaluation.metric, "metric"), config.evaluation.metric)
+
+
+def check_metric(config: Config, dataset: Dataset) -> None:
+    """Raise UserError if the user's metric cannot be imported or does not return one value a sample."""
+    if config.evaluation.metric is None:
+        return
+    labels = dataset.validation.labels[:8]
+    outputs = torch.zeros(len(labels), len(dataset.classes), device=labels.device)
+    try:
+        metric(config)(outputs, labels)
+    except (RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"evaluation.metric {config.evaluation.metric!r} cannot take outputs {tuple(outputs.shape)} and labels "
+            f"{tuple(labels.shape)}: {str(error).partition(chr(10))[0]}"
+        ) from error
+
+
+def metric_name(config: Config) -> str:
+    """What `metric` is called: `accuracy`, `r2`, or the name of the user's function."""
+    return config.evaluation.metric or measures.NAMES[config.data.task]
 
 
 def recalibration_images(config: Config, dataset: Dataset) -> int:
@@ -247,4 +278,5 @@ def calibration_batches(config: Config, dataset: Dataset, seed: int, images: int
     # Batches of nearly equal size: statistics of few images, let alone of one, are too noisy.
     batches = chosen.tensor_split(max(1, min(math.ceil(images / config.evaluation.batch), images // 2)))
     for batch in batches:
-        yield inputs(dataset, dataset.augment(dataset.train.batch(batch), draws), config.training)
+        augmented = dataset.augment(dataset.train.batch(batch), dataset.draws(len(batch), draws))
+        yield inputs(dataset, augmented, config.training)

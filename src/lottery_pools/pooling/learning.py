@@ -103,8 +103,8 @@ def _learn(
             load_into(model, weights)
             adam.zero_grad()
             gradients = _gradients(model, task.loss, mask)
-            slopes = [_slopes(gradients, tickets, group) for group in groups]
-            shares.backward(torch.tensor(slopes, dtype=torch.float64))  # type: ignore[no-untyped-call]
+            slopes = torch.stack([_slopes(gradients, tickets, group) for group in groups])
+            shares.backward(slopes.to(shares.device))  # type: ignore[no-untyped-call]
             adam.step()
     result: list[list[float]] = logits.detach().softmax(1).tolist()
     return result
@@ -129,15 +129,26 @@ def _output_times(model: nn.Module, factor: Tensor) -> Iterator[None]:
         hook.remove()
 
 
-def _slopes(gradients: Tensors, tickets: Sequence[Ticket], group: Sequence[str]) -> list[float]:
-    """<∂L/∂θ, θᵢ> over the tensors of a group, one number a ticket."""
-    slopes = [0.0] * len(tickets)
+def _slopes(gradients: Tensors, tickets: Sequence[Ticket], group: Sequence[str]) -> Tensor:
+    """<∂L/∂θ, θᵢ> over the tensors of a group, (tickets,) float64 where the sums are taken; nothing is read from it."""
+    first = next(iter(gradients.values()))
+    slopes = torch.zeros(len(tickets), dtype=torch.float64, device=first.device if first.is_cuda else "cpu")
     for name in group:
         if name in gradients:
             gradient = arithmetic.wide(gradients[name])
-            for i, ticket in enumerate(tickets):
-                slopes[i] += float((gradient * arithmetic.wide(ticket.weights[name])).sum())
+            slopes += _products(gradient, [ticket.weights[name] for ticket in tickets])
     return slopes
+
+
+def _products(gradient: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+    """<gradient, tensor> for each tensor, (tensors,) float64.
+
+    A GPU, whose time is the launches, takes them together; elsewhere one at a time, in the memory of one.
+    """
+    if gradient.is_cuda:
+        stacked = torch.stack([tensor.to(gradient.device) for tensor in tensors])
+        return (stacked.double() * gradient).flatten(1).sum(1)
+    return torch.stack([(gradient * arithmetic.wide(tensor)).sum() for tensor in tensors])
 
 
 def _gradients(model: nn.Module, loss: Loss, mask: Tensors) -> Mapping[str, Tensor]:
