@@ -70,8 +70,8 @@ class Pooling:
     training set, as in the paper."""
     selection: Rare[int | None] = 1000
     """Number of validation samples by which `trimmed-soup` compares networks, while a quarter as many training images
-    re-estimate the BatchNorm statistics; none: all validation samples, and all images of `recalibration`. The other
-    methods use all."""
+    re-estimate the BatchNorm statistics; `consensus-soup` uses half as many samples; none: all samples, and all images
+    of `recalibration`. The other methods use all."""
     budget: int | None = None
     """Largest number of images that the search for one pooled ticket forwards; none: no limit."""
 
