@@ -67,4 +67,4 @@ def require_finite(settings: Any, path: str = "") -> None:
             finite = not isinstance(number, float) or math.isfinite(number)
             require(finite, f"{name} is {number}: give a finite number")
             small = not isinstance(number, int) or isinstance(value, dict) or name == "seeds" or abs(number) < LARGEST
-            require(small, f"{name} is {number:,}: give a smaller number")
+            require(small, f"{name} is {number}: give a smaller number")
