@@ -7,6 +7,8 @@ from typing import Literal
 
 from lottery_pools.config.fields import Rare, require
 
+Task = Literal["single-label", "multi-label", "regression"]
+"""What is predicted of a sample: its class, which of several labels it has, or numbers."""
 MOST_POINTS = 10_000
 """The longest signal, and the widest image."""
 MOST_GENERATED = 10_000_000
@@ -54,6 +56,9 @@ class Data:
     name: str = "mnist1d"
     """The data set: `mnist1d`, `cifar10`, `cifar100`, a Hugging Face hub id, a folder of parquet files, or an image
     folder."""
+    task: Rare[Task] = "single-label"
+    """What is predicted of a sample: `single-label`, its class; `multi-label`, which of several labels it has;
+    `regression`, numbers. Loss, selection and metric follow from it."""
     size: int | None = None
     """Side in pixels to which images are resized; none: they keep their size."""
     train: int | None = None
@@ -77,7 +82,8 @@ class Data:
     image_column: Rare[str | None] = None
     """Column of the data set that holds the images; none: it is detected."""
     label_column: Rare[str | None] = None
-    """Column of the data set that holds the labels; none: it is detected."""
+    """Column of the data set that holds the labels; none: it is detected. With another `task` than `single-label`, the
+    columns of a label file, separated by commas; none: all whose cells are numbers."""
     crop: int = 0
     """Pixels (points, for signals) of zero padding around each training image before a random crop back to its size;
     0: no crop."""
@@ -113,6 +119,10 @@ class Data:
         require(
             not self.resized_crop or (self.size is not None and self.crop == 0 and self.name != "mnist1d"),
             "data.resized_crop is for images, needs data.size, and replaces data.crop: set these",
+        )
+        require(
+            self.task == "single-label" or self.name != "mnist1d",
+            f"data.task is {self.task}, mnist1d has one label a sample: give other data in data.name",
         )
         require(
             self.test_part == "all" or self.name != "mnist1d",

@@ -67,4 +67,5 @@ def require_finite(settings: Any, path: str = "") -> None:
             finite = not isinstance(number, float) or math.isfinite(number)
             require(finite, f"{name} is {number}: give a finite number")
             small = not isinstance(number, int) or isinstance(value, dict) or name == "seeds" or abs(number) < LARGEST
-            require(small, f"{name} is {number}: give a smaller number")
+            if not small:
+                raise UserError(f"{name} is {number:,}: give a smaller number")
