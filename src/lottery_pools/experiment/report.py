@@ -20,7 +20,7 @@ from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.metric_report import MetricReport
 from lottery_pools.runs import results, speeds, strict_json
 from lottery_pools.runs.folder import RunFolder, run_folder, write
-from lottery_pools.runs.rows import BASELINES, PoolRow, Row
+from lottery_pools.runs.rows import BASELINES, AnyRow, PoolRow, Row
 from lottery_pools.tickets import files
 
 
@@ -34,7 +34,7 @@ def make(
     With `reference`, another run's folder, there is a table of mean corruption errors (mCE) relative to its dense
     network, which the table names: raises UserError where either was not measured under corruption.
     """
-    if reference is None and not toml.of_folder(folder).measures_accuracy:
+    if reference is None and not toml.of_folder(folder, NOT_RUN).measures_accuracy:
         return _make_metric_report(folder, out or folder / "report.md")
     content, page_path = report_of(folder), out or folder / "report.html"
     if reference is not None:
@@ -56,11 +56,14 @@ def make(
 def _make_metric_report(folder: Path, out: Path) -> tuple[Path, MetricReport]:
     if out.suffix != ".md":
         raise UserError(f"the report of this run is Markdown, {out} is not: give a name that ends in .md")
-    config = toml.of_folder(folder)
+    config = toml.of_folder(folder, NOT_RUN)
     runs = [run_folder(config, folder, seed) for seed in config.seeds]
     rows = [row for run in runs for row in results.read_metrics(run.results)]
     if not rows:
         raise _no_results(folder)
+    for seed, run in zip(config.seeds, runs, strict=True):
+        _check_files(run, [row for row in rows if row.seed == seed])
+    rows, config = list(map(_inert_row, rows)), _inert(config)
     content = MetricReport(config.name, rows, gains(rows), config)
     write(out, metric_report.page(content))
     return out, content
@@ -176,14 +179,15 @@ def _inert(value: Any) -> Any:
     return value
 
 
-def _inert_row(row: Row) -> Row:
+def _inert_row(row: AnyRow) -> AnyRow:
+    """The row with names that do nothing where they are shown."""
     names = {"run": row.run, "method": row.method, "split": row.split, "corruption": row.corruption}
     if all(name.isprintable() for name in names.values()):
         return row
     return replace(row, **{key: plain(name) for key, name in names.items()})  # type: ignore[arg-type]
 
 
-def _check_files(run: RunFolder, rows: Sequence[Row]) -> None:
+def _check_files(run: RunFolder, rows: Sequence[AnyRow]) -> None:
     """Raise UserError where a row was measured on another file than the one that lies in its place.
 
     Files are compared by the digest of their tensors, where both row and file carry one.
