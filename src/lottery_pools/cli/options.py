@@ -32,6 +32,13 @@ FileArgument = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help="A ticke
 DryRun = Annotated[
     Flag, tyro.conf.arg(help="Print what the command would do and about what it would cost, and do nothing.")
 ]
+TrustModel = Annotated[
+    Flag,
+    tyro.conf.arg(
+        help="Run the code that the settings file names, such as `package.module:factory` as its `model.name`: it can "
+        "do whatever you can."
+    ),
+]
 Json = Annotated[Flag, tyro.conf.arg(help="Print one JSON object for machines instead of text.")]
 MachineOptions = Annotated[Machine, FLAT]
 
@@ -49,6 +56,7 @@ class RunOptions:
     and corruptions; none: no limit."""
     dry_run: DryRun = False
     json: Json = False
+    trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
     config: Annotated[Config, FLAT] = field(default_factory=Config)
 
@@ -75,6 +83,7 @@ class PoolOptions:
     """Pool the tickets of `--candidates-from` although they are of another run."""
     dry_run: DryRun = False
     json: Json = False
+    trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
 
     def applied(self, config: Config) -> Config:
@@ -109,6 +118,7 @@ class EvaluateOptions:
     none: as the run's settings say."""
     dry_run: DryRun = False
     json: Json = False
+    trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
 
     def applied(self, config: Config) -> Config:
@@ -139,6 +149,7 @@ class DiagnoseOptions:
     points: int = 5
     """Number of places that are measured on the line between two tickets, both ends included."""
     json: Json = False
+    trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
 
 
@@ -153,8 +164,8 @@ class ReportOptions:
     """Folder of another run whose dense network is the reference of a table of mean corruption errors (mCE); none: no
     such table."""
     publish: Path | None = None
-    """Folder into which tables, settings, rows, recipes and the diagnosis, but no weights, are written to be shared;
-    none: nothing is."""
+    """Folder into which tables, settings, rows, recipes, speeds and the diagnosis, but no weights, are written to be
+    shared; none: nothing is."""
     out: Path | None = None
     """File of the page; none: report.html in the run's folder, or comparison.html in the current one for several
     runs."""
@@ -169,6 +180,30 @@ class ReplayOptions:
     out: Path | None = None
     """File in which the rebuilt ticket is kept; none: it is not kept."""
     json: Json = False
+    trust_model: TrustModel = False
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """Options of `compile`."""
+
+    file: FileArgument
+    out: Path | None = None
+    """Folder of the C files; none: beside the ticket, level_03.compiled for level_03.safetensors, where the report
+    finds the speed."""
+    target: Literal["avx512", "avx2", "neon", "plain"] | None = None
+    """Instructions that the code is tuned for; none: this processor's."""
+    threads: int | None = None
+    """Threads of the timing; none: as many as PyTorch takes."""
+    untimed: Flag = False
+    """Do not measure how fast the network is."""
+    trust: Flag = False
+    """Build a network that the file names as package.module:factory, which runs that module's code."""
+    json: Json = False
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise UserError(f"compile --threads is {self.threads}: give 1 or more")
 
 
 @dataclass(frozen=True)
@@ -207,6 +242,7 @@ OPTIONS: dict[str, type] = {
     "report": ReportOptions,
     "replay": ReplayOptions,
     "inspect": TicketFileOptions,
+    "compile": CompileOptions,
     "presets": PresetsOptions,
     "completion": CompletionOptions,
 }

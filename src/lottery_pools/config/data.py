@@ -7,6 +7,13 @@ from typing import Literal
 
 from lottery_pools.config.fields import Rare, require
 
+Task = Literal["single-label", "multi-label", "regression"]
+"""What is predicted of a sample: its class, which of several labels it has, or numbers."""
+MOST_POINTS = 10_000
+"""The longest signal, and the widest image."""
+MOST_GENERATED = 10_000_000
+"""Samples that are generated at most: with the usual 40 points, 1.6 GB."""
+
 
 @dataclass(frozen=True)
 class Difficulty:
@@ -38,6 +45,8 @@ class Difficulty:
         require(
             self.final_seq_length >= 2, f"data.difficulty.final_seq_length is {self.final_seq_length}: give 2 or more"
         )
+        for name, value in (("padding", high), ("final_seq_length", self.final_seq_length)):
+            require(value <= MOST_POINTS, f"data.difficulty.{name} is {value:,}: give {MOST_POINTS:,} or less")
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,9 @@ class Data:
     name: str = "mnist1d"
     """The data set: `mnist1d`, `cifar10`, `cifar100`, a Hugging Face hub id, a folder of parquet files, or an image
     folder."""
+    task: Rare[Task] = "single-label"
+    """What is predicted of a sample: `single-label`, its class; `multi-label`, which of several labels it has;
+    `regression`, numbers. Loss, selection and metric follow from it."""
     size: int | None = None
     """Side in pixels to which images are resized; none: they keep their size."""
     train: int | None = None
@@ -70,7 +82,8 @@ class Data:
     image_column: Rare[str | None] = None
     """Column of the data set that holds the images; none: it is detected."""
     label_column: Rare[str | None] = None
-    """Column of the data set that holds the labels; none: it is detected."""
+    """Column of the data set that holds the labels; none: it is detected. With another `task` than `single-label`, the
+    columns of a label file, separated by commas; none: all whose cells are numbers."""
     crop: int = 0
     """Pixels (points, for signals) of zero padding around each training image before a random crop back to its size;
     0: no crop."""
@@ -97,9 +110,19 @@ class Data:
             value = getattr(self, name)
             require(value is None or value > 0, f"data.{name} is {value}: give 1 or more, or leave it out")
         require(self.crop >= 0, f"data.crop is {self.crop}: give 0 or more pixels")
+        for name, value in (("size", self.size or 0), ("crop", self.crop)):
+            require(value <= MOST_POINTS, f"data.{name} is {value:,}: give {MOST_POINTS:,} pixels or fewer")
+        generated = (self.train or 0) + self.validation + (self.test or 0) if self.name == "mnist1d" else 0
+        require(
+            generated <= MOST_GENERATED, f"data has {generated:,} generated samples: give {MOST_GENERATED:,} or fewer"
+        )
         require(
             not self.resized_crop or (self.size is not None and self.crop == 0 and self.name != "mnist1d"),
             "data.resized_crop is for images, needs data.size, and replaces data.crop: set these",
+        )
+        require(
+            self.task == "single-label" or self.name != "mnist1d",
+            f"data.task is {self.task}, mnist1d has one label a sample: give other data in data.name",
         )
         require(
             self.test_part == "all" or self.name != "mnist1d",

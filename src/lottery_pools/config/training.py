@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from lottery_pools.config.fields import Rare, require
+from lottery_pools.config.fields import NamesCode, Rare, require
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,13 @@ class Training:
     part."""
     label_smoothing: Rare[float] = 0.0
     """Share of each label's probability that is spread over all classes."""
+    loss: Rare[Annotated[str | None, NamesCode()]] = None
+    """Your own loss, `package.module:function`, which is called with the outputs and labels of a batch and returns a
+    tensor of one number; none: the cross-entropy, or for another `data.task` the binary cross-entropy or squared
+    error."""
+    class_weights: Rare[tuple[float, ...]] = ()
+    """Weight of each class in the loss; with `data.task` `multi-label`, that of each label where it is there; with
+    `regression`, that of each number; none: all have weight 1."""
     clip_norm: Rare[float | None] = None
     """Largest gradient norm, to which longer gradients are scaled; none: gradients stay as they are."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -72,6 +79,13 @@ class Training:
             f"training.label_smoothing is {self.label_smoothing}: give a number in [0, 1)",
         )
         require(
+            self.loss is None or not (self.class_weights or self.label_smoothing),
+            "training.loss is your own, which training.class_weights and training.label_smoothing do not change: "
+            "leave them out",
+        )
+        for weight in self.class_weights:
+            require(weight > 0, f"training.class_weights has {weight}: give a positive weight for each class")
+        require(
             self.clip_norm is None or self.clip_norm > 0,
             f"training.clip_norm is {self.clip_norm}: give a positive norm",
         )
@@ -81,6 +95,10 @@ class Training:
             not self.nesterov or (self.optimizer == "sgd" and self.momentum > 0),
             "training.nesterov needs optimizer sgd and a momentum above 0",
         )
+
+
+MOST_LEVELS = 1000
+"""More rounds of pruning than any run has."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +141,7 @@ class Pruning:
     def __post_init__(self) -> None:
         require(0 < self.rate < 1, f"pruning.rate is {self.rate}: give a share in (0, 1)")
         require(self.levels >= 0, f"pruning.levels is {self.levels}: give 0, for the dense network alone, or more")
+        require(self.levels <= MOST_LEVELS, f"pruning.levels is {self.levels:,}: give {MOST_LEVELS} or fewer")
         require(self.rewind >= 0, f"pruning.rewind is {self.rewind}: give 0 or more {self.rewind_unit}")
         require(self.fine_tune_epochs >= 1, f"pruning.fine_tune_epochs is {self.fine_tune_epochs}: give 1 or more")
         require(

@@ -14,6 +14,7 @@ from lottery_pools.evaluation.intervals import freedom, means, student
 from lottery_pools.runs.rows import (
     BASELINES,
     Accuracy,
+    AnyRow,
     Bins,
     Gain,
     Row,
@@ -21,7 +22,7 @@ from lottery_pools.runs.rows import (
     common_rows,
     complete,
     corrupted,
-    unpack_hits,
+    values_of,
 )
 
 
@@ -49,11 +50,12 @@ def _bin(confidence: NDArray[np.floating], bins: int) -> NDArray[np.int_]:
     return index
 
 
-def gains(rows: Sequence[Row], baselines: Sequence[str] = BASELINES) -> list[Gain]:
+def gains(rows: Sequence[AnyRow], baselines: Sequence[str] = BASELINES) -> list[Gain]:
     """Every method against every baseline, level by level and over all levels, on clean and on corrupted test samples.
 
-    Only what every seed has of both is compared, so that nothing is averaged over different sets: a level, and of
-    corrupted samples every (corruption, severity) that any network was measured on, averaged sample by sample.
+    Accuracies are compared in percentage points, other metrics in their unit. Only what every seed has of both is
+    compared, so that nothing is averaged over different sets: a level, and of corrupted samples every (corruption,
+    severity) that any network was measured on, averaged sample by sample.
 
     Args:
         rows: of one experiment, so that all have the same test samples.
@@ -96,7 +98,7 @@ def accuracies(rows: Sequence[Row]) -> list[Accuracy]:
     return result
 
 
-def _parts(rows: Sequence[Row]) -> tuple[tuple[str, list[Row]], tuple[str, list[Row]]]:
+def _parts(rows: Sequence[AnyRow]) -> tuple[tuple[str, list[AnyRow]], tuple[str, list[AnyRow]]]:
     """The rows on clean and on corrupted test samples, each by what their gains say they are of."""
     return ("none", clean(rows)), ("all", corrupted(rows))
 
@@ -115,13 +117,14 @@ class _Comparison:
     """The mean difference of every level and seed that went into it."""
 
 
-def _gains(rows: Sequence[Row], corruption: str, baselines: Sequence[str]) -> list[Gain]:
+def _gains(rows: Sequence[AnyRow], corruption: str, baselines: Sequence[str]) -> list[Gain]:
     """The gains in rows that are all on clean samples, or all on corrupted ones."""
     comparisons = _comparisons(rows, baselines)
     if not comparisons:
         return []
     density = {row.level: row.density for row in rows if row.method == "ticket"}
-    all_means, errors = means(np.stack([comparison.differences for comparison in comparisons]) * 100)
+    scale = 100 if isinstance(rows[0], Row) else 1
+    all_means, errors = means(np.stack([comparison.differences for comparison in comparisons]) * scale)
     return [
         _gain(comparison, corruption, density, float(mean), float(error))
         for comparison, mean, error in zip(comparisons, all_means, errors, strict=True)
@@ -129,7 +132,7 @@ def _gains(rows: Sequence[Row], corruption: str, baselines: Sequence[str]) -> li
 
 
 def _gain(comparison: _Comparison, corruption: str, density: Mapping[int, float], mean: float, error: float) -> Gain:
-    """The gain of a comparison, with its mean and the standard error of that in percentage points."""
+    """The gain of a comparison, with its mean and the standard error of that in its unit."""
     seeds, n = comparison.differences.shape
     half = student(freedom(seeds)) * error
     return Gain(
@@ -149,11 +152,11 @@ def _gain(comparison: _Comparison, corruption: str, density: Mapping[int, float]
     )
 
 
-def _comparisons(rows: Sequence[Row], baselines: Sequence[str]) -> list[_Comparison]:
+def _comparisons(rows: Sequence[AnyRow], baselines: Sequence[str]) -> list[_Comparison]:
     """Every method against every baseline, at each level that all seeds have of both, then over all these levels."""
     seeds = sorted({row.seed for row in rows})
     levels = sorted({row.level for row in rows if row.method == "ticket"})
-    hits = _mean_hits(rows)
+    hits = _mean_values(rows)
     comparisons = []
     for method in dict.fromkeys(row.method for row in rows):
         for against in baselines[: baselines.index(method)] if method in baselines else baselines:
@@ -173,8 +176,9 @@ def _comparisons(rows: Sequence[Row], baselines: Sequence[str]) -> list[_Compari
     return comparisons
 
 
-def _mean_hits(rows: Sequence[Row]) -> dict[tuple[str, int, int], NDArray[np.float32]]:
-    """Share of the conditions under which each sample was predicted correctly, (n,), by (method, level, seed).
+def _mean_values(rows: Sequence[AnyRow]) -> dict[tuple[str, int, int], NDArray[np.float32]]:
+    """Share of the conditions under which each sample was predicted correctly, (n,), by (method, level, seed); of
+    another metric, its mean over the conditions.
 
     A network that was not measured under all conditions that any network was measured under is left out.
     """
@@ -183,6 +187,6 @@ def _mean_hits(rows: Sequence[Row]) -> dict[tuple[str, int, int], NDArray[np.flo
     counts: dict[tuple[str, int, int], int] = {}
     for row in rows:
         key = (row.method, row.level, row.seed)
-        sums[key] = sums.get(key, np.float32(0)) + unpack_hits(row).astype(np.float32)
+        sums[key] = sums.get(key, np.float32(0)) + values_of(row).astype(np.float32)
         counts[key] = counts.get(key, 0) + 1
     return {key: total / np.float32(len(conditions)) for key, total in sums.items() if counts[key] == len(conditions)}

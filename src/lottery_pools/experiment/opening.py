@@ -15,9 +15,11 @@ from pathlib import Path
 
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config, Evaluation
+from lottery_pools.config.trust import NOT_RUN
 from lottery_pools.data import shifts
 from lottery_pools.errors import Notice, UserError, unknown
 from lottery_pools.experiment.run import OTHER_RUN, OTHER_SEED, NetworkFacts, OtherRun, Run
+from lottery_pools.experiment.selection import check_metric
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
@@ -94,6 +96,7 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
     for note in runs[0].dataset.notes:
         warnings.warn(note, Notice, stacklevel=2)
     checks.check_settings(runs[0].config, runs[0].dataset)
+    check_metric(runs[0].config, runs[0].dataset)
     _check_controls(runs, other_run)
     baselines = tuple(baseline for run in runs for baseline in run.trained_baselines())
     of_experiment = SettingsFile(out, held, _to_write(joined, held))
@@ -136,9 +139,9 @@ def _runs(config: Config, out: Path, device: str, other_run: OtherRun) -> tuple[
 
 
 def _held(folder: Path) -> Config | None:
-    """The settings that a folder was given before; none where it is new."""
+    """The settings that a folder was given before, to be compared; none where it is new."""
     path = folder / "config.toml"
-    return toml.read_toml(path) if path.exists() else None
+    return toml.read_toml(path, NOT_RUN) if path.exists() else None
 
 
 def _settings_of(run: Run) -> SettingsFile:
@@ -208,6 +211,10 @@ def _check_methods(config: Config) -> None:
     for name in config.pooling.methods:
         if name not in known:
             raise unknown("method", name, known)
+        if name == "fisher" and config.data.task != "single-label":
+            raise UserError(
+                f"method fisher draws classes from predictions, data.task is {config.data.task}: leave it out"
+            )
         if name == OTHER_SEED and config.data.draw == "per-seed":
             raise UserError(
                 f"method {name} pools tickets of the next seed, which with data.draw = per-seed were trained on "
