@@ -146,7 +146,7 @@ def run(arguments: list[str]) -> None:
     if options.dry_run:
         output.show_plan(stages.preview(config, out, options.machine), options.json)
         return
-    page, content = stages.run(config, out, options.machine)
+    page, content = stages.run(config, out, options.machine, options.progress.watching())
     output.show_report(out, page, content, options.json)
 
 
@@ -159,7 +159,7 @@ def tickets(arguments: list[str]) -> None:
     if options.dry_run:
         output.show_plan(stages.preview(config, out, options.machine, ("tickets",)), options.json)
         return
-    stages.tickets(config, out, options.machine)
+    stages.tickets(config, out, options.machine, options.progress.watching())
     output.show_paths("tickets", out.rglob("tickets/level_*.safetensors"), options.json)
 
 
@@ -174,7 +174,7 @@ def pool(arguments: list[str]) -> None:
     if options.dry_run:
         output.show_plan(stages.preview(config, folder, options.machine, ("pool",), other), options.json)
         return
-    stages.pool(config, folder, options.machine, other)
+    stages.pool(config, folder, options.machine, other, options.progress.watching())
     output.show_paths("pools", folder.rglob("pools/*/level_*.safetensors"), options.json)
 
 
@@ -187,7 +187,7 @@ def evaluate(arguments: list[str]) -> None:
     if options.dry_run:
         output.show_plan(stages.preview(config, folder, options.machine, ("evaluate",)), options.json)
         return
-    stages.evaluate(config, folder, options.machine)
+    stages.evaluate(config, folder, options.machine, options.progress.watching())
     output.show_paths("results", folder.rglob("results.jsonl"), options.json)
 
 
@@ -197,7 +197,7 @@ def diagnose(arguments: list[str]) -> None:
     config = toml.of_folder(options.folder)
     from lottery_pools.experiment import diagnose as reasons
 
-    diagnoses = reasons.diagnose(config, options.folder, options.machine, options.points)
+    diagnoses = reasons.diagnose(config, options.folder, options.machine, options.points, options.progress.watching())
     output.show_diagnosis(diagnoses, options.json)
 
 

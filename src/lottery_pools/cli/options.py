@@ -9,14 +9,17 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
-from lottery_pools.config.fields import RARE
+from lottery_pools.config.fields import RARE, Rare
 from lottery_pools.config.schema import Config
 from lottery_pools.errors import UserError
 from lottery_pools.runs.engine import Machine
+
+if TYPE_CHECKING:
+    from lottery_pools.experiment.execution import Watching
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
 """An option without a value that can only be switched on: `--json`, without `--no-json`."""
@@ -37,6 +40,27 @@ MachineOptions = Annotated[Machine, FLAT]
 
 
 @dataclass(frozen=True)
+class WatchingOptions:
+    """Options of all commands that compute: how they tell what they do."""
+
+    quiet: Flag = False
+    """Show no progress: neither the live one of a terminal, nor the line a level where there is none."""
+    observe: Rare[tuple[Literal["jsonl", "tensorboard"], ...]] = ()
+    """Write what happens for other software, into the folder of each run: `jsonl`, history.jsonl as Weights & Biases
+    has it; `tensorboard`, the folder tensorboard (extra `tensorboard`); none: nothing is."""
+
+    def watching(self) -> Watching:
+        """What these options ask for; raises `UserError` where the software is not installed."""
+        from lottery_pools.experiment.execution import Watching
+        from lottery_pools.reporting import event_files
+
+        return Watching("nowhere" if self.quiet else "everywhere", event_files.observers(self.observe))
+
+
+Progress = Annotated[WatchingOptions, FLAT]
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """Options of `run` and `tickets`: where to start from, and every setting."""
 
@@ -50,6 +74,7 @@ class RunOptions:
     dry_run: DryRun = False
     json: Json = False
     machine: MachineOptions = field(default_factory=Machine)
+    progress: Progress = field(default_factory=WatchingOptions)
     config: Annotated[Config, FLAT] = field(default_factory=Config)
 
     @property
@@ -76,6 +101,7 @@ class PoolOptions:
     dry_run: DryRun = False
     json: Json = False
     machine: MachineOptions = field(default_factory=Machine)
+    progress: Progress = field(default_factory=WatchingOptions)
 
     def applied(self, config: Config) -> Config:
         """The settings of a run, with what these options say in place of theirs.
@@ -110,6 +136,7 @@ class EvaluateOptions:
     dry_run: DryRun = False
     json: Json = False
     machine: MachineOptions = field(default_factory=Machine)
+    progress: Progress = field(default_factory=WatchingOptions)
 
     def applied(self, config: Config) -> Config:
         """The settings of a run, with what these options add to them.
@@ -140,6 +167,7 @@ class DiagnoseOptions:
     """Number of places that are measured on the line between two tickets, both ends included."""
     json: Json = False
     machine: MachineOptions = field(default_factory=Machine)
+    progress: Progress = field(default_factory=WatchingOptions)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from lottery_pools.config.schema import Config
 from lottery_pools.errors import UserError
 from lottery_pools.experiment import estimate, opening, plan, pricing, tasks
 from lottery_pools.experiment.estimate import Plan
-from lottery_pools.experiment.execution import check_sendable, do, progress
+from lottery_pools.experiment.execution import IN_A_TERMINAL, Watching, check_sendable, do, progress
 from lottery_pools.experiment.opening import NOBODY, THIS_MACHINE, Experiment
 from lottery_pools.experiment.plan import Part, Task
 from lottery_pools.experiment.run import OtherRun, Run
@@ -23,13 +23,16 @@ STAGES = ("tickets", "pool", "evaluate")
 """The commands that do the work, in their order."""
 
 
-def run(config: Config, out: Path, machine: Machine = THIS_MACHINE) -> tuple[Path, ReportContent]:
+def run(
+    config: Config, out: Path, machine: Machine = THIS_MACHINE, watching: Watching = IN_A_TERMINAL
+) -> tuple[Path, ReportContent]:
     """Train the tickets of all seeds, pool them, measure everything, and write the report.
 
     Args:
         config: the settings; methods, corruptions and trained baselines add up with those of earlier calls.
         out: the folder of the experiment; what it has already is not made again.
         machine: where the work is done.
+        watching: where progress is shown, and who is told what happens.
 
     Returns the path of the report and its content. Raises UserError for mistakes in settings, data and model before
     anything is written, and where the folder holds an experiment with other settings.
@@ -42,7 +45,7 @@ def run(config: Config, out: Path, machine: Machine = THIS_MACHINE) -> tuple[Pat
     experiment = opening.resolve(config, out, machine)
     methods = experiment.config.pooling.methods
     _check_pooling(experiment, methods)
-    with opening.hold(experiment), _progress(experiment, STAGES, methods):
+    with opening.hold(experiment), _progress(experiment, watching, STAGES, methods):
         _train(experiment)
         _pool(experiment, methods)
         _evaluate(experiment)
@@ -51,14 +54,20 @@ def run(config: Config, out: Path, machine: Machine = THIS_MACHINE) -> tuple[Pat
     return reports.make(out)
 
 
-def tickets(config: Config, out: Path, machine: Machine = THIS_MACHINE) -> None:
+def tickets(config: Config, out: Path, machine: Machine = THIS_MACHINE, watching: Watching = IN_A_TERMINAL) -> None:
     """Train the tickets of every seed and of its trained baselines, from where an earlier call stopped; as `run`."""
     experiment = opening.resolve(config, out, machine)
-    with opening.hold(experiment), _progress(experiment, ("tickets",)):
+    with opening.hold(experiment), _progress(experiment, watching, ("tickets",)):
         _train(experiment)
 
 
-def pool(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_run: OtherRun = NOBODY) -> None:
+def pool(
+    config: Config,
+    out: Path,
+    machine: Machine = THIS_MACHINE,
+    other_run: OtherRun = NOBODY,
+    watching: Watching = IN_A_TERMINAL,
+) -> None:
     """Pool the tickets of every seed by every method that `config` names, for every target; as `run`.
 
     Where `other_run` names a run, the targets are pooled with that run's tickets instead, as the control `other-run`.
@@ -67,15 +76,15 @@ def pool(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_run: 
     experiment = opening.resolve(config, out, machine, other_run)
     _need_tickets(experiment, experiment.runs)
     _check_pooling(experiment, experiment.methods)
-    with opening.hold(experiment), _progress(experiment, ("pool",), experiment.methods):
+    with opening.hold(experiment), _progress(experiment, watching, ("pool",), experiment.methods):
         _pool(experiment, experiment.methods)
 
 
-def evaluate(config: Config, out: Path, machine: Machine = THIS_MACHINE) -> None:
+def evaluate(config: Config, out: Path, machine: Machine = THIS_MACHINE, watching: Watching = IN_A_TERMINAL) -> None:
     """Measure every ticket, itself recalibrated, its pools and the ensemble, clean and corrupted; as `run`."""
     experiment = opening.resolve(config, out, machine)
     _need_tickets(experiment, (*experiment.runs, *experiment.trained_baselines))
-    with opening.hold(experiment), _progress(experiment, ("evaluate",)):
+    with opening.hold(experiment), _progress(experiment, watching, ("evaluate",)):
         _evaluate(experiment)
 
 
@@ -101,15 +110,15 @@ def preview(
 
 
 def _progress(
-    experiment: Experiment, stages: Sequence[str], methods: Sequence[str] = ()
+    experiment: Experiment, watching: Watching, stages: Sequence[str], methods: Sequence[str] = ()
 ) -> AbstractContextManager[None]:
-    """Live progress over the work of `stages`, which is foreseen for a terminal only."""
+    """Progress over the work of `stages`, which is foreseen only where progress is shown."""
 
     def work() -> tuple[list[Part], dict[str, float]]:
         parts = plan.parts(experiment, stages, methods)
         return parts, pricing.logged(parts, experiment.network)
 
-    return progress(work)
+    return progress((*experiment.runs, *experiment.trained_baselines), work, watching)
 
 
 def _need_tickets(experiment: Experiment, runs: Sequence[Run]) -> None:

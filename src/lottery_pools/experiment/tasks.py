@@ -27,13 +27,22 @@ from lottery_pools.tickets.training import Epoch
 
 def train(run: Run) -> None:
     """Train the tickets of one seed, those that are not there yet."""
-    epochs, images = run.config.training.epochs, len(run.dataset.train)
+    epochs, images, densities = run.config.training.epochs, len(run.dataset.train), run.config.pruning.schedule()
+    there = {level for level in run.levels if run.folder.ticket(level).exists()}
+
+    def begin(level: int) -> None:
+        if level in run.levels and level not in there:
+            run.folder.event(stage="training", level=level, epochs=epochs, density=densities[level], done=0)
 
     def log(level: int, epoch: Epoch) -> None:
         run.folder.event(stage="training", level=level, epochs=epochs, done=3 * images, **dataclasses.asdict(epoch))
 
+    begin(0)
     for ticket in imp.tickets(run.config, run.dataset, run.folder, run.seed, log):
-        run.folder.event(stage="ticket", level=ticket.level, density=ticket.density)
+        if ticket.level not in there:
+            accuracy = ticket.origin.get("accuracy")
+            run.folder.event(stage="ticket", level=ticket.level, density=ticket.density, accuracy=accuracy)
+        begin(ticket.level + 1)
 
 
 def pool(run: Run, search: Search, target: int) -> None:
