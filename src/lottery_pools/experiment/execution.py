@@ -30,7 +30,7 @@ def do(part: Part, machine: Machine, keep: Keep | None = None) -> None:
     """
     if not part.left:
         return
-    workers, threads = machine.share(len(part.tasks))
+    workers, threads = machine.share(len(part.tasks)) if machine.cluster is None else (1, machine.threads)
     arguments = [task.arguments for task in part.left]
     outcomes = engine.run_tasks(part.function, arguments, workers, threads, machine.cluster)
     for task, outcome in zip(part.left, outcomes, strict=True):
@@ -41,7 +41,7 @@ def do(part: Part, machine: Machine, keep: Keep | None = None) -> None:
 def check_sendable(part: Part, machine: Machine) -> None:
     """Raise UserError where the tasks of a part cannot be sent to worker processes."""
     workers, _ = machine.share(len(part.tasks))
-    if workers == 1 or machine.cluster is not None:
+    if workers == 1 and machine.cluster is None:
         return
     try:
         pickle.dumps([task.arguments for task in part.tasks])

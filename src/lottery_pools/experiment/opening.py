@@ -86,7 +86,7 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
         ```
     """
     _check_methods(config.pooling)
-    device = str(machine.torch_device())
+    device = machine.device_of_runs
     _check_evaluation(config)
     held = _held(out)
     joined = _joined(config, held, out)

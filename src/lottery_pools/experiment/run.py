@@ -20,6 +20,7 @@ from lottery_pools.models import registry
 from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.pooling.method import Method
 from lottery_pools.pooling.methods import METHODS, PAPERS_RULE, find
+from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.rows import CONTROLS
 from lottery_pools.tickets import imp
@@ -79,6 +80,7 @@ class Run:
     seed: int
     folder: RunFolder
     device: str
+    """Device that computes; `auto` is the best of the process that does the work."""
     sibling: RunFolder | None = None
     """The run of the experiment's next seed, for the control `other-seed`; none where there is one seed only."""
     other_run: OtherRun = OtherRun()
@@ -104,7 +106,12 @@ class Run:
     @property
     def dataset(self) -> Dataset:
         """The data, on the device of the run; loaded once a process."""
-        return _dataset(self.config.data, self.device)
+        return _dataset(self.config.data, self.device_here)
+
+    @property
+    def device_here(self) -> str:
+        """The device that computes in this process."""
+        return str(Machine(self.device).torch_device())
 
     def network(self) -> nn.Module:
         """The dense network at its initialisation."""

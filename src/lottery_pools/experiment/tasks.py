@@ -57,7 +57,7 @@ def pool(run: Run, search: Search, target: int) -> None:
         **_lineage(run, search, target, dict(zip(paths, tickets, strict=True))),
         **_outcome(pooled, images, selection.method.scored_by),
         "threads": torch.get_num_threads(),
-        "device": run.device,
+        "device": run.device_here,
     }
     files.save(replace(pooled.ticket, origin=origin), run.folder.pool(search.name, target))
     run.folder.event(stage="pooling", method=search.name, level=target, accuracy=pooled.score, done=images)

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lottery_pools.config.fields import Rare
 from lottery_pools.errors import UserError
+from lottery_pools.runs import cluster as dask
+from lottery_pools.runs.worker import cores, gpus, prepare, use_gpu
 
 if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
+
     import torch
 
+__all__ = ["Machine", "cores", "prepare", "run_tasks"]
+
 T = TypeVar("T")
-
-# The options of glibc's mallopt, from its header malloc.h, and the sizes in bytes that `prepare` sets them to.
-_M_TRIM_THRESHOLD, _TRIM_BYTES = -1, 256 << 20
-_M_MMAP_THRESHOLD, _MMAP_BYTES = -3, 32 << 20
-
-
-def cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -49,10 +45,9 @@ class Machine:
     device: str = "auto"
     """Device that computes: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`, the best there is."""
     workers: int | None = None
-    """Number of processes that work side by side; none: as many as there are tasks and processor cores (one on a
-    GPU)."""
+    """Number of processes that work side by side; none: as many as there are tasks and processor cores, or GPUs."""
     threads: Rare[int | None] = None
-    """Number of threads of each process; none: the processor cores are shared out."""
+    """Number of threads of each process; none: the processor cores of a machine are shared out over its workers."""
     cluster: Rare[str | None] = None
     """Address of a Dask scheduler whose workers do the work; none: local processes do it."""
 
@@ -88,38 +83,57 @@ class Machine:
             tasks: All tasks of the work, those included that an earlier call has finished: a run that is continued
                 must use as many threads as before to compute the same digits.
         """
-        workers = self.workers or (1 if self.torch_device().type != "cpu" else max(1, min(cores(), tasks)))
+        device = self.torch_device()
+        if device.type == "cpu":
+            side_by_side = cores()
+        else:  # one for each GPU, unless a certain one is named
+            side_by_side = gpus() if device.type == "cuda" and device.index is None else 1
+        workers = self.workers or max(1, min(side_by_side, tasks))
         return workers, self.threads or max(1, cores() // workers)
+
+    @property
+    def device_of_runs(self) -> str:
+        """The device by the name that runs are given: `auto` stays for a cluster, where each worker has its best."""
+        return self.device if self.cluster is not None and self.device == "auto" else str(self.torch_device())
 
 
 def run_tasks(
-    function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], workers: int, threads: int, cluster: str | None = None
+    function: Callable[..., T],
+    tasks: Sequence[tuple[Any, ...]],
+    workers: int,
+    threads: int | None,
+    cluster: str | None = None,
 ) -> Iterator[T]:
     """Call `function(*task)` for every task, and yield the results in the order of the tasks.
 
     If a task raises an exception, so does this, and the tasks that other processes are working on are stopped: what
-    they have finished is on disk.
+    they have finished is on disk. A cluster's workers finish what they are working on.
 
     Args:
         function: What does one task; a function of a module, so that other processes can import it.
         tasks: The arguments of each call.
-        workers: Processes that work at the same time; a single one is this process.
-        threads: Threads of each process. Dask's workers keep their own number.
+        workers: Processes that work at the same time; a single one is this process. A cluster has its own number.
+        threads: Threads of each process; none: the cores of each machine are shared out over its workers.
         cluster: Address of a Dask scheduler to use instead of local processes; its workers must see the same files.
 
     Raises:
         UserError: The scheduler does not answer, or a process was killed.
     """
-    if cluster is None and workers == 1:
+    if cluster is not None:
+        with dask.connected(cluster, threads) as (executor, setup):
+            yield from _in_order(
+                [executor.submit(dask.at_worker, setup, dask.packed(function, task)) for task in tasks]
+            )
+        return
+    threads = threads or max(1, cores() // workers)
+    if workers == 1:
         prepare(threads)
         for task in tasks:
             yield function(*task)
         return
-    with _dask(cluster) if cluster is not None else _processes(workers, threads) as executor:
+    with _processes(workers, threads) as executor:
         try:
-            futures = [executor.submit(function, *task) for task in tasks]
-            for future in futures:
-                yield future.result()
+            yield from _in_order([executor.submit(function, *task) for task in tasks])
         except BrokenExecutor as error:
             raise UserError(
                 "a worker process was killed, perhaps for want of memory: what was finished is kept, "
@@ -127,19 +141,9 @@ def run_tasks(
             ) from error
 
 
-@contextlib.contextmanager
-def _dask(address: str) -> Iterator[Executor]:
-    """The workers of the Dask scheduler at `address`."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise UserError("a Dask cluster needs the extra `cluster`: pip install 'lottery-pools[cluster]'") from None
-    try:
-        client = Client(address)
-    except OSError as error:
-        raise UserError(f"no Dask scheduler answers at {address} ({error}): correct --cluster") from error
-    with client:
-        yield client.get_executor()
+def _in_order(futures: Sequence[Future[T]]) -> Iterator[T]:
+    for future in futures:
+        yield future.result()
 
 
 @contextlib.contextmanager
@@ -147,7 +151,8 @@ def _processes(workers: int, threads: int) -> Iterator[Executor]:
     """Local processes; if the context ends with an exception, they are stopped at once."""
     children_before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads,))
+    started = context.Value("i", 0)
+    executor = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads, started))
     try:
         yield executor
     except BaseException:
@@ -158,8 +163,13 @@ def _processes(workers: int, threads: int) -> Iterator[Executor]:
     executor.shutdown()
 
 
-def _start_worker(threads: int) -> None:
-    """Set up a worker process: it leaves Ctrl-C to its parent, and ends when the parent ends or is killed."""
+def _start_worker(threads: int, started: Synchronized[int]) -> None:
+    """Set up a worker process: it leaves Ctrl-C to its parent, and ends when the parent ends or is killed.
+
+    Args:
+        threads: Threads of the process.
+        started: How many workers were set up before it, which numbers the GPUs that they use.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -170,19 +180,7 @@ def _start_worker(threads: int) -> None:
 
         threading.Thread(target=end_with_parent, daemon=True).start()
     prepare(threads)
-
-
-def prepare(threads: int) -> None:
-    """Set up this process for the work: its number of threads, and that it keeps the memory that is freed.
-
-    By default, glibc returns large blocks to the operating system at once and requests them again page by page, which
-    takes a third of the time of a small network's forward pass (docs/decisions.md). Other C libraries have no such
-    setting; there, nothing is changed.
-    """
-    import torch
-
-    torch.set_num_threads(threads)
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
+    with started.get_lock():
+        number = started.value
+        started.value += 1
+    use_gpu(number)
