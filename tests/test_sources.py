@@ -93,9 +93,10 @@ def test_normalised_training_samples_have_mean_zero_and_deviation_one() -> None:
 def test_augment_does_what_the_settings_say() -> None:
     plain, shifted = load(tiny()), load(tiny(crop=3, flip=True))
     images = plain.train.images
-    assert torch.equal(plain.augment(images, generator(0, "augment")), images)
-    assert shifted.augment(images, generator(0, "augment")).shape == images.shape
-    assert not torch.equal(shifted.augment(images, generator(0, "augment")), images)
+    assert torch.equal(plain.augment(images, plain.draws(len(images), generator(0, "augment"))), images)
+    draws = shifted.draws(len(images), generator(0, "augment"))
+    assert shifted.augment(images, draws).shape == images.shape
+    assert not torch.equal(shifted.augment(images, draws), images)
 
 
 @pytest.mark.parametrize(("share", "n"), [(0.01, 40), (0.999, 40)])
@@ -180,7 +181,7 @@ def test_resized_crops_are_stored_larger_and_tested_on_their_middle(tmp_path: Pa
     image = torch.from_numpy(np.array(square)).permute(2, 0, 1)
     assert torch.equal(data.test.images[0], image)
     assert torch.equal(data.view(data.test.images)[0], image[:, 2:30, 2:30])
-    assert data.augment(data.train.images, generator(0, "augment")).shape == (16, 3, 28, 28)
+    assert data.augment(data.train.images, data.draws(16, generator(0, "augment"))).shape == (16, 3, 28, 28)
 
 
 @pytest.mark.parametrize(

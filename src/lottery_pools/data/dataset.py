@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lottery_pools.data import augment
+from lottery_pools.data.augment import Draws
 
 LARGE = 2 << 30
 """A split of more bytes of images than this stays in its file: it is neither copied into memory nor moved to a device;
@@ -131,18 +132,37 @@ class Dataset:
         shape = (-1, *[1] * (images.ndim - 2))
         return (images - self.mean.view(shape)).div_(self.std.view(shape))
 
-    def augment(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Return training samples (n, c, …), cropped and mirrored at random as the settings say.
+    def draws(self, n: int, generator: torch.Generator) -> Draws:
+        """Draw the random numbers by which `n` training samples are augmented, as the settings say.
+
+        Args:
+            n: The number of samples.
+            generator: Draws them; on the CPU.
+
+        Returns:
+            The draws, on the CPU.
+        """
+        height, width = self.train.stored.shape[-2:] if self.train.stored.ndim == 4 else (1, 1)
+        signals = self.train.stored.ndim != 4
+        return Draws(
+            boxes=None if self.resized_crop is None else augment.random_boxes(n, height, width, generator),
+            offsets=augment.random_offsets(n, self.crop, generator, signals=signals) if self.crop else None,
+            mirrored=augment.random_mirrored(n, generator) if self.flip else None,
+        )
+
+    def augment(self, images: Tensor, draws: Draws) -> Tensor:
+        """Return training samples (n, c, …), cropped and mirrored as the draws say.
 
         Args:
             images: Samples as they are stored, not normalised.
-            generator: Draws the crops and flips; on the CPU.
+            draws: As `self.draws` returns them, for as many samples; they are moved to the device of the images.
         """
-        if self.resized_crop is not None:
-            images = augment.resized_crop(images, self.resized_crop, generator)
-        if self.crop:
-            images = augment.crop(images, self.crop, generator)
-        return augment.flip(images, generator) if self.flip else images
+        draws = draws.map(lambda tensor: tensor.to(images.device))
+        if draws.boxes is not None and self.resized_crop is not None:
+            images = augment.resized_crop(images, self.resized_crop, draws.boxes)
+        if draws.offsets is not None:
+            images = augment.crop(images, self.crop, draws.offsets)
+        return images if draws.mirrored is None else augment.flip(images, draws.mirrored)
 
     def view(self, images: Tensor) -> Tensor:
         """Return samples (n, c, …) as networks are tested on them: the central part of `input_shape`.

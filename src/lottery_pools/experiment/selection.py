@@ -194,7 +194,8 @@ def recalibrate(model: nn.Module, config: Config, dataset: Dataset, seed: int, i
     # Batches of nearly equal size: statistics of few images, let alone of one, are too noisy.
     batches = chosen.tensor_split(max(1, min(math.ceil(images / config.evaluation.batch), images // 2)))
     augmented = (
-        inputs(dataset, dataset.augment(dataset.train.batch(batch), draws), config.training) for batch in batches
+        inputs(dataset, dataset.augment(dataset.train.batch(batch), dataset.draws(len(batch), draws)), config.training)
+        for batch in batches
     )
     with precision(config.training, dataset.device):
         return batchnorm.recalibrate(model, augmented)
