@@ -5,6 +5,7 @@ The name and the docstring of each function are those of its command. torch is i
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import multiprocessing
@@ -18,7 +19,7 @@ from types import FrameType
 from typing import TextIO
 
 from lottery_pools.cli import completion as shells
-from lottery_pools.cli import output
+from lottery_pools.cli import output, sweeping
 from lottery_pools.cli.options import (
     OPTIONS,
     CompletionOptions,
@@ -28,11 +29,13 @@ from lottery_pools.cli.options import (
     PresetsOptions,
     ReplayOptions,
     ReportOptions,
+    SweepOptions,
     TicketFileOptions,
 )
 from lottery_pools.cli.parsing import parse, run_options
 from lottery_pools.config import toml
 from lottery_pools.errors import Notice, UserError, unknown
+from lottery_pools.runs import ranks
 from lottery_pools.runs.folder import NO_SPACE
 from lottery_pools.version import VERSION
 
@@ -65,6 +68,7 @@ def main() -> None:
     try:
         dispatch(sys.argv[1:])
         sys.stdout.flush()
+        ranks.leave()
     except UserError as error:
         sys.exit(_stop(str(error), 2))
     except KeyboardInterrupt:
@@ -106,6 +110,8 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Print a notice as one line; other warnings as Python does. The parameters are those of `warnings.showwarning`."""
+    if not ranks.of_this_process().leads:
+        return
     if issubclass(category, Notice):
         print(f"lottery-pools: note: {message}", file=sys.stderr)
     else:
@@ -134,6 +140,10 @@ def dispatch(arguments: Sequence[str]) -> None:
         raise UserError(f"{name} comes after a command: did you mean `lottery-pools run {name} …`?")
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
+    if name in COMPUTING and not ranks.join().leads:
+        with contextlib.redirect_stdout(io.StringIO()):  # what one process prints is enough
+            COMMANDS[name](options)
+        return
     COMMANDS[name](options)
 
 
@@ -148,6 +158,24 @@ def run(arguments: list[str]) -> None:
         return
     page, content = stages.run(config, out, options.machine, options.progress.watching())
     output.show_report(out, page, content, options.json)
+
+
+def sweep(arguments: list[str]) -> None:
+    """run several presets, seeds and settings, in one table and report"""
+    options = parse(SweepOptions, arguments, sweep)
+    variants = sweeping.variants(options, sweep)
+    from lottery_pools.experiment import sweep as sweeps
+
+    if options.dry_run:
+        output.show_sweep(sweeps.runs(variants, options.out), options.json)
+        return
+    watching = options.progress.watching()
+    if options.only is not None:
+        folder = sweeps.only(variants, options.out, options.only, options.machine, watching)
+        output.show_paths("results", [folder / "results.jsonl"], options.json)
+        return
+    page, reports = sweeps.sweep(variants, options.out, options.machine, watching)
+    output.show_comparison(page, reports, options.json)
 
 
 def tickets(arguments: list[str]) -> None:
@@ -281,5 +309,7 @@ def completion(arguments: list[str]) -> None:
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     command.__name__: command
-    for command in (run, tickets, pool, evaluate, diagnose, report, replay, inspect, presets, completion)
+    for command in (run, sweep, tickets, pool, evaluate, diagnose, report, replay, inspect, presets, completion)
 }
+COMPUTING = ("run", "sweep", "tickets", "pool", "evaluate", "diagnose")
+"""The commands whose work the processes of `torchrun` share."""

@@ -84,6 +84,31 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
+class SweepOptions:
+    """Options of `sweep`."""
+
+    presets: tuple[str, ...] = ("demo",)
+    """Settings to start from: names that `lottery-pools presets` lists, or TOML files."""
+    seeds: tuple[int, ...] = ()
+    """Seeds of every variant; none: those of its preset."""
+    set: tuple[str, ...] = ()
+    """Settings of all variants, NAME=VALUE, or those in which they differ, NAME=VALUE,VALUE: every preset is run with
+    every combination of them; none: the presets as they are."""
+    out: Path = Path("runs/sweep")
+    """Folder of the sweep."""
+    limit: int | None = None
+    """Try the code quickly, as `run --limit` does; none: no limit."""
+    only: int | None = None
+    """Do one run of the sweep, by its number in `--dry-run`, and make no report: for job arrays; none: all runs."""
+    dry_run: Annotated[
+        Flag, tyro.conf.arg(help="List the runs, their numbers, and how far each is, and do nothing.")
+    ] = False
+    json: Json = False
+    machine: MachineOptions = field(default_factory=Machine)
+    progress: Progress = field(default_factory=WatchingOptions)
+
+
+@dataclass(frozen=True)
 class PoolOptions:
     """Options of `pool`."""
 
@@ -228,6 +253,7 @@ class CompletionOptions:
 
 OPTIONS: dict[str, type] = {
     "run": RunOptions,
+    "sweep": SweepOptions,
     "tickets": RunOptions,
     "pool": PoolOptions,
     "evaluate": EvaluateOptions,

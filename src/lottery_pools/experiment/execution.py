@@ -15,7 +15,7 @@ from lottery_pools.experiment.plan import Part, Task
 from lottery_pools.experiment.run import Run
 from lottery_pools.reporting.plain_progress import lines
 from lottery_pools.reporting.progress import watch
-from lottery_pools.runs import engine
+from lottery_pools.runs import engine, ranks
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.events import Observer, observed
 
@@ -30,12 +30,14 @@ def do(part: Part, machine: Machine, keep: Keep | None = None) -> None:
     """
     if not part.left:
         return
+    ranks.of_this_process().wait()  # all have the same plan before the first of them changes what it was made of
     workers, threads = machine.share(len(part.tasks)) if machine.cluster is None else (1, machine.threads)
     arguments = [task.arguments for task in part.left]
     outcomes = engine.run_tasks(part.function, arguments, workers, threads, machine.cluster)
     for task, outcome in zip(part.left, outcomes, strict=True):
         if keep is not None:
             keep(task, outcome)
+    ranks.of_this_process().wait()  # and all that the first has written is there for the others
 
 
 def check_sendable(part: Part, machine: Machine) -> None:
@@ -86,6 +88,9 @@ def progress(
             called where progress is shown, since it takes time to foresee the work.
         watching: where progress is shown, and who observes.
     """
+    if not ranks.of_this_process().leads:
+        yield
+        return
     with observed([run.folder.path for run in runs], watching.observers):
         console = Console(stderr=True)
         if watching.show == "nowhere" or not (console.is_terminal or watching.show == "everywhere"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lottery_pools.experiment import tasks as work
@@ -14,6 +14,8 @@ from lottery_pools.runs import results
 from lottery_pools.runs.rows import CONTROLS, ENSEMBLE
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
+LOGGED = ("training", "pooling", "corruption", "evaluation")
+"""The stages, as the runs' logs name them, in their order."""
 Network = tuple[str, int]
 """What is measured, within a run: (method, level)."""
 
@@ -65,6 +67,13 @@ def parts(experiment: Experiment, stages: Sequence[str], methods: Sequence[str] 
         planned = [(run, method) for run in experiment.runs for method in methods] if "pool" in stages else []
         result += [corrupting(experiment), measuring(experiment, planned)]
     return result
+
+
+def together(parts: Iterable[Part]) -> Part:
+    """The tasks of one or more parts of the same kind as one part."""
+    first, *others = parts
+    tasks = [task for part in (first, *others) for task in part.tasks]
+    return replace(first, tasks=tasks, detail=first.detail if not others else f"{1 + len(others)} experiments")
 
 
 def training(experiment: Experiment) -> Part:

@@ -22,6 +22,7 @@ from lottery_pools.pooling.method import Method
 from lottery_pools.pooling.methods import METHODS, PAPERS_RULE, find
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder
+from lottery_pools.runs.ranks import of_this_process
 from lottery_pools.runs.rows import CONTROLS
 from lottery_pools.tickets import imp
 from lottery_pools.tickets.ticket import Ticket
@@ -220,4 +221,6 @@ class Run:
 @cache
 def _dataset(data: Data, device: str) -> Dataset:
     """The data on a device, loaded once a process."""
-    return sources.load(data).to(torch.device(device))
+    with of_this_process().first_on_machine():
+        loaded = sources.load(data)
+    return loaded.to(torch.device(device))

@@ -21,7 +21,8 @@ from lottery_pools.pooling.method import Method
 from lottery_pools.pooling.pool import pool
 from lottery_pools.pooling.result import Pooled
 from lottery_pools.runs.seeds import generator
-from lottery_pools.tickets import forward
+from lottery_pools.tickets import distributed, forward
+from lottery_pools.tickets.batches import Batch
 from lottery_pools.tickets.forward import inputs, precision
 from lottery_pools.tickets.ticket import Ticket
 
@@ -193,9 +194,10 @@ def recalibrate(model: nn.Module, config: Config, dataset: Dataset, seed: int, i
     draws = generator(seed, "recalibrate", "augment")
     # Batches of nearly equal size: statistics of few images, let alone of one, are too noisy.
     batches = chosen.tensor_split(max(1, min(math.ceil(images / config.evaluation.batch), images // 2)))
+    parts = (distributed.part_of_batch(Batch(batch, dataset.draws(len(batch), draws), 0.0)) for batch in batches)
     augmented = (
-        inputs(dataset, dataset.augment(dataset.train.batch(batch), dataset.draws(len(batch), draws)), config.training)
-        for batch in batches
+        inputs(dataset, dataset.augment(dataset.train.batch(part.samples), part.draws), config.training)
+        for part in parts
     )
     with precision(config.training, dataset.device):
         return batchnorm.recalibrate(model, augmented)

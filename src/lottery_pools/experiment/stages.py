@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from lottery_pools.config.schema import Config
@@ -21,6 +21,9 @@ from lottery_pools.runs.rows import Row
 
 STAGES = ("tickets", "pool", "evaluate")
 """The commands that do the work, in their order."""
+Methods = Mapping[Path, Sequence[str]]
+"""The methods by which experiments pool, by the experiments' folders."""
+NO_METHODS: Methods = {}
 
 
 def run(
@@ -42,23 +45,34 @@ def run(
         page, report = run(toml.preset("demo"), Path("runs/demo"))
         ```
     """
-    experiment = opening.resolve(config, out, machine)
-    methods = experiment.config.pooling.methods
-    _check_pooling(experiment, methods)
-    with opening.hold(experiment), _progress(experiment, watching, STAGES, methods):
-        _train(experiment)
-        _pool(experiment, methods)
-        _evaluate(experiment)
+    work([opening.resolve(config, out, machine)], watching)
     from lottery_pools.experiment import report as reports  # not at the top: only a finished run draws figures
 
     return reports.make(out)
 
 
+def work(experiments: Sequence[Experiment], watching: Watching = IN_A_TERMINAL) -> None:
+    """Train, pool and measure all of several experiments; what one of them leaves idle of a machine, others use.
+
+    They must be of one machine. Raises UserError as `run`.
+    """
+    for experiment in experiments:
+        _check_pooling(experiment, experiment.config.pooling.methods)
+    methods = {experiment.out: experiment.config.pooling.methods for experiment in experiments}
+    with ExitStack() as held:
+        for experiment in experiments:
+            held.enter_context(opening.hold(experiment))
+        held.enter_context(_progress(experiments, watching, STAGES, methods))
+        _train(experiments)
+        _pool(experiments, methods)
+        _evaluate(experiments)
+
+
 def tickets(config: Config, out: Path, machine: Machine = THIS_MACHINE, watching: Watching = IN_A_TERMINAL) -> None:
     """Train the tickets of every seed and of its trained baselines, from where an earlier call stopped; as `run`."""
     experiment = opening.resolve(config, out, machine)
-    with opening.hold(experiment), _progress(experiment, watching, ("tickets",)):
-        _train(experiment)
+    with opening.hold(experiment), _progress([experiment], watching, ("tickets",)):
+        _train([experiment])
 
 
 def pool(
@@ -76,16 +90,17 @@ def pool(
     experiment = opening.resolve(config, out, machine, other_run)
     _need_tickets(experiment, experiment.runs)
     _check_pooling(experiment, experiment.methods)
-    with opening.hold(experiment), _progress(experiment, watching, ("pool",), experiment.methods):
-        _pool(experiment, experiment.methods)
+    methods = {experiment.out: experiment.methods}
+    with opening.hold(experiment), _progress([experiment], watching, ("pool",), methods):
+        _pool([experiment], methods)
 
 
 def evaluate(config: Config, out: Path, machine: Machine = THIS_MACHINE, watching: Watching = IN_A_TERMINAL) -> None:
     """Measure every ticket, itself recalibrated, its pools and the ensemble, clean and corrupted; as `run`."""
     experiment = opening.resolve(config, out, machine)
     _need_tickets(experiment, (*experiment.runs, *experiment.trained_baselines))
-    with opening.hold(experiment), _progress(experiment, watching, ("evaluate",)):
-        _evaluate(experiment)
+    with opening.hold(experiment), _progress([experiment], watching, ("evaluate",)):
+        _evaluate([experiment])
 
 
 def preview(
@@ -110,15 +125,22 @@ def preview(
 
 
 def _progress(
-    experiment: Experiment, watching: Watching, stages: Sequence[str], methods: Sequence[str] = ()
+    experiments: Sequence[Experiment], watching: Watching, stages: Sequence[str], methods: Methods = NO_METHODS
 ) -> AbstractContextManager[None]:
     """Progress over the work of `stages`, which is foreseen only where progress is shown."""
 
     def work() -> tuple[list[Part], dict[str, float]]:
-        parts = plan.parts(experiment, stages, methods)
-        return parts, pricing.logged(parts, experiment.network)
+        all_parts: list[Part] = []
+        amounts = dict.fromkeys(plan.LOGGED, 0.0)
+        for experiment in experiments:
+            parts = plan.parts(experiment, stages, methods.get(experiment.out, ()))
+            for stage, amount in pricing.logged(parts, experiment.network).items():
+                amounts[stage] += amount
+            all_parts += parts
+        return all_parts, {stage: amount for stage, amount in amounts.items() if amount}
 
-    return progress((*experiment.runs, *experiment.trained_baselines), work, watching)
+    runs = [run for experiment in experiments for run in (*experiment.runs, *experiment.trained_baselines)]
+    return progress(runs, work, watching)
 
 
 def _need_tickets(experiment: Experiment, runs: Sequence[Run]) -> None:
@@ -138,37 +160,41 @@ def _check_pooling(experiment: Experiment, methods: Sequence[str]) -> None:
     check_sendable(plan.pooling(experiment, methods), experiment.machine)
 
 
-def _train(experiment: Experiment) -> None:
-    for settings in experiment.baseline_settings:
-        settings.write()
-    do(plan.training(experiment), experiment.machine)
+def _train(experiments: Sequence[Experiment]) -> None:
+    for experiment in experiments:
+        for settings in experiment.baseline_settings:
+            settings.write()
+    do(plan.together(plan.training(experiment) for experiment in experiments), experiments[0].machine)
 
 
-def _pool(experiment: Experiment, methods: Sequence[str]) -> None:
-    do(plan.pooling(experiment, methods), experiment.machine)
+def _pool(experiments: Sequence[Experiment], methods: Methods) -> None:
+    parts = (plan.pooling(experiment, methods[experiment.out]) for experiment in experiments)
+    do(plan.together(parts), experiments[0].machine)
 
 
-def _evaluate(experiment: Experiment) -> None:
-    _corrupt(experiment)
-    for run in experiment.runs:
+def _evaluate(experiments: Sequence[Experiment]) -> None:
+    _corrupt(experiments)
+    runs = [run for experiment in experiments for run in experiment.runs]
+    for run in runs:
         results.mend(run.folder.results)
-    there = {run.folder: {row.key for row in results.read(run.folder.results)} for run in experiment.runs}
+    there = {run.folder: {row.key for row in results.read(run.folder.results)} for run in runs}
 
     def keep(task: Task, rows: list[Row]) -> None:
         folder = task.arguments[0].folder
         # the rows of all levels of an ensemble come together: a kill may have left the first of them
         results.append(folder.results, [row for row in rows if row.key not in there[folder]])
 
-    do(plan.measuring(experiment), experiment.machine, keep)
-    for run in experiment.runs:
+    do(plan.together(plan.measuring(experiment) for experiment in experiments), experiments[0].machine, keep)
+    for run in runs:
         results.append(run.folder.results, tasks.admissible(results.read(run.folder.results)))
 
 
-def _corrupt(experiment: Experiment) -> None:
+def _corrupt(experiments: Sequence[Experiment]) -> None:
     """Make the corrupted test samples that are not cached yet, before networks are measured on them."""
 
     def log(task: Task, _: None) -> None:
         run, condition = task.arguments
         run.folder.event(stage="corruption", method=condition[1], done=pricing.CORRUPTING * run.size(condition))
 
-    do(plan.corrupting(experiment), experiment.machine, log)
+    by_samples = {(experiment.config.data, experiment.config.evaluation): experiment for experiment in experiments}
+    do(plan.together(map(plan.corrupting, by_samples.values())), experiments[0].machine, log)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lottery_pools.config.fields import Rare
 from lottery_pools.errors import UserError
 from lottery_pools.runs import cluster as dask
+from lottery_pools.runs import ranks
 from lottery_pools.runs.worker import cores, gpus, prepare, use_gpu
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Machine:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name} is {value}: give 1 or more, or leave it out")
+        if ranks.are_started() and (self.cluster is not None or (self.workers or 1) > 1):
+            raise UserError("torchrun shares the work of each task: leave --workers and --cluster away")
 
     def torch_device(self) -> torch.device:
         """Return the device, `auto` resolved.
@@ -83,6 +86,9 @@ class Machine:
             tasks: All tasks of the work, those included that an earlier call has finished: a run that is continued
                 must use as many threads as before to compute the same digits.
         """
+        shared = ranks.of_this_process()
+        if not shared.alone:
+            return 1, self.threads or max(1, cores() // shared.neighbours)
         device = self.torch_device()
         if device.type == "cpu":
             side_by_side = cores()

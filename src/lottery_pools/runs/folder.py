@@ -17,6 +17,7 @@ from typing import Any
 
 from lottery_pools.config.schema import Config
 from lottery_pools.errors import Notice, UserError
+from lottery_pools.runs import ranks
 
 try:
     import fcntl
@@ -96,9 +97,13 @@ class RunFolder:
     def event(self, **values: Any) -> None:
         """Add a line to the log: `values` as JSON, and the time in seconds since 1970.
 
+        Of several processes that share the work of a run (`ranks`), only the first does.
+
         Raises:
             UserError: The log cannot be written.
         """
+        if not ranks.of_this_process().leads:
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with self.log.open("a", encoding="utf-8") as file:
@@ -152,7 +157,7 @@ def write(path: Path, content: str | bytes, elsewhere: str = "choose another fol
     """Write a file so that whenever it exists under its name, it is complete.
 
     The content goes to a temporary file in the same folder, is flushed to the disk, and the file is then renamed. The
-    folders above are created.
+    folders above are created. Of several processes that share the work of a run (`ranks`), only the first writes.
 
     Args:
         path: The file to write or replace.
@@ -162,6 +167,8 @@ def write(path: Path, content: str | bytes, elsewhere: str = "choose another fol
     Raises:
         UserError: The file cannot be written. What was there before is still there.
     """
+    if not ranks.of_this_process().leads:
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -189,7 +196,8 @@ def lock(folder: Path) -> Iterator[None]:
     Runs contain runs: that of an experiment with several seeds contains one for each seed, and a run contains those of
     its trained baselines. Locking an inner run also keeps others from locking the run that it lies in, but not from
     locking other inner runs beside it. The operating system releases the locks when the process ends, even if it is
-    killed. Temporary files that a killed process left behind are removed here.
+    killed. Temporary files that a killed process left behind are removed here. Of several processes that share the
+    work of a run (`ranks`), the first locks the folder for all.
 
     Args:
         folder: The folder to lock; it is created if it does not exist.
@@ -198,6 +206,9 @@ def lock(folder: Path) -> Iterator[None]:
         UserError: Another process works on the folder, on a run inside it or on one that it lies in; or the folder
             cannot be written.
     """
+    if not ranks.of_this_process().leads:
+        yield
+        return
     with contextlib.ExitStack() as locks:
         for outer in folder.resolve().parents:
             if (outer / "config.toml").exists() and (outer / ".lock").exists():

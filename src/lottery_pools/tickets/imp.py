@@ -15,6 +15,7 @@ from lottery_pools.config.toml import identity
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.models import registry
 from lottery_pools.runs.folder import RunFolder
+from lottery_pools.runs.ranks import of_this_process
 from lottery_pools.runs.seeds import derive, generator
 from lottery_pools.tickets import files, masks
 from lottery_pools.tickets.averaging import blend, refit_batchnorm
@@ -187,6 +188,7 @@ def _train_copy(run: PruningRun, level: Level, copy: int, on_epoch: OnEpoch) -> 
         "density": level.density,
     }
     files.save(Ticket(trained.weights, level.mask, level.number, origin), path)
+    of_this_process().wait()
 
 
 def _training_run(run: PruningRun, level: Level) -> TrainingRun:
@@ -224,6 +226,7 @@ def _save_mean_of_copies(run: PruningRun, level: Level) -> None:
     origin = {**run.origin, "copies": len(copies), "train_images": images, "density": level.density}
     ticket = Ticket(snapshot(run.model), level.mask, level.number, origin)
     files.save(ticket, run.folder.ticket(level.number))
+    of_this_process().wait()
 
 
 def _copy_paths(run: PruningRun, level: int) -> list[Path]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lottery_pools.config.schema import Training
+from lottery_pools.tickets import distributed
 from lottery_pools.tickets.forward import precision, to_fast_layout
 
 
@@ -48,11 +49,17 @@ def prepare(model: nn.Module, mask: Mapping[str, Tensor], settings: Training) ->
     with torch.no_grad():
         for parameter, is_pruned in pruned.items():
             parameter.masked_fill_(is_pruned, 0)
-    forward = torch.compile(model, dynamic=False) if settings.compile else model
+    forward = torch.compile(model, dynamic=False) if settings.compile and distributed.alone() else model
     return SparseNetwork(model, forward, optimizer, pruned, settings)
 
 
-def step(network: SparseNetwork, images: Tensor, labels: Tensor, learning_rate: float | Tensor) -> Tensor:
+def step(
+    network: SparseNetwork,
+    images: Tensor,
+    labels: Tensor,
+    learning_rate: float | Tensor,
+    whole_batch: int | None = None,
+) -> Tensor:
     """Train a network on one batch: forward pass, loss, gradients without those of pruned weights, optimizer.
 
     Nothing here reads a value back from the device, so the host need not wait for a GPU.
@@ -62,24 +69,35 @@ def step(network: SparseNetwork, images: Tensor, labels: Tensor, learning_rate: 
         images: (n, *input shape) as `forward.inputs` makes them.
         labels: (n,) int64.
         learning_rate: The learning rate of this step: a number, or a tensor () on the device of the network.
+        whole_batch: How many samples the batch has of which these n are a part, if other processes have the others; if
+            None, these are all.
 
     Returns:
-        The loss of the batch before the step, a tensor of a single number.
+        The loss of the whole batch before the step, a tensor of a single number.
     """
     settings, optimizer = network.settings, network.optimizer
     _set_learning_rate(optimizer, learning_rate)
     with precision(settings, images.device):
         logits = network.forward(images)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
+        loss = _loss(logits.float(), labels, settings, whole_batch)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    distributed.add_gradients(network.model)
     for parameter, is_pruned in network.pruned.items():
         if parameter.grad is not None:
             parameter.grad.masked_fill_(is_pruned, 0)
     if settings.clip_norm is not None:
         nn.utils.clip_grad_norm_(network.model.parameters(), settings.clip_norm)
     optimizer.step()
-    return loss.detach()
+    return distributed.add(loss.detach())
+
+
+def _loss(logits: Tensor, labels: Tensor, settings: Training, whole_batch: int | None) -> Tensor:
+    """The mean loss of a batch, or the part of it that these samples contribute to that of a whole batch."""
+    if whole_batch is None:
+        return F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+    summed = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing, reduction="sum")
+    return summed / whole_batch
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float | Tensor) -> None:
