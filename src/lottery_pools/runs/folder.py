@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lottery_pools.config.schema import Config
 from lottery_pools.errors import Notice, UserError
@@ -167,14 +167,32 @@ def write(path: Path, content: str | bytes, elsewhere: str = "choose another fol
     Raises:
         UserError: The file cannot be written. What was there before is still there.
     """
-    if not ranks.of_this_process().leads:
-        return
+    if ranks.of_this_process().leads:
+        with writing(path, elsewhere) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def writing(path: Path, elsewhere: str = "choose another folder") -> Iterator[IO[bytes]]:
+    """A file to be written piece by piece, which is there under its name, complete, when the context ends well.
+
+    Args:
+        path: The file to write or replace.
+        elsewhere: The advice if this path cannot be written at all (`failed_write`).
+
+    Yields:
+        The temporary file, for reading and writing.
+
+    Raises:
+        UserError: The file cannot be written. What was there before is still there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-            with temporary.open("rb+") as file:
+            with temporary.open("wb+") as file:
+                yield file
+                file.flush()
                 os.fsync(file.fileno())
             temporary.rename(path)
         finally:
