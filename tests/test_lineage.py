@@ -39,7 +39,7 @@ def test_a_pool_tells_its_score_cost_parents_and_run() -> None:
         ("pruned back to", "the target's density (largest weights, global)"),
         (
             "score",
-            "log-likelihood −1.5000 on validation; the target, recalibrated: −1.2500 (−0.2500); too good by about "
+            "log-likelihood −1.5000 on validation; the target, recalibrated: −1.2500 (−0.2500); too good by at least "
             "−0.0020, as the best of several",
         ),
         ("epoch", "3 of its training"),

@@ -16,6 +16,7 @@ import pytest
 from lottery_pools.errors import UserError
 from lottery_pools.runs import results
 from lottery_pools.runs.rows import PoolRow
+from tests.test_row_checks import METRIC
 from tests.test_rows import ROW
 
 ROWS = [ROW, replace(ROW, level=3, loss=0.1 + 0.2), replace(ROW, seed=4)]
@@ -126,6 +127,13 @@ def test_bins_are_read_back_and_rows_without_them_look_as_ever(path: Path) -> No
     assert first == second
 
 
+def test_the_part_of_the_test_samples_is_a_part_of_what_was_measured(path: Path) -> None:
+    rows = [replace(ROW, part=part, nonzero=0.5) for part in ("look", "final")]
+    results.append(path, rows)
+    assert results.read(path) == rows
+    assert b'"part"' not in results.to_lines([ROW]).encode()
+
+
 def test_a_line_ends_with_a_digest_of_itself(path: Path) -> None:
     results.append(path, [ROW])
     line = path.read_text()
@@ -171,6 +179,7 @@ def test_one_flipped_bit_anywhere_is_noticed_or_changes_nothing(path: Path) -> N
         ({"loss": "high"}, "its loss is 'high', no finite number"),
         ({"density": 1.5}, r"its density is 1\.5, not between 0 and 1"),
         ({"ece": -0.1}, r"its ece is -0\.1, not between 0 and 1"),
+        ({"nonzero": 1.5}, r"its nonzero is 1\.5, not between 0 and 1"),
         ({"run": 3}, "its run is 3, no text"),
         ({"bins": [[3, 4, 0.5]]}, "a bin has 4 correct of 3 samples"),
         ({"bins": [[3, 2, 7]]}, "a bin has the confidence 7"),
@@ -243,3 +252,14 @@ def test_pools_of_wrong_types(tmp_path: Path, changes: dict[str, object]) -> Non
     with pytest.raises(UserError, match=r"pools\.jsonl is missing or damaged") as error:
         results.read_pools(tmp_path / "pools.jsonl")
     assert "\n" not in str(error.value)
+
+
+def test_rows_of_another_metric_are_read_as_such_only(path: Path) -> None:
+    rows = [METRIC, replace(METRIC, level=2)]
+    results.append(path, rows)
+    assert results.read_metrics(path) == rows
+    with pytest.raises(UserError, match="line 1 is not a result row"):
+        results.read(path)
+    results.append(path, ROWS)
+    with pytest.raises(UserError, match="line 3 is not a result row"):
+        results.read_metrics(path)

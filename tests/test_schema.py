@@ -27,6 +27,12 @@ from lottery_pools.errors import UserError
         (lambda: Pruning(rewind=-1), "pruning.rewind is -1"),
         (lambda: Data(validation=0), "data.validation is 0"),
         (lambda: Data(epoch_share=1.0), "data.epoch_share is 1.0"),
+        (lambda: Data(test_part="final"), "data.test_part is final, and mnist1d has no fixed test samples"),
+        (lambda: Data("cifar10", draw="per-seed", carve="last"), "data.draw is per-seed, and data.carve = last"),
+        (
+            lambda: Config(data=Data("cifar10", test_part="look"), evaluation=Evaluation(corrupted_from="CIFAR-10-C")),
+            "evaluation.corrupted_from corrupts all test images",
+        ),
         (lambda: Data(train=0), "data.train is 0"),
         (lambda: Data(crop=-1), "data.crop is -1"),
         (lambda: Training(epochs=0), "training.epochs is 0"),
@@ -52,6 +58,22 @@ from lottery_pools.errors import UserError
         (lambda: Config(evaluation=Evaluation(corrupted_from="CIFAR-10-C")), "corrupted_from is for images"),
         (lambda: Config(pruning=Pruning(rewind=182)), "pruning.rewind is epoch 182"),
         (lambda: Config(pooling=Pooling(targets=(19,))), "levels 0 to 18"),
+        (lambda: Data(task="regression"), "data.task is regression, mnist1d has one label a sample"),
+        (lambda: Training(class_weights=(1.0, 0.0)), "training.class_weights has 0.0"),
+        (lambda: Training(loss="m:f", class_weights=(1.0,)), "training.loss is your own"),
+        (lambda: Training(loss="m:f", label_smoothing=0.1), "training.loss is your own"),
+        (
+            lambda: Config(data=Data("x", task="regression"), training=Training(label_smoothing=0.1)),
+            "training.label_smoothing is for labels",
+        ),
+        (
+            lambda: Config(data=Data("x", task="regression"), evaluation=Evaluation(corruptions=("fog",))),
+            "evaluation.corruptions are reported as accuracies",
+        ),
+        (
+            lambda: Config(data=Data("x"), evaluation=Evaluation(corruptions=("fog",), metric="m:f")),
+            "evaluation.corruptions are reported as accuracies",
+        ),
     ],
 )
 def test_bad_settings_are_refused_by_name(build: object, message: str) -> None:

@@ -22,6 +22,7 @@ from lottery_pools.cli import completion as shells
 from lottery_pools.cli import output, sweeping
 from lottery_pools.cli.options import (
     OPTIONS,
+    CompileOptions,
     CompletionOptions,
     DiagnoseOptions,
     EvaluateOptions,
@@ -272,6 +273,22 @@ def inspect(arguments: list[str]) -> None:
     output.show_ticket(options.file, files.load(options.file), metadata, options.json)
 
 
+def compile(arguments: list[str]) -> None:
+    """write a ticket as C for exactly its weights, make a library of it and time it"""
+    options = parse(CompileOptions, arguments, compile)
+    _require_ticket_file(options.file)
+    from lottery_pools.deploy import ticket as compiling
+    from lottery_pools.exchange import network
+    from lottery_pools.runs.speeds import compiled_folder
+    from lottery_pools.tickets import files
+
+    module = network.load_model(options.file, trust=options.trust)
+    shape = tuple(files.read_metadata(options.file)["origin"]["model"]["input_shape"])
+    out = options.out or compiled_folder(options.file)
+    choices = compiling.Choices(options.target, options.threads, not options.untimed)
+    output.show_compilation(out, compiling.compile_ticket(options.file, module, shape, out, choices), options.json)
+
+
 def _require_ticket_file(file: Path) -> None:
     """Raise UserError where `file` is a folder, or a file of another kind, and offer a ticket file nearby."""
     if file.is_dir() or (file.exists() and file.suffix != ".safetensors"):
@@ -309,7 +326,20 @@ def completion(arguments: list[str]) -> None:
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     command.__name__: command
-    for command in (run, sweep, tickets, pool, evaluate, diagnose, report, replay, inspect, presets, completion)
+    for command in (
+        run,
+        sweep,
+        tickets,
+        pool,
+        evaluate,
+        diagnose,
+        report,
+        replay,
+        inspect,
+        compile,
+        presets,
+        completion,
+    )
 }
 COMPUTING = ("run", "sweep", "tickets", "pool", "evaluate", "diagnose")
 """The commands whose work the processes of `torchrun` share."""

@@ -81,6 +81,10 @@ def shifted(dataset: Dataset, data: Data, evaluation: Evaluation, name: str, sev
         UserError: The published set is missing, damaged, or not of these classes; or the cache cannot be written.
     """
     path = cached(dataset, data, evaluation, name, severity)
+    if path is not None and dataset.test.stored.dtype != torch.uint8:
+        raise UserError(
+            f"corruptions are for images of 8 bits, {data.name} has {dataset.test.stored.dtype}: leave them out"
+        )
     if path is not None:
         labels = dataset.test.labels.cpu()
         chosen = _chosen(labels, data, evaluation)
@@ -172,7 +176,7 @@ def _header(shape: tuple[int, ...], digest: str) -> bytes:
 
 
 def _corrupted(dataset: Dataset, chosen: Tensor, name: str, severity: int, seed: int) -> Iterator[Tensor]:
-    """The test images at the indices `chosen` (n,), as networks are tested on them, corrupted, in batches on the CPU."""
+    """The test images at the indices `chosen` (n,), as networks are tested on them, corrupted, in batches."""
     for number, batch in enumerate(torch.split(chosen, _IMAGES_AT_ONCE)):
         images = dataset.view(dataset.test.batch(batch)).cpu()
         yield corruptions.corrupt(images, name, severity, seed, first=number * _IMAGES_AT_ONCE, constants="auto")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from lottery_pools.config import schema
-from lottery_pools.data import images, mnist1d
+from lottery_pools.data import arrays, images, mnist1d
 from lottery_pools.data.dataset import LARGE, Dataset, Source, Split
 from lottery_pools.data.decoding import Progress
 from lottery_pools.errors import UserError
@@ -23,11 +24,11 @@ _SUMMED_AT_ONCE = 3 << 20
 def load(data: schema.Data, large: int = LARGE, progress: Progress | None = None) -> Dataset:
     """Load the data that the settings describe, on the CPU.
 
-    `mnist1d` is generated. All others are images: `cifar10`, `cifar100`, the id of a data set on the Hugging Face hub,
-    a folder of parquet files (train*.parquet, and test*.parquet or val*.parquet), or an image folder (train/CLASS/…
-    and test/CLASS/…; docs/howto/images.md has all layouts). Without a test split, test samples are drawn from the
-    training samples. Images are decoded once, and kept in the folder $LOTTERY_POOLS_CACHE (by default
-    ~/.cache/lottery-pools) under a name that follows from their content.
+    `mnist1d` is generated. A folder with `train_inputs.npy` holds arrays (`arrays.load`). All others are images:
+    `cifar10`, `cifar100`, the id of a data set on the Hugging Face hub, a folder of parquet files (train*.parquet, and
+    test*.parquet or val*.parquet), or an image folder (train/CLASS/… and test/CLASS/…; docs/howto/images.md has all
+    layouts). Without a test split, test samples are drawn from the training samples. Images are decoded once, and kept
+    in the folder $LOTTERY_POOLS_CACHE (by default ~/.cache/lottery-pools) under a name that follows from their content.
 
     Args:
         data: The settings `[data]`.
@@ -47,14 +48,20 @@ def load(data: schema.Data, large: int = LARGE, progress: Progress | None = None
         >>> inputs.shape
         torch.Size([64, 1, 40])
     """
-    return _divide(data, _generated(data) if data.name == "mnist1d" else images.load(data, progress), large)
+    if data.name == "mnist1d":
+        source = _generated(data)
+    elif arrays.is_array_folder(data.name):
+        source = arrays.load(data)
+    else:
+        source = images.load(data, progress)
+    return _divide(data, source, large)
 
 
 def stratified(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
     """Draw a random subset that has the class proportions of the whole, as nearly as whole numbers allow.
 
     Args:
-        labels: Class of each sample, (N,) int64.
+        labels: Class of each sample, (N,) int64; or numbers, (N, …) floating, of which the subset is any.
         n: Size of the subset, at most N.
         generator: Draws the subset; on the CPU.
 
@@ -62,6 +69,8 @@ def stratified(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
         The indices of the subset, (n,) int64, ascending. Each class gets the whole part of its share; the samples still
         missing go one each to the classes with the largest remainders, the lower class first if they are equal.
     """
+    if labels.is_floating_point():  # several labels, or numbers: there are no classes to draw in proportion to
+        return torch.randperm(len(labels), generator=generator)[:n].sort().values
     counts = labels.bincount()
     shares = counts * n
     quota = shares // len(labels)
@@ -70,6 +79,20 @@ def stratified(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
     shuffled = shuffled[labels[shuffled].argsort(stable=True)]  # by class, in random order within each
     rank = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels[shuffled]]
     return shuffled[rank < quota[labels[shuffled]]].sort().values
+
+
+def test_half(labels: Tensor, part: Literal["look", "final"]) -> Tensor:
+    """The indices of one half of the test samples, (n // 2,) or (n - n // 2,) int64, ascending.
+
+    The halves have the class proportions of the whole. They depend on nothing but the labels: no setting changes which
+    samples are in which half.
+
+    Args:
+        labels: Class of each test sample, (n,) int64.
+        part: `look` or `final`: which half.
+    """
+    look = stratified(labels, len(labels) // 2, generator(0, "split", "test halves"))
+    return look if part == "look" else _complement(len(labels), look)
 
 
 def _divide(data: schema.Data, source: Source, large: int) -> Dataset:
@@ -91,8 +114,9 @@ def _divide(data: schema.Data, source: Source, large: int) -> Dataset:
     if data.test is not None:
         test = test.take(stratified(test.labels, data.test, generator(data.seed, "split", "test")), large)
     mean, std = _moments(train, large)
+    all_rows = torch.cat((train_rows, validation_rows))
     return Dataset(
-        train,
+        source.train.take(all_rows, large) if data.train_on_validation else train,
         epochs,
         validation,
         test,
@@ -104,13 +128,19 @@ def _divide(data: schema.Data, source: Source, large: int) -> Dataset:
         resized_crop=data.size if data.resized_crop else None,
         digest=source.digest,
         notes=source.notes,
+        task=data.task,
+        epoch_samples=len(train) if data.train_on_validation else None,
     )
 
 
 def _with_test(data: schema.Data, source: Source, large: int) -> tuple[Source, Split]:
     """The data set, and its test samples: drawn from the training samples if it has none of its own."""
     if source.test is not None:
-        return source, source.test
+        if data.test_part == "all":
+            return source, source.test
+        return source, source.test.take(test_half(source.test.labels, data.test_part), large)
+    if data.test_part != "all":
+        raise UserError(f"data.test_part is {data.test_part}, and {data.name} has no test split: leave it out")
     available = len(source.train)
     n = data.test or max(1, round(available * _TEST_SHARE))
     if n >= available:

@@ -16,6 +16,7 @@ from lottery_pools.data import pixels
 from lottery_pools.errors import UserError
 from lottery_pools.exchange import network
 from lottery_pools.exchange.preprocessing import Preprocessing
+from lottery_pools.tickets import files
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def predict(
     if isinstance(source, nn.Module):
         ready = source.eval()
     else:
+        _check_task(Path(source))
         ready = network.load_model(source, model=model, trust=trust)
         if preprocessing is None and Path(source).is_dir():
             preprocessing = network.preprocessing_in(Path(source))
@@ -89,6 +91,16 @@ def predict(
     numbered = tuple(map(str, range(probabilities.shape[1])))
     classes = preprocessing.classes if len(preprocessing.classes) == len(numbered) else numbered
     return Predictions(names, probabilities, classes)
+
+
+def _check_task(source: Path) -> None:
+    """Raise UserError if a ticket's file says that its network predicts something else than one of several classes."""
+    task = files.read_metadata(source)["origin"].get("task") if source.is_file() else None
+    if task is not None:
+        raise UserError(
+            f"{source} is of {task} data, predict gives probabilities of classes: call the network that lp.load_model "
+            "returns"
+        )
 
 
 def _samples(

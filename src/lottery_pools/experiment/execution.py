@@ -33,7 +33,7 @@ def do(part: Part, machine: Machine, keep: Keep | None = None) -> None:
     ranks.of_this_process().wait()  # all have the same plan before the first of them changes what it was made of
     workers, threads = machine.share(len(part.tasks)) if machine.cluster is None else (1, machine.threads)
     arguments = [task.arguments for task in part.left]
-    outcomes = engine.run_tasks(part.function, arguments, workers, threads, machine.cluster)
+    outcomes = engine.run_tasks(part.function, arguments, workers, threads, machine.cluster, machine.deterministic)
     for task, outcome in zip(part.left, outcomes, strict=True):
         if keep is not None:
             keep(task, outcome)

@@ -15,9 +15,10 @@ from lottery_pools.experiment.opening import NOBODY, THIS_MACHINE, Experiment
 from lottery_pools.experiment.plan import Part, Task
 from lottery_pools.experiment.run import OtherRun, Run
 from lottery_pools.reporting.content import ReportContent
+from lottery_pools.reporting.metric_report import MetricReport
 from lottery_pools.runs import results
 from lottery_pools.runs.engine import Machine
-from lottery_pools.runs.rows import Row
+from lottery_pools.runs.rows import AnyRow
 
 STAGES = ("tickets", "pool", "evaluate")
 """The commands that do the work, in their order."""
@@ -28,7 +29,7 @@ NO_METHODS: Methods = {}
 
 def run(
     config: Config, out: Path, machine: Machine = THIS_MACHINE, watching: Watching = IN_A_TERMINAL
-) -> tuple[Path, ReportContent]:
+) -> tuple[Path, ReportContent | MetricReport]:
     """Train the tickets of all seeds, pool them, measure everything, and write the report.
 
     Args:
@@ -88,7 +89,7 @@ def pool(
     This is refused unless it allows another run, and always where the network is another.
     """
     experiment = opening.resolve(config, out, machine, other_run)
-    _need_tickets(experiment, experiment.runs)
+    _need_tickets(experiment, (*experiment.runs, *(run for run in experiment.trained_baselines if run.own_methods)))
     _check_pooling(experiment, experiment.methods)
     methods = {experiment.out: experiment.methods}
     with opening.hold(experiment), _progress([experiment], watching, ("pool",), methods):
@@ -173,20 +174,25 @@ def _pool(experiments: Sequence[Experiment], methods: Methods) -> None:
 
 
 def _evaluate(experiments: Sequence[Experiment]) -> None:
+    do(plan.together(plan.tuning(experiment) for experiment in experiments), experiments[0].machine)
     _corrupt(experiments)
     runs = [run for experiment in experiments for run in experiment.runs]
     for run in runs:
         results.mend(run.folder.results)
-    there = {run.folder: {row.key for row in results.read(run.folder.results)} for run in runs}
+    there = {run.folder: {row.key for row in run.rows()} for run in runs}
 
-    def keep(task: Task, rows: list[Row]) -> None:
+    def keep(task: Task, rows: list[AnyRow]) -> None:
         folder = task.arguments[0].folder
         # the rows of all levels of an ensemble come together: a kill may have left the first of them
         results.append(folder.results, [row for row in rows if row.key not in there[folder]])
 
     do(plan.together(plan.measuring(experiment) for experiment in experiments), experiments[0].machine, keep)
     for run in runs:
-        results.append(run.folder.results, tasks.admissible(results.read(run.folder.results)))
+        path = run.folder.results
+        if run.config.measures_accuracy:
+            results.append(path, tasks.admissible(results.read(path)))
+        else:
+            results.append(path, tasks.admissible(results.read_metrics(path)))
 
 
 def _corrupt(experiments: Sequence[Experiment]) -> None:

@@ -69,8 +69,9 @@ def sweep(
         stages.work(experiments, watching)
         from lottery_pools.experiment import report as reports  # not at the top: only a finished sweep draws figures
 
-        contents = {name: reports.make(out / name)[1] for name in named}
-        page, _ = reports.compare([out / name for name in named], out / "comparison.html")
+        for name in named:
+            reports.make(out / name)
+        page, contents = reports.compare([out / name for name in named], out / "comparison.html")
         write(out / "results.csv", sweep_table.csv_of(contents))
     return page, contents
 
@@ -109,7 +110,7 @@ def only(
     if not 0 <= number < len(numbered):
         raise UserError(f"--only is {number}: the sweep has runs 0 to {len(numbered) - 1}")
     _, config, seed, folder = numbered[number]
-    experiment = opening.resolve(replace(config, seeds=(seed,)), folder.path, machine)
+    experiment = opening.resolve(config.of_seed(seed), folder.path, machine)
     stages.work([experiment], watching)
     return folder.path
 
@@ -118,6 +119,9 @@ def _named(variants: Variants) -> dict[str, Config]:
     """The variants, each called by its name; raises UserError where there is none."""
     if not variants:
         raise UserError("a sweep of nothing: give at least one preset")
+    for name, config in variants.items():
+        if not config.measures_accuracy:
+            raise UserError(f"a sweep compares accuracies, {name} has none: run it by itself")
     return {name: replace(config, name=name) for name, config in variants.items()}
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,33 +14,38 @@ from torch import Tensor, nn
 from lottery_pools.evaluation import cost, ensemble
 from lottery_pools.evaluation.evaluate import Measured, evaluate, measured
 from lottery_pools.experiment import ticket_cache
-from lottery_pools.experiment.run import CLEAN, Condition, Run, Search
-from lottery_pools.experiment.selection import logits
+from lottery_pools.experiment.run import CLEAN, Condition, Run, Search, recalibrates
+from lottery_pools.experiment.selection import logits, metric, metric_name
+from lottery_pools.pooling.method import Method
 from lottery_pools.pooling.result import Pooled
-from lottery_pools.runs.rows import ENSEMBLE, Row, pack_hits
-from lottery_pools.tickets import files, imp
+from lottery_pools.runs.rows import ENSEMBLE, AnyRow, MetricRow, Row, merit, pack_hits, pack_values
+from lottery_pools.tickets import files, held_out, imp, losses, measures, retraining, rigl
 from lottery_pools.tickets.ticket import Ticket, load_into
-from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 from lottery_pools.tickets.training import Epoch
 
 
 def train(run: Run) -> None:
     """Train the tickets of one seed, those that are not there yet."""
-    epochs, images, densities = run.config.training.epochs, len(run.dataset.train), run.config.pruning.schedule()
+    images, densities = run.dataset.epoch_size, run.config.pruning.schedule()
     there = {level for level in run.levels if run.folder.ticket(level).exists()}
 
     def begin(level: int) -> None:
         if level in run.levels and level not in there:
+            epochs = retraining.epochs(run.config, level)
             run.folder.event(stage="training", level=level, epochs=epochs, density=densities[level], done=0)
 
     def log(level: int, epoch: Epoch) -> None:
-        run.folder.event(stage="training", level=level, epochs=epochs, done=3 * images, **dataclasses.asdict(epoch))
+        epochs = retraining.epochs(run.config, level)
+        values = dataclasses.asdict(epoch)
+        values[measures.NAMES[run.dataset.task]] = values.pop("accuracy")
+        run.folder.event(stage="training", level=level, epochs=epochs, done=3 * images, **values)
 
     begin(0)
-    for ticket in imp.tickets(run.config, run.dataset, run.folder, run.seed, log):
+    tickets = rigl.tickets if run.config.pruning.criterion == "rigl" else imp.tickets
+    for ticket in tickets(run.config, run.dataset, run.folder, run.seed, log):
         if ticket.level not in there:
-            accuracy = ticket.origin.get("accuracy")
-            run.folder.event(stage="ticket", level=ticket.level, density=ticket.density, accuracy=accuracy)
+            value = {measures.NAMES[run.dataset.task]: ticket.origin.get("accuracy")}
+            run.folder.event(stage="ticket", level=ticket.level, density=ticket.density, **value)
         begin(ticket.level + 1)
 
 
@@ -55,12 +59,13 @@ def pool(run: Run, search: Search, target: int) -> None:
     pooled, images = selection.pool(model, tickets, base=base, allow_other_run=search.allow_other_run)
     origin = {
         **_lineage(run, search, target, dict(zip(paths, tickets, strict=True))),
-        **_outcome(pooled, images, selection.method.scored_by),
+        **_outcome(pooled, images, _score_name(run, selection.method)),
         "threads": torch.get_num_threads(),
         "device": run.device_here,
     }
     files.save(replace(pooled.ticket, origin=origin), run.folder.pool(search.name, target))
-    run.folder.event(stage="pooling", method=search.name, level=target, accuracy=pooled.score, done=images)
+    score = {"accuracy" if run.config.measures_accuracy else "score": pooled.score}
+    run.folder.event(stage="pooling", method=search.name, level=target, done=images, **score)
 
 
 def _lineage(run: Run, search: Search, target: int, tickets: Mapping[int, Ticket]) -> dict[str, Any]:
@@ -76,6 +81,11 @@ def _lineage(run: Run, search: Search, target: int, tickets: Mapping[int, Ticket
     }
 
 
+def _score_name(run: Run, method: Method) -> str:
+    """What a method's search was scored by, as it is told."""
+    return method.scored_by if method.scored_by == "log-likelihood" else metric_name(run.config)
+
+
 def _outcome(pooled: Pooled, images: int, scored_by: str) -> dict[str, Any]:
     """What the search says of a pooled ticket: its recipe, its scores, and the `images` that it forwarded."""
     return {
@@ -87,6 +97,21 @@ def _outcome(pooled: Pooled, images: int, scored_by: str) -> dict[str, Any]:
         "trials": [trial.to_file() for trial in pooled.trials],
         "search_images": images,
     }
+
+
+def tune(run: Run, name: str, level: int) -> None:
+    """Fine-tune a network of one level on the held-out samples, as the control of that name."""
+    model = run.network()
+    before = files.load(run.untuned(name, level), model)
+    tuned = held_out.tune(model, before, run.dataset, run.config.training, run.seed)
+    kept = ("config", "seed", "data", "model", "density", "search_images")
+    origin = {
+        **{key: before.origin[key] for key in kept if key in before.origin},
+        "tuned": {"network": name, "rate": held_out.RATE, "images": tuned.images},
+        "train_images": before.origin["train_images"] + tuned.images,
+    }
+    files.save(Ticket(tuned.weights, before.mask, level, origin), run.folder.tuned(name, level))
+    run.folder.event(stage="tuning", method=name, level=level, done=3 * tuned.images)
 
 
 def corrupt(run: Run, condition: Condition) -> None:
@@ -104,39 +129,36 @@ class _Network:
     train_images: int
     search_images: int
     flops: int
+    nonzero: float | None = None
 
 
-def measure(run: Run, method: str, level: int, conditions: tuple[Condition, ...]) -> list[Row]:
+def measure(run: Run, method: str, level: int, conditions: tuple[Condition, ...]) -> list[Row] | list[MetricRow]:
     """The rows of one network, one a condition; of the ensemble, the same for every level."""
     rows = _measure_ensemble(run, conditions) if method == ENSEMBLE else _measure(run, method, level, conditions)
-    done = sum(row.n for row in rows)
-    run.folder.event(stage="evaluation", method=method, level=level, accuracy=rows[-1].accuracy, done=done)
+    done, last = sum(row.n for row in rows), rows[-1]
+    measured = {"accuracy": last.accuracy} if isinstance(last, Row) else {"metric": last.metric, "value": last.value}
+    run.folder.event(stage="evaluation", method=method, level=level, done=done, **measured)
     return rows
 
 
-def _measure(run: Run, method: str, level: int, conditions: Sequence[Condition]) -> list[Row]:
+def _measure(run: Run, method: str, level: int, conditions: Sequence[Condition]) -> list[Row] | list[MetricRow]:
     model = run.network()
-    ticket = files.load(_path(run, method, level), model)
+    ticket = files.load(run.path(method, level), model)
     load_into(model, ticket.weights)
     search_images = ticket.origin.get("search_images", 0)
-    if method == "recalibrated" or method in TRAINED_BASELINES:
+    if recalibrates(method):
         search_images = run.recalibrate(model)
     flops = cost.flops(model, run.dataset.input_shape, ticket.mask)
-    network = _Network(method, level, ticket.density, ticket.origin["train_images"], search_images, flops)
+    network = _Network(
+        method, level, ticket.density, ticket.origin["train_images"], search_images, flops, ticket.nonzero_density
+    )
     training, batch = run.config.training, run.config.evaluation.batch
+    if not run.config.measures_accuracy:
+        return [_metric_row(run, network, condition, model) for condition in conditions]
     return [
         _row(run, network, condition, evaluate(model, run.dataset, run.samples(condition), training, batch))
         for condition in conditions
     ]
-
-
-def _path(run: Run, method: str, level: int) -> Path:
-    """The file of a network that is measured."""
-    if method in ("ticket", "recalibrated"):
-        return run.folder.ticket(level)
-    if method in TRAINED_BASELINES:
-        return run.trained_baseline(method, level).folder.ticket(level)
-    return run.folder.pool(method, level)
 
 
 def _measure_ensemble(run: Run, conditions: Sequence[Condition]) -> list[Row]:
@@ -152,7 +174,7 @@ def _measure_ensemble(run: Run, conditions: Sequence[Condition]) -> list[Row]:
         for condition in conditions:
             yield logits(member, run.config, run.dataset, run.samples(condition))
 
-    means = ensemble.mean_log_probabilities(model, tickets, predict, recalibrate)
+    means = ensemble.mean_log_probabilities(model, tickets, predict, recalibrate, run.dataset.task)
     flops = sum(cost.flops(model, run.dataset.input_shape, ticket.mask) for ticket in tickets)
     train_images = tickets[-1].origin["train_images"]
     networks = [
@@ -190,10 +212,42 @@ def _row(run: Run, network: _Network, condition: Condition, measures: Measured) 
         flops=network.flops,
         hits=pack_hits(measures.hits),
         bins=measures.bins if condition == CLEAN[-1] else (),
+        part=run.config.data.test_part if split == "test" else "all",
+        nonzero=network.nonzero,
     )
 
 
-def admissible(rows: Sequence[Row]) -> list[Row]:
+def _metric_row(run: Run, network: _Network, condition: Condition, model: nn.Module) -> MetricRow:
+    """The row of a network by the metric that the settings name."""
+    split, corruption, severity = condition
+    samples = run.samples(condition)
+    outputs = logits(model, run.config, run.dataset, samples)
+    unsmoothed = replace(run.config.training, label_smoothing=0.0)
+    loss = losses.of(unsmoothed, run.dataset.task, run.dataset.device)(outputs, samples.labels)
+    values = metric(run.config)(outputs, samples.labels).float().cpu().numpy()
+    return MetricRow(
+        run=run.config.name,
+        seed=run.seed,
+        method=network.method,
+        level=network.level,
+        density=network.density,
+        split=split,
+        corruption=corruption,
+        severity=severity,
+        n=len(values),
+        metric=metric_name(run.config),
+        value=float(values.mean(dtype=float)),
+        loss=float(loss),
+        source=network.level,
+        train_images=network.train_images,
+        search_images=network.search_images,
+        flops=network.flops,
+        values=pack_values(values),
+        part=run.config.data.test_part if split == "test" else "all",
+    )
+
+
+def admissible(rows: Sequence[AnyRow]) -> list[AnyRow]:
     """The rows of the best admissible ticket of every level that `rows` lack: those of the ticket taken over.
 
     It is the ticket at least as sparse as the target that is best on validation, recalibrated; the denser of equals.
@@ -203,7 +257,7 @@ def admissible(rows: Sequence[Row]) -> list[Row]:
     added = []
     for level in sorted({row.level for row in recalibrated}):
         eligible = [row for row in recalibrated if row.split == "validation" and row.level >= level]
-        best = max(eligible, key=lambda row: (row.accuracy, -row.level)).level
+        best = max(eligible, key=lambda row: (merit(row), -row.level)).level
         taken_over = [row for row in recalibrated if row.level == best]
         rows_of_level = [replace(row, method="admissible", level=level, source=best) for row in taken_over]
         added += [row for row in rows_of_level if row.key not in done]

@@ -42,17 +42,20 @@ class Setup:
     """Threads of each task; none: the cores of a machine are shared out over its workers."""
     places: Mapping[str, Place]
     """The workers, by their addresses."""
+    deterministic: bool = False
+    """Whether workers use only kernels that give equal bytes."""
     version: str = VERSION
     """The version of this package that gives out the work."""
 
 
 @contextlib.contextmanager
-def connected(address: str, threads: int | None) -> Iterator[tuple[Executor, Setup]]:
+def connected(address: str, threads: int | None, deterministic: bool = False) -> Iterator[tuple[Executor, Setup]]:
     """Connect to a Dask scheduler for as long as the context is open.
 
     Args:
         address: Of the scheduler.
         threads: Threads of each task; none: the cores of each machine are shared out over its workers.
+        deterministic: Whether workers use only kernels that give equal bytes.
 
     Yields:
         An executor, and what is to be given to `at_worker` with each task.
@@ -75,7 +78,7 @@ def connected(address: str, threads: int | None) -> Iterator[tuple[Executor, Set
             warnings.warn(f"the scheduler at {address} has no workers yet: the work waits for them", Notice, 2)
         try:
             # Not `pure`: a task that is given out twice, as those that measure the speed are, is done twice.
-            yield client.get_executor(pure=False), Setup(Path.cwd(), threads, places)
+            yield client.get_executor(pure=False), Setup(Path.cwd(), threads, places, deterministic)
         except KilledWorker as error:
             raise UserError(
                 f"{error.allowed_failures + 1} workers of the cluster died at the same task, perhaps for want of "
@@ -142,7 +145,7 @@ def at_worker(setup: Setup, task: bytes) -> Any:
     neighbours = (
         known.neighbours if known is not None else max((p.neighbours for p in setup.places.values()), default=1)
     )
-    worker.prepare(setup.threads or max(1, worker.cores() // neighbours))
+    worker.prepare(setup.threads or max(1, worker.cores() // neighbours), setup.deterministic)
     worker.use_gpu(number)
     function, arguments = pickle.loads(task)
     return function(*arguments)

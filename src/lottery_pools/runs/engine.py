@@ -49,6 +49,8 @@ class Machine:
     """Number of processes that work side by side; none: as many as there are tasks and processor cores, or GPUs."""
     threads: Rare[int | None] = None
     """Number of threads of each process; none: the processor cores of a machine are shared out over its workers."""
+    deterministic: Rare[bool] = False
+    """Use only GPU kernels that give equal bytes in two runs on one machine, which is slower; CPUs always do."""
     cluster: Rare[str | None] = None
     """Address of a Dask scheduler whose workers do the work; none: local processes do it."""
 
@@ -109,6 +111,7 @@ def run_tasks(
     workers: int,
     threads: int | None,
     cluster: str | None = None,
+    deterministic: bool = False,
 ) -> Iterator[T]:
     """Call `function(*task)` for every task, and yield the results in the order of the tasks.
 
@@ -121,23 +124,24 @@ def run_tasks(
         workers: Processes that work at the same time; a single one is this process. A cluster has its own number.
         threads: Threads of each process; none: the cores of each machine are shared out over its workers.
         cluster: Address of a Dask scheduler to use instead of local processes; its workers must see the same files.
+        deterministic: As `Machine.deterministic`.
 
     Raises:
         UserError: The scheduler does not answer, or a process was killed.
     """
     if cluster is not None:
-        with dask.connected(cluster, threads) as (executor, setup):
+        with dask.connected(cluster, threads, deterministic) as (executor, setup):
             yield from _in_order(
                 [executor.submit(dask.at_worker, setup, dask.packed(function, task)) for task in tasks]
             )
         return
     threads = threads or max(1, cores() // workers)
     if workers == 1:
-        prepare(threads)
+        prepare(threads, deterministic)
         for task in tasks:
             yield function(*task)
         return
-    with _processes(workers, threads) as executor:
+    with _processes(workers, threads, deterministic) as executor:
         try:
             yield from _in_order([executor.submit(function, *task) for task in tasks])
         except BrokenExecutor as error:
@@ -153,12 +157,13 @@ def _in_order(futures: Sequence[Future[T]]) -> Iterator[T]:
 
 
 @contextlib.contextmanager
-def _processes(workers: int, threads: int) -> Iterator[Executor]:
+def _processes(workers: int, threads: int, deterministic: bool) -> Iterator[Executor]:
     """Local processes; if the context ends with an exception, they are stopped at once."""
     children_before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     started = context.Value("i", 0)
-    executor = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads, started))
+    setup = (threads, deterministic, started)
+    executor = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=setup)
     try:
         yield executor
     except BaseException:
@@ -169,11 +174,12 @@ def _processes(workers: int, threads: int) -> Iterator[Executor]:
     executor.shutdown()
 
 
-def _start_worker(threads: int, started: Synchronized[int]) -> None:
+def _start_worker(threads: int, deterministic: bool, started: Synchronized[int]) -> None:
     """Set up a worker process: it leaves Ctrl-C to its parent, and ends when the parent ends or is killed.
 
     Args:
         threads: Threads of the process.
+        deterministic: Whether it uses only kernels that give equal bytes.
         started: How many workers were set up before it, which numbers the GPUs that they use.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -185,7 +191,7 @@ def _start_worker(threads: int, started: Synchronized[int]) -> None:
             os._exit(1)
 
         threading.Thread(target=end_with_parent, daemon=True).start()
-    prepare(threads)
+    prepare(threads, deterministic)
     with started.get_lock():
         number = started.value
         started.value += 1

@@ -15,8 +15,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def prepare(threads: int) -> None:
-    """Set up this process for the work: its number of threads, and that it keeps the memory that is freed.
+def prepare(threads: int, deterministic: bool = False) -> None:
+    """Set up this process for the work: its threads, its kernels, and that it keeps the memory that is freed.
 
     By default, glibc returns large blocks to the operating system at once and requests them again page by page, which
     takes a third of the time of a small network's forward pass (docs/decisions.md). Other C libraries have no such
@@ -25,6 +25,9 @@ def prepare(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
+        torch.use_deterministic_algorithms(True, warn_only=True)  # names the operations that are not
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)

@@ -35,13 +35,19 @@ def part(samples: Tensor) -> slice:
 
     Where a batch has fewer samples than there are processes, some parts are empty.
     """
+    return part_of(len(samples))
+
+
+def part_of(n: int) -> slice:
+    """Which rows of a batch of n samples are those of this process, as `part`."""
     ranks = of_this_process()
-    n = len(samples)
     return slice(n * ranks.rank // ranks.size, n * (ranks.rank + 1) // ranks.size)
 
 
 def part_of_batch(batch: Batch) -> Batch:
-    """The part of a batch that is this process's."""
+    """The part of a batch that is this process's; all of it for a process that is alone."""
+    if alone():
+        return batch
     rows = part(batch.samples)
     return Batch(batch.samples[rows], batch.draws.map(lambda draws: draws[rows]), batch.learning_rate)
 
@@ -64,6 +70,18 @@ def total(number: int) -> int:
     count = torch.tensor(number)
     dist.all_reduce(count)
     return int(count)
+
+
+def gathered(outputs: Tensor, n: int) -> Tensor:
+    """The outputs (n, …) of all processes for a batch of n samples, from those of each for its part of the batch.
+
+    The gradient of a part goes back to the process that computed it. So every process has the loss of the whole batch,
+    whatever loss it is, and adding up the gradients of the weights gives those of one process.
+    """
+    if alone():
+        return outputs
+    result: Tensor = _Gather.apply(outputs, part_of(n), n)  # type: ignore[no-untyped-call]
+    return result
 
 
 def add_gradients(model: nn.Module) -> None:
@@ -129,6 +147,21 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> Tensor:
         return add(gradients[0])
+
+
+class _Gather(torch.autograd.Function):
+    """The rows that each process has, as one tensor; each gets the gradient of its own rows."""
+
+    @staticmethod
+    def forward(context: Any, own: Tensor, rows: slice, n: int) -> Tensor:
+        context.rows = rows
+        whole = own.new_zeros(n, *own.shape[1:])
+        whole[rows] = own
+        return add(whole)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return gradients[0][context.rows], None, None
 
 
 def _sum(values: Tensor) -> Tensor:

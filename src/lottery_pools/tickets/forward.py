@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lottery_pools.config.schema import Training
 from lottery_pools.data.dataset import Dataset, Split
-from lottery_pools.tickets import distributed
+from lottery_pools.tickets import distributed, measures
 
 
 def precision(settings: Training, device: torch.device) -> AbstractContextManager[Any]:
@@ -99,5 +99,5 @@ def logits(model: nn.Module, dataset: Dataset, split: Split, settings: Training,
 
 
 def accuracy_of(model: nn.Module, dataset: Dataset, split: Split, settings: Training) -> float:
-    """The share of correct predictions on a split, 0 to 1."""
-    return float((logits(model, dataset, split, settings).argmax(1) == split.labels).float().mean())
+    """The share of correct predictions on a split, 0 to 1; of a regression its R², at most 1."""
+    return float(measures.of(dataset.task)(logits(model, dataset, split, settings), split.labels).float().mean())

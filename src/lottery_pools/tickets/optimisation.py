@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from lottery_pools.config.schema import Training
-from lottery_pools.tickets import distributed
+from lottery_pools.config.schema import Task, Training
+from lottery_pools.tickets import distributed, losses
 from lottery_pools.tickets.forward import precision, to_fast_layout
+from lottery_pools.tickets.losses import Loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,15 +26,19 @@ class SparseNetwork:
     """Parameter → bool tensor of its shape, True where the weight is pruned. Parameters without pruned weights are left
     out."""
     settings: Training
+    loss: Loss
 
 
-def prepare(model: nn.Module, mask: Mapping[str, Tensor], settings: Training) -> SparseNetwork:
+def prepare(
+    model: nn.Module, mask: Mapping[str, Tensor], settings: Training, task: Task = "single-label"
+) -> SparseNetwork:
     """Make a model ready for training: change it to the fast memory format, and set its pruned weights to zero.
 
     Args:
         model: The model with the weights to begin with, changed in place.
         mask: The name of each prunable tensor → bool tensor of its shape, True where a weight survives.
         settings: How it will be trained.
+        task: What it is to predict.
 
     Returns:
         The network with a fresh optimizer.
@@ -50,7 +54,8 @@ def prepare(model: nn.Module, mask: Mapping[str, Tensor], settings: Training) ->
         for parameter, is_pruned in pruned.items():
             parameter.masked_fill_(is_pruned, 0)
     forward = torch.compile(model, dynamic=False) if settings.compile and distributed.alone() else model
-    return SparseNetwork(model, forward, optimizer, pruned, settings)
+    loss = losses.of(settings, task, next(model.parameters()).device)
+    return SparseNetwork(model, forward, optimizer, pruned, settings, loss)
 
 
 def step(
@@ -58,7 +63,6 @@ def step(
     images: Tensor,
     labels: Tensor,
     learning_rate: float | Tensor,
-    whole_batch: int | None = None,
 ) -> Tensor:
     """Train a network on one batch: forward pass, loss, gradients without those of pruned weights, optimizer.
 
@@ -66,20 +70,17 @@ def step(
 
     Args:
         network: The network, in training mode.
-        images: (n, *input shape) as `forward.inputs` makes them.
-        labels: (n,) int64.
+        images: (n, *input shape) as `forward.inputs` makes them; of several processes, this one's part of the batch.
+        labels: (n,) int64; or (n, outputs) float32 (`losses.of`); those of the whole batch.
         learning_rate: The learning rate of this step: a number, or a tensor () on the device of the network.
-        whole_batch: How many samples the batch has of which these n are a part, if other processes have the others; if
-            None, these are all.
 
     Returns:
-        The loss of the whole batch before the step, a tensor of a single number.
+        The loss of the batch before the step, a tensor of a single number.
     """
     settings, optimizer = network.settings, network.optimizer
     _set_learning_rate(optimizer, learning_rate)
     with precision(settings, images.device):
-        logits = network.forward(images)
-        loss = _loss(logits.float(), labels, settings, whole_batch)
+        loss = network.loss(distributed.gathered(network.forward(images).float(), len(labels)), labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     distributed.add_gradients(network.model)
@@ -89,15 +90,7 @@ def step(
     if settings.clip_norm is not None:
         nn.utils.clip_grad_norm_(network.model.parameters(), settings.clip_norm)
     optimizer.step()
-    return distributed.add(loss.detach())
-
-
-def _loss(logits: Tensor, labels: Tensor, settings: Training, whole_batch: int | None) -> Tensor:
-    """The mean loss of a batch, or the part of it that these samples contribute to that of a whole batch."""
-    if whole_batch is None:
-        return F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
-    summed = F.cross_entropy(logits, labels, label_smoothing=settings.label_smoothing, reduction="sum")
-    return summed / whole_batch
+    return loss.detach()
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float | Tensor) -> None:

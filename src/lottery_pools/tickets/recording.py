@@ -7,6 +7,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,10 +81,9 @@ def observed(model: nn.Module, device: torch.device) -> Iterator[list[str]]:
     obstacles: list[str] = []
     random_states = _random_states()
     attributes = _attributes(model)
-    with _synchronisations(device) as messages:
+    with _synchronisations(device) as places:
         yield obstacles
-    if messages:
-        obstacles.append("waits for the GPU within a step")
+    obstacles.extend(f"waits for the GPU within a step ({place})" for place in places)
     if _random_states() != random_states:
         obstacles.append("draws random numbers on the host")
     changed = sorted(name for name, value in _attributes(model).items() if attributes.get(name, value) != value)
@@ -93,23 +93,23 @@ def observed(model: nn.Module, device: torch.device) -> Iterator[list[str]]:
 
 @contextmanager
 def _synchronisations(device: torch.device) -> Iterator[list[str]]:
-    """Collect what PyTorch says of operations that make the host wait for a GPU. Empty on other devices."""
-    messages: list[str] = []
+    """Collect where operations make the host wait for a GPU, as "file, line n". Nothing is found on other devices."""
+    places: list[str] = []
     if device.type != "cuda":
-        yield messages
+        yield places
         return
     mode = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
         try:
-            yield messages
+            yield places
         finally:
             torch.cuda.set_sync_debug_mode(mode)
     for warning in caught:
-        if "synchroniz" in str(warning.message):
-            messages.append(str(warning.message))
-        else:
+        if str(warning.message).startswith("called a synchronizing CUDA operation"):
+            places.append(f"{Path(warning.filename).name}, line {warning.lineno}")
+        elif not str(warning.message).startswith("Synchronization debug mode is a prototype"):
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 

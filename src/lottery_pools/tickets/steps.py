@@ -118,6 +118,7 @@ class RecordedSteps:
         self._rates = torch.zeros(steps, device=device)
         self._losses = torch.zeros(steps, device=device)
         self._place = torch.zeros(1, dtype=torch.int64, device=device)
+        self._places = torch.arange(steps, device=device)
         return batches.map(lambda tensor: tensor.new_zeros(self._capacity, *tensor.shape[1:]))
 
     def _step(self, size: int) -> None:
@@ -128,7 +129,7 @@ class RecordedSteps:
         draws = buffers.draws.map(lambda tensor: tensor.index_select(0, rows))
         rate = self._rates.index_select(0, place)[0]
         loss = self._train_batch(Batch(buffers.samples.index_select(0, rows), draws, rate))
-        self._losses.index_copy_(0, place, loss[None])
+        self._losses.copy_(torch.where(self._places == place, loss, self._losses))  # other ways wait for the GPU
 
     def _try_to_record(self, size: int) -> None:
         try:
