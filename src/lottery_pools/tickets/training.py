@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from lottery_pools.config.schema import Training
 from lottery_pools.data.augment import Draws
-from lottery_pools.data.dataset import Dataset
+from lottery_pools.data.dataset import LARGE, Dataset
 from lottery_pools.errors import UserError
 from lottery_pools.runs.seeds import derive, generator
 from lottery_pools.tickets import distributed
+from lottery_pools.tickets.ahead import AheadSteps
 from lottery_pools.tickets.averaging import blend, refit_batchnorm, share_of_newest
 from lottery_pools.tickets.batches import Batch, Batches
 from lottery_pools.tickets.checkpoint import load_state, save_state
@@ -198,16 +199,27 @@ def train(
 
 
 def _steps(run: TrainingRun, network: SparseNetwork) -> Steps:
-    """What takes the steps of a run: on a GPU whose memory holds the training set they are recorded and repeated."""
+    """What takes the steps of a run: on a GPU whose memory holds the training set they are recorded and repeated.
 
-    def train_batch(batch: Batch) -> Tensor:
+    Of a training set that is too large for any memory, batches are read ahead.
+    """
+
+    def read(batch: Batch) -> tuple[Tensor, Batch]:
         dataset, part = run.dataset, distributed.part_of_batch(batch)
         augmented = dataset.augment(dataset.train.batch(part.samples), part.draws)
-        images = inputs(dataset, augmented, run.settings)
-        return step(network, images, dataset.train.labels[batch.samples], batch.learning_rate)
+        return inputs(dataset, augmented, run.settings), batch
+
+    def train_on(ready: tuple[Tensor, Batch]) -> Tensor:
+        images, batch = ready
+        return step(network, images, run.dataset.train.labels[batch.samples], batch.learning_rate)
+
+    def train_batch(batch: Batch) -> Tensor:
+        return train_on(read(batch))
 
     if run.record and distributed.alone() and run.dataset.train.stored.is_cuda:
         return RecordedSteps(train_batch, network.model, len(run.dataset.train), cuda_graph)
+    if run.dataset.train.nbytes > LARGE:
+        return AheadSteps(read, train_on)
     return PlainSteps(train_batch)
 
 
