@@ -4,8 +4,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -113,3 +115,24 @@ def test_a_loss_of_ones_own_is_tried(
         return
     with pytest.raises(UserError, match=message):
         checks.check_settings(config, DATA)
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "supported", "refused"),
+    [
+        ("cuda", "bfloat16", False, True),
+        ("cuda", "bfloat16", True, False),
+        ("cuda", "float32", False, False),
+        ("cpu", "bfloat16", False, False),
+    ],
+)
+def test_a_gpu_without_bfloat16_is_named(
+    device: str, precision: Any, supported: bool, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
+    settings = replace(CONFIG.training, precision=precision)
+    if refused:
+        with pytest.raises(UserError, match=r"give --training\.precision float32$"):
+            checks.check_precision(settings, torch.device(device))
+    else:
+        checks.check_precision(settings, torch.device(device))

@@ -191,6 +191,7 @@ def test_several_labels_a_sample_have_the_report_of_accuracies(
     config = replace(
         config,
         data=replace(config.data, task="multi-label"),
+        training=replace(config.training, epochs=8, lr=0.05),
         pruning=replace(config.pruning, levels=1),
         pooling=replace(config.pooling, methods=("trimmed-soup", "best")),
     )

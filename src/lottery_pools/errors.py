@@ -25,6 +25,20 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def shown(value: object, most: int = 80) -> str:
+    """Return what a message shows of a value from a file: its beginning, on one line.
+
+    Examples:
+        >>> shown("a" * 1000, most=10)
+        "'aaaaaa..."
+    """
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} that is nested too deep"
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 class Notice(UserWarning):
     """Something that a user should know and that stops nothing; the command line prints it as one line."""
 
@@ -45,4 +59,4 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
     choices = sorted(choices)
     suggestion = nearest(name, choices)
     hint = f"did you mean {suggestion!r}?" if suggestion else f"choose one of: {', '.join(choices)}"
-    return UserError(f"unknown {kind} {name!r}: {hint}")
+    return UserError(f"unknown {kind} {shown(name)}: {hint}")

@@ -35,6 +35,13 @@ FileArgument = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help="A ticke
 DryRun = Annotated[
     Flag, tyro.conf.arg(help="Print what the command would do and about what it would cost, and do nothing.")
 ]
+TrustModel = Annotated[
+    Flag,
+    tyro.conf.arg(
+        help="Run the code that the settings file names, such as `package.module:factory` as its `model.name`: it can "
+        "do whatever you can."
+    ),
+]
 Json = Annotated[Flag, tyro.conf.arg(help="Print one JSON object for machines instead of text.")]
 MachineOptions = Annotated[Machine, FLAT]
 
@@ -73,6 +80,7 @@ class RunOptions:
     and corruptions; none: no limit."""
     dry_run: DryRun = False
     json: Json = False
+    trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
     progress: Progress = field(default_factory=WatchingOptions)
     config: Annotated[Config, FLAT] = field(default_factory=Config)
@@ -103,6 +111,7 @@ class SweepOptions:
     dry_run: Annotated[
         Flag, tyro.conf.arg(help="List the runs, their numbers, and how far each is, and do nothing.")
     ] = False
+    trust_model: TrustModel = False
     json: Json = False
     machine: MachineOptions = field(default_factory=Machine)
     progress: Progress = field(default_factory=WatchingOptions)
@@ -125,6 +134,7 @@ class PoolOptions:
     """Pool the tickets of `--candidates-from` although they are of another run."""
     dry_run: DryRun = False
     json: Json = False
+    trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
     progress: Progress = field(default_factory=WatchingOptions)
 
@@ -160,6 +170,7 @@ class EvaluateOptions:
     none: as the run's settings say."""
     dry_run: DryRun = False
     json: Json = False
+    trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
     progress: Progress = field(default_factory=WatchingOptions)
 
@@ -191,6 +202,7 @@ class DiagnoseOptions:
     points: int = 5
     """Number of places that are measured on the line between two tickets, both ends included."""
     json: Json = False
+    trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
     progress: Progress = field(default_factory=WatchingOptions)
 
@@ -222,6 +234,7 @@ class ReplayOptions:
     out: Path | None = None
     """File in which the rebuilt ticket is kept; none: it is not kept."""
     json: Json = False
+    trust_model: TrustModel = False
 
 
 @dataclass(frozen=True)

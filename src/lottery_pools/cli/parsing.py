@@ -7,8 +7,9 @@ import dataclasses
 import io
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from difflib import get_close_matches
+from itertools import takewhile
 from types import NoneType
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
@@ -17,6 +18,8 @@ import tyro
 from lottery_pools.cli import rules
 from lottery_pools.cli.options import RunOptions, walk
 from lottery_pools.config import toml, variants
+from lottery_pools.config.schema import Config
+from lottery_pools.config.trust import NOT_RUN, Trust, check, settings_naming_code
 from lottery_pools.errors import UserError, unknown
 
 T = TypeVar("T")
@@ -56,14 +59,35 @@ def run_options(arguments: list[str], command: Command) -> RunOptions:
         return words[words.index(option) + 1] if option in words[:-1] else otherwise
 
     preset = given("--preset", RunOptions.preset)
-    config = toml.preset(preset)
+    config = of_preset = toml.preset(preset, NOT_RUN)  # what remains of it is checked below
     model = given("--model.name", config.model.name)
     if model != config.model.name:  # the preset's arguments are those of its own network
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, name=model, arguments={}))
     options = parse(RunOptions, arguments, command, RunOptions(preset=preset, config=config))
+    check(options.config, preset, _trust(options, words, {} if config is not of_preset else config.model.arguments))
     if options.limit is None:
         return options
     return dataclasses.replace(options, config=variants.limited(options.config, options.limit))
+
+
+def _trust(options: RunOptions, words: Sequence[str], from_file: Collection[str]) -> Trust:
+    """What the command line trusts of the file that the settings start from.
+
+    That is what it names itself: the values of settings, and all arguments of the network but those `from_file` that
+    are not among the `words`, in which each option stands apart from its value.
+    """
+    names: set[str] = set()
+    for setting, _ in settings_naming_code(Config):
+        option = f"--{setting}".replace("_", "-")
+        for place in (place for place, word in enumerate(words) if word.replace("_", "-") == option):
+            names.update(takewhile(lambda word: not word.startswith("--"), words[place + 1 :]))
+    given = {word.replace("_", "-") for word in words}
+    arguments = {
+        name
+        for name in options.config.model.arguments
+        if name not in from_file or f"--model.arguments.{name}".replace("_", "-") in given
+    }
+    return Trust(options.trust_model, frozenset(names), frozenset(arguments))
 
 
 def parse(kind: type[T], arguments: list[str], command: Command, default: Any = tyro.MISSING_NONPROP) -> T:

@@ -10,7 +10,6 @@ from dataclasses import replace
 from lottery_pools.cli.options import SweepOptions
 from lottery_pools.cli.parsing import Command, run_options
 from lottery_pools.config.schema import Config
-from lottery_pools.config.toml import preset
 from lottery_pools.errors import UserError
 
 Choice = tuple[str, str]
@@ -63,8 +62,10 @@ def _config(options: SweepOptions, start: str, chosen: Sequence[Choice], command
     words = ["--preset", start, *_words(chosen)]
     if options.limit is not None:
         words += ["--limit", str(options.limit)]
+    if options.trust_model:
+        words.append("--trust-model")
     config = run_options(words, command).config
-    return replace(config, seeds=options.seeds or preset(start).seeds)
+    return replace(config, seeds=options.seeds or config.seeds)
 
 
 def _words(chosen: Sequence[Choice]) -> Iterator[str]:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lottery_pools.data import pixels
+from lottery_pools.data import npy, pixels
 from lottery_pools.errors import UserError
 from lottery_pools.exchange import network
 from lottery_pools.exchange.preprocessing import Preprocessing
@@ -126,7 +126,7 @@ def _samples(
 def _array(path: Path) -> NDArray[Any]:
     """The array of a file; never a pickled one."""
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
+        return np.asarray(npy.open_array(path))
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {str(error).partition(chr(10))[0]}; give an array of numbers") from error
 

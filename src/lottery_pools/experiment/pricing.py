@@ -12,7 +12,6 @@ from lottery_pools.experiment.selection import Selection, recalibration_images
 from lottery_pools.experiment.timing import Cost
 from lottery_pools.runs.rows import ENSEMBLE
 from lottery_pools.tickets import held_out, training_costs
-from lottery_pools.tickets.schedule import steps_per_epoch
 
 CORRUPTING = 10.0
 """Images that a small network forwards while one is corrupted, about."""
@@ -105,10 +104,20 @@ def evaluations(selection: Selection, limit: int | None) -> int:
     return limit
 
 
-def check_pooling(network: NetworkFacts, run: Run, methods: Iterable[str]) -> None:
-    """Raise UserError where there are too few tickets to pool, or `pooling.budget` does not suffice for a target."""
+def check_pooling(network: NetworkFacts, run: Run, methods: Sequence[str]) -> None:
+    """Raise UserError before any work where pooling would fail.
+
+    That is where there are too few tickets, a method is not for the task, or `pooling.budget` does not suffice.
+    """
     if len(run.levels) < 2:
         raise UserError("a pool of one ticket: give at least two tickets, with pruning.levels 1 or more")
+    task = run.config.data.task
+    for method in [search.method for search in map(run.search, methods)]:
+        if method.classifies and task != "single-label":
+            raise UserError(
+                f"{method.name} needs one label a sample, and data.task is {task}: leave it out of pooling.methods, or "
+                "choose trimmed-soup"
+            )
     if run.config.pooling.budget is None:
         return
     for search in map(run.search, methods):
@@ -117,10 +126,8 @@ def check_pooling(network: NetworkFacts, run: Run, methods: Iterable[str]) -> No
 
 
 def tuning(network: NetworkFacts, run: Run, name: str, level: int) -> Cost:
-    """One network, fine-tuned on the held-out samples."""
-    samples = len(run.dataset.validation)
-    settings = held_out.tuning(run.config.training, samples)
-    images = settings.epochs * min(samples, steps_per_epoch(samples, settings.batch) * settings.batch)
+    """One network, fine-tuned on the held-out samples, at most."""
+    images = held_out.most_images(run.config.training, len(run.dataset.validation))
     return Cost(trained=images, written=network.ticket_bytes)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from lottery_pools.config import toml
+from lottery_pools.config.trust import NOTHING, Trust
 from lottery_pools.errors import UserError
 from lottery_pools.experiment import ticket_cache
 from lottery_pools.experiment.run import Run
@@ -22,12 +23,13 @@ from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import Ticket
 
 
-def replay(pooled: Path, out: Path | None = None) -> bool:
+def replay(pooled: Path, out: Path | None = None, trust: Trust = NOTHING) -> bool:
     """Rebuild a pooled ticket from its recipe; True where the bytes are those of its file.
 
     Args:
         pooled: the file of the pooled ticket, in the folder of its run.
         out: where to keep the rebuilt file; none: it is thrown away.
+        trust: what the run's settings may run.
 
     Raises UserError where the file is none of a run's pools, a parent ticket is missing or no longer the same, or this
     machine lacks the device.
@@ -39,7 +41,7 @@ def replay(pooled: Path, out: Path | None = None) -> bool:
     """
     origin = files.read_metadata(pooled)["origin"]
     folder = _run_folder(pooled, origin)
-    config = toml.read_toml(folder.config)
+    config = toml.read_toml(folder.config, trust)
     seed = config.seeds[0]
     run = Run(config.of_seed(seed), seed, folder, origin["device"])
     rebuilt = _rebuilt(run, pooled, _parents(run, pooled, origin), origin)

@@ -11,12 +11,13 @@ from typing import Any
 
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config
+from lottery_pools.config.trust import NOT_RUN
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation.metrics import accuracies, comparable, gains
 from lottery_pools.reporting import corruption_tables, metric_report, page
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.metric_report import MetricReport
-from lottery_pools.runs import results, speeds
+from lottery_pools.runs import results, speeds, strict_json
 from lottery_pools.runs.folder import run_folder, write
 from lottery_pools.runs.rows import PoolRow, Row
 from lottery_pools.tickets import files
@@ -139,7 +140,7 @@ def report_of(folder: Path) -> ReportContent:
 
 def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
     """The settings of an experiment's folder, the rows of its runs, and how its pools came about."""
-    config = toml.of_folder(folder)
+    config = toml.of_folder(folder, NOT_RUN)
     if not config.measures_accuracy:
         raise UserError(
             f"{folder} is not measured by accuracy: `report` compares, refers to and publishes accuracies only; "
@@ -174,7 +175,7 @@ def _speeds(config: Config, folder: Path) -> list[speeds.SpeedRow]:
 def read_json(path: Path) -> Any:
     """What a file of JSON holds."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return strict_json.parse(path.read_bytes(), finite=False)
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}): restore or delete it") from error
 

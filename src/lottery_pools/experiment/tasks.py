@@ -107,7 +107,7 @@ def tune(run: Run, name: str, level: int) -> None:
     kept = ("config", "seed", "data", "model", "density", "search_images")
     origin = {
         **{key: before.origin[key] for key in kept if key in before.origin},
-        "tuned": {"network": name, "rate": held_out.RATE, "images": tuned.images},
+        "tuned": {"network": name, "rate": tuned.rate, "images": tuned.images},
         "train_images": before.origin["train_images"] + tuned.images,
     }
     files.save(Ticket(tuned.weights, before.mask, level, origin), run.folder.tuned(name, level))
@@ -147,7 +147,7 @@ def _measure(run: Run, method: str, level: int, conditions: Sequence[Condition])
     load_into(model, ticket.weights)
     search_images = ticket.origin.get("search_images", 0)
     if recalibrates(method):
-        search_images = run.recalibrate(model)
+        search_images += run.recalibrate(model)
     flops = cost.flops(model, run.dataset.input_shape, ticket.mask)
     network = _Network(
         method, level, ticket.density, ticket.origin["train_images"], search_images, flops, ticket.nonzero_density

@@ -28,6 +28,18 @@ __all__ = ["Machine", "cores", "prepare", "run_tasks"]
 T = TypeVar("T")
 
 
+def _most_threads() -> int:
+    """The threads that a process may have by the variable OMP_NUM_THREADS; as many as there are cores where it is not
+    set, or is no number."""
+    first, *_ = os.environ.get("OMP_NUM_THREADS", "").split(",")  # OpenMP allows a list: the first is the outer level
+    return int(first) if first.strip().isdecimal() and int(first) > 0 else cores()
+
+
+def _share_of_cores(processes: int) -> int:
+    """The threads of each of so many processes."""
+    return max(1, min(cores() // processes, _most_threads()))
+
+
 @dataclass(frozen=True)
 class Machine:
     """Where the work is done, and how it is spread over processes.
@@ -48,7 +60,8 @@ class Machine:
     workers: int | None = None
     """Number of processes that work side by side; none: as many as there are tasks and processor cores, or GPUs."""
     threads: Rare[int | None] = None
-    """Number of threads of each process; none: the processor cores of a machine are shared out over its workers."""
+    """Number of threads of each process; none: the processor cores of a machine are shared out over its workers, up to
+    $OMP_NUM_THREADS for each process where that is set."""
     deterministic: Rare[bool] = False
     """Use only GPU kernels that give equal bytes in two runs on one machine, which is slower; CPUs always do."""
     cluster: Rare[str | None] = None
@@ -90,14 +103,14 @@ class Machine:
         """
         shared = ranks.of_this_process()
         if not shared.alone:
-            return 1, self.threads or max(1, cores() // shared.neighbours)
+            return 1, self.threads or _share_of_cores(shared.neighbours)
         device = self.torch_device()
         if device.type == "cpu":
             side_by_side = cores()
         else:  # one for each GPU, unless a certain one is named
             side_by_side = gpus() if device.type == "cuda" and device.index is None else 1
         workers = self.workers or max(1, min(side_by_side, tasks))
-        return workers, self.threads or max(1, cores() // workers)
+        return workers, self.threads or _share_of_cores(workers)
 
     @property
     def device_of_runs(self) -> str:
@@ -135,7 +148,7 @@ def run_tasks(
                 [executor.submit(dask.at_worker, setup, dask.packed(function, task)) for task in tasks]
             )
         return
-    threads = threads or max(1, cores() // workers)
+    threads = threads or _share_of_cores(workers)
     if workers == 1:
         prepare(threads, deterministic)
         for task in tasks:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedParameter
 
-from lottery_pools.config.schema import Config
+from lottery_pools.config.schema import Config, Training
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.errors import Notice, UserError
 from lottery_pools.models import registry
@@ -28,6 +28,7 @@ def check_settings(config: Config, dataset: Dataset) -> None:
         config: The settings.
         dataset: The data set that the settings name.
     """
+    check_precision(config.training, dataset.device)
     model = imp.network(config, dataset, config.seeds[0])
     if any(isinstance(parameter, UninitializedParameter) for parameter in model.parameters()):
         raise UserError(f"model {config.model.name!r} has lazy layers: give them their sizes")
@@ -47,6 +48,13 @@ def check_settings(config: Config, dataset: Dataset) -> None:
     _check_output(config, dataset, model)
     _check_training_output(config, dataset, model)
     _check_loss(config, dataset)
+
+
+def check_precision(settings: Training, device: torch.device) -> None:
+    """Raise UserError if a GPU lacks the number format that the settings name."""
+    lacks = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+    if settings.precision == "bfloat16" and lacks:
+        raise UserError("this GPU has no bfloat16 arithmetic: give --training.precision float32")
 
 
 def check_not_tied(model: nn.Module, prunable: Sequence[str], setting: str = "model.prunable") -> None:
@@ -81,7 +89,8 @@ def _check_output(config: Config, dataset: Dataset, model: nn.Module) -> None:
     if actual != expected:
         raise UserError(
             f"model {config.model.name!r} gives {actual} for samples {tuple(samples.shape)}, {config.data.name!r} has "
-            f"{expected[1]} classes: make the model output (batch, {expected[1]})"
+            f"{expected[1]} {'classes' if dataset.task == 'single-label' else 'labels'}: "
+            f"make the model output (batch, {expected[1]})"
         )
 
 

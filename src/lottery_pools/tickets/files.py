@@ -14,8 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lottery_pools.errors import UserError
-from lottery_pools.runs.strict_json import shown
+from lottery_pools.errors import UserError, shown
 from lottery_pools.tickets import header, mask_code
 from lottery_pools.tickets.container import Container, check_storable, write
 from lottery_pools.tickets.header import MASK, WEIGHT

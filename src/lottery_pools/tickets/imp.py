@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lottery_pools.config.schema import Config
@@ -190,9 +191,16 @@ def _train_copy(run: PruningRun, level: Level, copy: int, on_epoch: OnEpoch) -> 
         measures.NAMES[run.dataset.task]: trained.accuracy,
         "train_images": level.images_before + trained.images,
         "density": level.density,
+        **_kernels(run.dataset.device),
     }
     files.save(Ticket(trained.weights, level.mask, level.number, origin), path)
     of_this_process().wait()
+
+
+def _kernels(device: torch.device) -> dict[str, Any]:
+    """What the origin of a ticket says of a GPU: whether another run gives the same bytes. Of other devices nothing."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    return {} if device.type != "cuda" else {"gpu": torch.cuda.get_device_name(device), "deterministic": deterministic}
 
 
 def _training_run(run: PruningRun, level: Level) -> TrainingRun:
