@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from lottery_pools.errors import plain
 if TYPE_CHECKING:
     from lottery_pools.deploy.ticket import Compilation
     from lottery_pools.experiment.estimate import Plan, Step
+    from lottery_pools.experiment.sweep import SweepRun
     from lottery_pools.reporting.content import ReportContent
     from lottery_pools.reporting.diagnosis import Diagnoses
     from lottery_pools.reporting.metric_report import MetricReport
@@ -90,6 +91,20 @@ def show_report(folder: Path, page: Path, report: ReportContent | MetricReport, 
     if meaning := meaning_of_accuracy(report.config.data.task):
         terminal.say(meaning)
     print(f"Report: {page}")
+
+
+def show_sweep(runs: Sequence[SweepRun], as_json: bool) -> None:
+    """Print the runs of a sweep, their numbers, and how far each is."""
+    if as_json:
+        print(json.dumps([{**dataclasses.asdict(run), "folder": str(run.folder)} for run in runs]))
+        return
+    from lottery_pools.reporting import terminal
+
+    lines = [
+        (str(run.number), run.variant, str(run.seed), f"{run.tickets} of {run.levels}", f"{run.rows:,}") for run in runs
+    ]
+    terminal.table("Runs", ("number", "variant", "seed", "tickets", "rows"), lines)
+    print("Nothing was done.")
 
 
 def show_comparison(page: Path, reports: Mapping[str, ReportContent], as_json: bool) -> None:

@@ -22,7 +22,9 @@ from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.pooling.method import Method
 from lottery_pools.pooling.methods import DEFAULT, METHODS, PAPERS_RULE, find
 from lottery_pools.runs import results
+from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder
+from lottery_pools.runs.ranks import of_this_process
 from lottery_pools.runs.rows import CONTROLS, TUNED, MetricRow, Row, pooled_by
 from lottery_pools.tickets import files, imp
 from lottery_pools.tickets.ticket import Ticket
@@ -83,6 +85,7 @@ class Run:
     seed: int
     folder: RunFolder
     device: str
+    """Device that computes; `auto` is the best of the process that does the work."""
     sibling: RunFolder | None = None
     """The run of the experiment's next seed, for the control `other-seed`; none where there is one seed only."""
     other_run: OtherRun = OtherRun()
@@ -109,7 +112,12 @@ class Run:
     @property
     def dataset(self) -> Dataset:
         """The data, on the device of the run; loaded once a process."""
-        return _dataset(self.config.data, self.device)
+        return _dataset(self.config.data, self.device_here)
+
+    @property
+    def device_here(self) -> str:
+        """The device that computes in this process."""
+        return str(Machine(self.device).torch_device())
 
     def network(self) -> nn.Module:
         """The dense network at its initialisation."""
@@ -289,4 +297,6 @@ def recalibrates(method: str) -> bool:
 @cache
 def _dataset(data: Data, device: str) -> Dataset:
     """The data on a device, loaded once a process."""
-    return sources.load(data).to(torch.device(device))
+    with of_this_process().first_on_machine():
+        loaded = sources.load(data)
+    return loaded.to(torch.device(device))
