@@ -196,7 +196,7 @@ def evaluate(arguments: list[str]) -> None:
 def diagnose(arguments: list[str]) -> None:
     """say why the gains came about: paths, barriers, overlap, attribution"""
     options = parse(DiagnoseOptions, arguments, diagnose)
-    config = toml.of_folder(options.folder)
+    config = options.data.applied(toml.of_folder(options.folder))
     from lottery_pools.experiment import diagnose as reasons
 
     diagnoses = reasons.diagnose(config, options.folder, options.machine, options.points)
@@ -227,7 +227,7 @@ def replay(arguments: list[str]) -> None:
     require_ticket_file(options.file)
     from lottery_pools.experiment import replay as replaying
 
-    same = replaying.replay(options.file, options.out)
+    same = replaying.replay(options.file, options.out, options.data.name)
     if not same:
         raise UserError(
             f"{options.file} replayed to other bytes: it was made on another machine or version, or damaged"

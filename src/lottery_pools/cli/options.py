@@ -29,6 +29,19 @@ from lottery_pools.runs.engine import Machine
 
 
 @dataclass(frozen=True)
+class DataPlace:
+    """Where the data of a run are now."""
+
+    name: str | None = None
+    """Where the data are now, if they have moved, as the setting of that name: they must be those that the run was
+    started with; none: where they were."""
+
+    def applied(self, config: Config) -> Config:
+        """The settings of a run, with the data from there."""
+        return dataclasses.replace(config, data=dataclasses.replace(config.data, name=self.name or config.data.name))
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """Options of `run` and `tickets`: where to start from, and every setting."""
 
@@ -65,6 +78,7 @@ class PoolOptions:
     """Folder of another run whose tickets are offered instead of the run's own (a control); none: the run's own."""
     allow_other_run: Flag = False
     """Pool the tickets of `--candidates-from` although they are of another run."""
+    data: DataPlace = field(default_factory=DataPlace)
     dry_run: DryRun = False
     json: Json = False
     machine: MachineOptions = field(default_factory=Machine)
@@ -82,7 +96,7 @@ class PoolOptions:
             targets=self.targets or config.pooling.targets,
             budget=config.pooling.budget if self.budget is None else self.budget,
         )
-        return dataclasses.replace(config, pooling=pooling)
+        return dataclasses.replace(self.data.applied(config), pooling=pooling)
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,7 @@ class EvaluateOptions:
     corrupted_from: str | None = None
     """Folder of a published set (CIFAR-10-C, CIFAR-100-C, ImageNet-C) that is read instead of corrupting test samples;
     none: as the run's settings say."""
+    data: DataPlace = field(default_factory=DataPlace)
     dry_run: DryRun = False
     json: Json = False
     machine: MachineOptions = field(default_factory=Machine)
@@ -120,7 +135,7 @@ class EvaluateOptions:
             corrupted=self.corrupted or config.evaluation.corrupted,
             corrupted_from=self.corrupted_from or config.evaluation.corrupted_from,
         )
-        return dataclasses.replace(config, evaluation=evaluation)
+        return dataclasses.replace(self.data.applied(config), evaluation=evaluation)
 
 
 @dataclass(frozen=True)
@@ -130,6 +145,7 @@ class DiagnoseOptions:
     folder: FolderArgument
     points: int = 5
     """Number of places that are measured on the line between two tickets, both ends included."""
+    data: DataPlace = field(default_factory=DataPlace)
     json: Json = False
     machine: MachineOptions = field(default_factory=Machine)
 
@@ -160,6 +176,7 @@ class ReplayOptions:
     file: FileArgument
     out: Path | None = None
     """File in which the rebuilt ticket is kept; none: it is not kept."""
+    data: DataPlace = field(default_factory=DataPlace)
     json: Json = False
 
 

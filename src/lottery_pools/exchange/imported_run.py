@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from lottery_pools.config.schema import Config
 from lottery_pools.config.toml import to_toml
+from lottery_pools.data import record
 from lottery_pools.data.dataset import Dataset
+from lottery_pools.data.record import DataRecord
 from lottery_pools.errors import UserError
 from lottery_pools.exchange import checkpoint, normalisation
 from lottery_pools.exchange.checkpoint import Place, Reading
@@ -158,6 +160,7 @@ def _write(
             spent = 0 if train_images is None else train_images[level]
             origin = {**ticket.origin, **run.origin, "train_images": spent, "density": ticket.density}
             files.save(replace(ticket, level=level, origin=origin), folder.ticket(level))
+        record.save(DataRecord.of(run.dataset, run.config.data.name), folder.data)
         write(folder.config, to_toml(run.config))
 
 

@@ -182,6 +182,7 @@ def _row(run: Run, network: _Network, condition: Condition, measures: Measured) 
         flops=network.flops,
         hits=pack_hits(measures.hits),
         bins=measures.bins if condition == CLEAN[-1] else (),
+        data=run.dataset.digest,
     )
 
 

@@ -119,7 +119,9 @@ def pool(
     with restored_on_failure(model):
         pooled = chosen.run(task)
     load_into(model, pooled.ticket.weights)
+    of_target = by_level[target].origin
     origin = {
+        **{key: of_target[key] for key in INHERITED if key in of_target},
         "method": chosen.name,
         "scope": scope,
         "mask": mask,

@@ -139,11 +139,9 @@ def read_pools(path: Path) -> list[PoolRow]:
 
 
 def _fields(row: Row | PoolRow) -> dict[str, Any]:
-    """The fields of a row as they are written: empty `bins` are left out."""
+    """The fields of a row as they are written: `bins` and `data` are left out where they are empty."""
     values = dataclasses.asdict(row)
-    if not values.get("bins", True):
-        del values["bins"]
-    return values
+    return {name: value for name, value in values.items() if value or name not in ("bins", "data")}
 
 
 def _row(line: bytes) -> Row:

@@ -65,6 +65,8 @@ class Row:
     compared sample by sample."""
     bins: Bins = ()
     """Calibration on the test samples without corruption; empty in all other rows, and in those of old versions."""
+    data: str = ""
+    """What identifies the data (`Dataset.digest`); empty in rows of old versions."""
 
     @property
     def key(self) -> tuple[str, int, str, str, int]:
