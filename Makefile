@@ -4,7 +4,7 @@ INSTALLED := .venv/installed
 # CIFAR for the tests and studies that want it; they skip where it is absent
 export LOTTERY_POOLS_DATA ?= $(abspath ../shared/data)
 
-.PHONY: demo test test-all lint bench docs study-small clean
+.PHONY: demo test test-all test-gpu bench-gpu study-gpu lint bench docs study-small clean
 
 demo: .venv/core
 	$(BIN)/lottery-pools run --preset demo --out runs/demo
@@ -14,6 +14,11 @@ test: lint
 
 test-all: lint
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# On a machine with a GPU, with the Python and the PyTorch that are there: `make test-gpu GPU_PYTHON=python3`
+GPU_PYTHON ?= $(BIN)/python
+test-gpu:
+	LOTTERY_POOLS_TEST_GPU=1 PYTHONPATH=src:. $(GPU_PYTHON) -m pytest -p no:cacheprovider -m gpu tests/gpu
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -32,6 +37,10 @@ study-small: $(INSTALLED)
 	    --seeds 0 --pruning.levels 2 --pooling.methods average interpolation trimmed-soup --evaluation.trained-baselines \
 	    --evaluation.corruptions --threads 1 --out runs/study-small
 	$(BIN)/python -m studies.small runs/study-small docs/results/cifar10-resnet
+
+# About 90 seconds on an H100
+bench-gpu:
+	PYTHONPATH=src:. $(GPU_PYTHON) -m benchmarks.gpu --out gpu.jsonl
 
 docs: $(INSTALLED)
 	$(BIN)/mkdocs build

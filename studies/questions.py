@@ -43,8 +43,9 @@ A method that was not tried at all levels of a study has no answer there.
 
 COST = f"""\
 Only levels at which a trained baseline was trained on as many images as all tickets of the pool, within
-{100 * ALIKE:.0f} %; they are named. (Sparse Model Soups and SWAMP train a ticket a level like the pool, two of each:
-those of dense levels cost a fraction, so nothing can be said of them.)
+{100 * ALIKE:.0f} %; they are named. (Short rewound copies train two networks a level from the rewind point and average
+them, all levels for about half the epochs, the dense one too: neither Sparse Model Soups nor SWAMP as published. Those
+of dense levels cost a fraction, so nothing can be said of them.)
 """
 
 PAIRS = (
@@ -71,8 +72,8 @@ EQUAL = tuple(
     (f"Does {words} beat {trained_baseline}{under}?", method, against, corruption)
     for against, trained_baseline in (
         ("longer", "training one network for longer"),
-        ("sms", "Sparse Model Soups"),
-        ("swamp", "SWAMP"),
+        ("sms", "two short rewound copies"),
+        ("swamp", "two short rewound SWA copies"),
     )
     for corruption, under in (("none", ""), ("all", " under corruption"))
     for method, words in (("interpolation", "the paper's rule"), ("trimmed-soup", "our default"))

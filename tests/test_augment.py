@@ -32,7 +32,7 @@ def test_crop_is_a_window_of_the_padded_image_at_each_images_own_offset(
     n: int, c: int, h: int, w: int, padding: int, seed: int, layout: torch.memory_format
 ) -> None:
     images = batch(n, c, h, w, seed).contiguous(memory_format=layout)
-    cropped = augment.crop(images, padding, generator(seed, "crop"))
+    cropped = augment.crop(images, padding, augment.random_offsets(n, padding, generator(seed, "crop")))
 
     draws = generator(seed, "crop")
     across = torch.randint(2 * padding + 1, (n,), generator=draws)
@@ -49,7 +49,7 @@ def test_crop_is_a_window_of_the_padded_image_at_each_images_own_offset(
 @given(n=st.integers(1, 6), length=st.integers(1, 9), padding=st.integers(0, 5), seed=st.integers(0, 99))
 def test_crop_shifts_signals(n: int, length: int, padding: int, seed: int) -> None:
     signals = torch.rand(n, 2, length, generator=generator(seed, "signals")) + 1
-    cropped = augment.crop(signals, padding, generator(seed, "crop"))
+    cropped = augment.crop(signals, padding, augment.random_offsets(n, padding, generator(seed, "crop"), signals=True))
     across = torch.randint(2 * padding + 1, (n,), generator=generator(seed, "crop"))
     for i in range(n):
         padded = torch.zeros(2, length + 2 * padding)
@@ -66,7 +66,7 @@ def test_crop_shifts_signals(n: int, length: int, padding: int, seed: int) -> No
 def test_flip_mirrors_some_images_and_leaves_the_rest(n: int, w: int, seed: int, layout: torch.memory_format) -> None:
     images = batch(n, 3, 4, w, seed).contiguous(memory_format=layout)
     before = images.clone()
-    flipped = augment.flip(images, generator(seed, "flip"))
+    flipped = augment.flip(images, augment.random_mirrored(n, generator(seed, "flip")))
     chosen = torch.rand(n, generator=generator(seed, "flip")) < 0.5
     for i in range(n):
         expected = torch.from_numpy(images[i].numpy()[..., ::-1].copy()) if chosen[i] else images[i]
@@ -79,14 +79,22 @@ def test_flip_mirrors_some_images_and_leaves_the_rest(n: int, w: int, seed: int,
 def test_every_offset_is_as_likely(padding: int) -> None:
     side = 2 * padding + 1
     image = torch.arange(1, side * side + 1, dtype=torch.uint8).view(1, 1, side, side).expand(20_000, -1, -1, -1)
-    centre = augment.crop(image, padding, generator(0, "crop"))[:, 0, padding, padding].long()
+    centre = augment.crop(image, padding, augment.random_offsets(20_000, padding, generator(0, "crop")))[
+        :, 0, padding, padding
+    ].long()
     shares = centre.bincount(minlength=side * side + 1)[1:] / 20_000
     assert (shares - 1 / side**2).abs().max() < 4.5 * (1 / side**2 / 20_000) ** 0.5
 
 
 def test_half_of_the_images_are_flipped() -> None:
     images = torch.tensor([0, 1]).expand(20_000, 1, 2)
-    assert abs(float(augment.flip(images, generator(0, "flip"))[:, 0, 0].double().mean()) - 0.5) < 0.015
+    assert (
+        abs(
+            float(augment.flip(images, augment.random_mirrored(20_000, generator(0, "flip")))[:, 0, 0].double().mean())
+            - 0.5
+        )
+        < 0.015
+    )
 
 
 @given(
@@ -101,7 +109,7 @@ def test_resized_crop_interpolates_each_images_own_part(
     n: int, c: int, side: int, size: int, seed: int, dtype: torch.dtype
 ) -> None:
     images = batch(n, c, side, side, seed).to(dtype)
-    resized = augment.resized_crop(images, size, generator(seed, "crop"))
+    resized = augment.resized_crop(images, size, augment.random_boxes(n, side, side, generator(seed, "crop")))
     assert resized.dtype == dtype
     for i, (top, left, height, width) in enumerate(
         augment.random_boxes(n, side, side, generator(seed, "crop")).tolist()
@@ -116,15 +124,16 @@ def test_resized_crop_interpolates_each_images_own_part(
 
 def test_resized_crop_keeps_its_precision_under_autocast() -> None:
     images = batch(3, 3, 32, 32, 0)
-    plain = augment.resized_crop(images, 28, generator(0, "crop"))
+    boxes = augment.random_boxes(3, 32, 32, generator(0, "crop"))
+    plain = augment.resized_crop(images, 28, boxes)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(augment.resized_crop(images, 28, generator(0, "crop")), plain)
+        assert torch.equal(augment.resized_crop(images, 28, boxes), plain)
 
 
 def test_resized_crop_of_many_images_is_that_of_each() -> None:
     images = batch(130, 1, 8, 8, 0)  # more than one block
-    resized = augment.resized_crop(images, 7, generator(0, "crop"))
     drawn = augment.random_boxes(130, 8, 8, generator(0, "crop"))
+    resized = augment.resized_crop(images, 7, drawn)
     for i in (0, 63, 64, 129):
         top, left, height, width = drawn[i].tolist()
         part = images[i : i + 1, :, top : top + height, left : left + width].float()

@@ -55,7 +55,7 @@ def test_the_figure_has_a_point_a_run_and_method() -> None:
 
 def test_what_was_trained_has_a_figure_of_its_own_and_no_colour_comes_twice() -> None:
     methods = ("admissible", "average", "interpolation", "trimmed-soup", "best")
-    trained = ("sms", "swamp", "swa-training", "ema-training", "longer")
+    trained = ("sparse-model-soups", "swamp-equal-cost", "swa-training", "ema-training", "longer")
     gains = [make_gain(method) for method in (*methods, *trained)]
     report = ReportContent("three", make_rows(), gains, [], Config(), comparable=gains)
     pooling, training = comparison.figures({"a": report, "b": ONE})

@@ -70,4 +70,4 @@ def test_the_middle_is_looked_at_and_what_has_the_size_is_passed_on() -> None:
     assert cropped.input_shape == (3, 6, 6)
     assert torch.equal(cropped.view(images), images[:, :, 1:7, 1:7])
     assert torch.equal(cropped.view(cropped.view(images)), cropped.view(images))
-    assert cropped.augment(images, generator(0, "augment")).shape == (10, 3, 6, 6)
+    assert cropped.augment(images, cropped.draws(10, generator(0, "augment"))).shape == (10, 3, 6, 6)

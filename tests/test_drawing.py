@@ -18,8 +18,8 @@ from lottery_pools.runs.rows import BASELINES
     "methods",
     [
         (*BASELINES, "interpolation", "trimmed-soup"),
-        ("ticket", *names.TRAINED_BASELINES),
-        (*BASELINES, "sms", "swa-training", "swa", "uniform-soup"),
+        names.trained_lines(("ticket", *names.TRAINED_BASELINES)),
+        (*BASELINES, "sparse-model-soups", "swa-training", "swa", "uniform-soup"),
         ("a", "b", "c", "d"),
     ],
 )

@@ -124,7 +124,9 @@ def test_what_does_not_go_together_is_told_and_nothing_written(
 
     tickets: list[Ticket] = lp.read(checkpoints)
     refused("an imported run has one seed, these settings have 2", tiny(seeds=(0, 1)))
-    refused("trained baselines need the training", tiny(evaluation=Evaluation(trained_baselines=("sms",))))
+    refused(
+        "trained baselines need the training", tiny(evaluation=Evaluation(trained_baselines=("sparse-model-soups",)))
+    )
     refused("'layer1.conv.weight' is .* in the tensors of", tiny(model=Model("conv1d", {"width": 9, "depth": 2})))
     refused("are prunable|is prunable in the settings, not in the checkpoints: set model.prunable = \"layer1",
             tiny(model=Model("conv1d", {"width": 8, "depth": 2}, "convolutions+linear")), tickets=tickets)  # fmt: skip

@@ -104,13 +104,13 @@ def test_figures_of_one_page_share_no_id() -> None:
 def test_the_main_chart_has_four_lines_and_what_was_trained_a_chart_of_its_own(shifted: bool) -> None:
     methods = (
         *("ensemble", "longer", "best", "uniform-soup", "ticket", "recalibrated", "admissible", "interpolation"),
-        *("trimmed-soup", "sms"),
+        *("trimmed-soup", "sparse-model-soups"),
     )
     rows = accuracies(make_shifted(methods) if shifted else make_rows(methods))
     gains = [make_gain(method, 1) for method in methods if method != "recalibrated"]
     for lines, shown in (
         (main_lines(methods), ("Ticket", "Best admissible", "Interpolation", "Trimmed soup (ours)")),
-        (trained_lines(methods), ("Ticket", "Sparse Model Soups", "(2 copies)", "Trained for longer")),
+        (trained_lines(methods), ("Ticket", "Sparse Model Soups", "(3 copies)", "Trained for longer")),
     ):
         accuracy = figures.accuracy(rows, lines, "all" if shifted else "none")
         assert len({row[0] for row in accuracy.rows}) == len(lines) <= 4

@@ -46,8 +46,8 @@ TICKETS = make_tickets(0, range(4))
 
 
 def make_loss(seed: int) -> Callable[[nn.Module], Tensor]:
-    """Cross-entropy on batches of twelve, in turn, from the first at each call of this."""
-    images, labels = make_samples(seed)
+    """Cross-entropy on batches of twelve samples that do not score, in turn, from the first at each call of this."""
+    images, labels = make_samples(seed + 3)
     batches = [(images[:12], labels[:12]), (images[12:], labels[12:])]
 
     def loss(model: nn.Module) -> Tensor:
@@ -61,8 +61,15 @@ def make_base(seed: int) -> dict[str, Tensor]:
     return dict(make_tickets(seed, [0], noise=0.1)[0].weights)
 
 
+def make_inputs(seed: int) -> Callable[[], list[Tensor]]:
+    """Two batches of inputs, of different sizes."""
+    images = make_samples(seed + 2)[0]
+    return lambda: [images[:16], images[16:]]
+
+
 def pooled_by(method: str, seed: int = 0, target: int = 1, **options: Any) -> Pooled:
-    options = {"tickets": make_tickets(seed, range(4)), "loss": make_loss(seed), "base": make_base(seed), **options}
+    given = {"loss": make_loss(seed), "base": make_base(seed), "samples": make_inputs(seed)}
+    options = {"tickets": make_tickets(seed, range(4)), **given, **options}
     model = options.pop("model", None) or Net()
     return pool(model, options.pop("tickets"), target, make_score(seed), method=method, **options)
 
@@ -112,6 +119,7 @@ def test_swa_gives_the_accepted_equal_weight() -> None:
     ("method", "alpha", "second"),
     [
         ("ema", 0.95, 0.95 * (0.95 * 1 + 0.05 * 3) + 0.05 * 5),
+        ("ema-unguarded", 0.95, 0.95 * (0.95 * 1 + 0.05 * 3) + 0.05 * 5),
         ("ema-as-published", 0.05, 0.05 * (0.05 + 0.95 * 3) + 0.95 * 5),
     ],
 )
@@ -170,7 +178,7 @@ def test_learned_soup_finds_the_best_coefficients() -> None:
     pooled, weights = by_hand("learned-soup", tickets, 0, loss=squared([3, 1.5, 0, 0]))
     assert [share for _, share in pooled.recipe] == pytest.approx([3 / 4, 1 / 4], abs=0.01)
     assert weights == pytest.approx([3, 1.5, 0, 0], abs=0.05)
-    assert (pooled.evaluations, pooled.gradient_steps) == (2, 60)
+    assert (pooled.evaluations, pooled.gradient_steps) == (2, 500)
 
 
 def test_learned_soup_by_tensor() -> None:
@@ -314,8 +322,8 @@ def test_learning_follows_the_gradient_that_autograd_finds_through_the_mixture()
     pooled, _ = by_hand("learned-soup", tickets, 1, lambda model: 0.0, loss=squared(goal))
     stacked = torch.stack([tickets[level].weights["weight"][0] for level in (1, 0, 2)]).double()
     logits = torch.zeros(3, dtype=torch.float64, requires_grad=True)
-    adam = torch.optim.Adam([logits], 0.1)
-    for _ in range(60):
+    adam = torch.optim.AdamW([logits], 0.05, weight_decay=0.0)
+    for _ in range(500):
         mixed = logits.softmax(0) @ stacked
         top = torch.zeros(8, dtype=torch.bool).index_fill(0, mixed.abs().topk(5).indices, True)
         loss = (mixed * top - torch.tensor(goal)).square().sum()
@@ -325,6 +333,64 @@ def test_learning_follows_the_gradient_that_autograd_finds_through_the_mixture()
     assert [level for level, _ in pooled.recipe] == [1, 0, 2]
     assert [share for _, share in pooled.recipe] == pytest.approx(logits.softmax(0).tolist(), abs=1e-4)
     assert max(logits.softmax(0).tolist()) > 0.4
+
+
+def test_learned_soups_learn_a_temperature_beside_the_coefficients() -> None:
+    draws = generator(1, "temperature")
+    inputs, labels = torch.randn(40, 3, generator=draws), torch.randint(4, (40,), generator=draws)
+    tickets = [
+        Ticket({"weight": 3 * torch.randn(4, 3, generator=draws)}, {"weight": torch.ones(4, 3).bool()}, level)
+        for level in range(3)
+    ]
+    model = nn.Linear(3, 4, bias=False)
+
+    def loss(model: nn.Module) -> Tensor:
+        return nn.functional.cross_entropy(model(inputs), labels)
+
+    pooled = pool(model, tickets, 0, lambda model: 0.0, method="learned-soup", loss=loss)
+    stacked = torch.stack([ticket.weights["weight"] for ticket in tickets]).double()
+    logits, factor = (torch.full(shape, value, dtype=torch.float64) for shape, value in (((3,), 0.0), ((), 1.0)))
+    adam = torch.optim.AdamW([logits.requires_grad_(), factor.requires_grad_()], 0.05, weight_decay=0.0)
+    for _ in range(500):
+        mixed = (logits.softmax(0)[:, None, None] * stacked).sum(0)
+        adam.zero_grad()
+        torch.autograd.backward(nn.functional.cross_entropy(factor * (inputs.double() @ mixed.T), labels))
+        adam.step()
+    assert [share for _, share in pooled.recipe] == pytest.approx(logits.softmax(0).tolist(), abs=1e-3)
+    assert factor.item() < 0.5  # these networks are far too sure
+    assert len(model._forward_hooks) == 0
+
+
+def test_learned_soups_need_an_output_that_has_a_temperature() -> None:
+    class Pair(Net):
+        def forward(self, x: Tensor) -> Any:
+            return super().forward(x), None
+
+    def loss(model: nn.Module) -> Tensor:
+        result: Tensor = model(make_samples(0)[0])[0].sum()
+        return result
+
+    with pytest.raises(UserError, match=r"must be a tensor of logits, not tuple: use the method best"):
+        pool(Pair(), TICKETS, 1, lambda model: 0.0, method="learned-soup", loss=loss)
+
+
+def test_without_an_acceptance_test_every_neighbour_joins_and_the_best_on_the_way_is_taken() -> None:
+    pooled, weights = by_hand("swa-unguarded", HAND, 2)
+    # [2, 2, 0, 0]; with 1: [3, 0, 2, 0] → 1; with 3: [2, 2, 1.33, 0] → 4, no lower than the target's; with 0:
+    # [2.875, 1.5, 0, 0] → 4.375; with 4: [2.3, 0, 0, 1.8] → 2.3
+    assert [(t.candidate, t.alpha, t.accepted) for t in pooled.trials] == [
+        (1, 1 / 2, False),
+        (3, 2 / 3, True),
+        (0, 3 / 4, True),
+        (4, 4 / 5, False),
+    ]
+    assert [trial.score for trial in pooled.trials] == pytest.approx([1, 4, 4.375, 2.3])
+    assert pooled.recipe == ((1, 1 / 2), (3, 2 / 3), (0, 3 / 4))
+    assert weights == pytest.approx([2.875, 1.5, 0, 0])
+    worse, weights = by_hand("ema-unguarded", [HAND[2], HAND[4]], 2)
+    assert (worse.recipe, weights) == ((), [2, 2, 0, 0])
+    limited, _ = by_hand("swa-unguarded", HAND, 2, max_evaluations=3)
+    assert (limited.recipe, limited.evaluations) == (((1, 1 / 2), (3, 2 / 3)), 3)
 
 
 def test_ties() -> None:
@@ -427,7 +493,8 @@ def test_every_method_keeps_density_and_integers_and_can_be_replayed(
     origin = json.loads(json.dumps(dict(ticket.origin)))  # as a file keeps it
     assert origin.pop("recipe") == [list(step) for step in pooled.recipe]
     assert (origin["method"], origin["scope"], origin["mask"]) == (method, scope, rule)
-    again = replay(Net(), tickets[::-1], Recipe.of(pooled.ticket), recalibrate, base=make_base(seed))
+    given: dict[str, Any] = {"base": make_base(seed), "samples": make_inputs(seed)}
+    again = replay(Net(), tickets[::-1], Recipe.of(pooled.ticket), recalibrate, **given)
     assert tensors_equal(again, ticket)
 
 
@@ -443,7 +510,7 @@ def test_the_order_in_which_tickets_are_given_does_not_matter(method: str) -> No
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_equal_candidates_come_in_a_fixed_order(method: str) -> None:
     tickets = [dense_ticket(level, 2, first) for level, first in ((1, 4), (2, 2), (3, 4))]
-    options = {"loss": squared([2, 3]), "base": {"weight": torch.ones(1, 2)}}
+    options = {"loss": squared([2, 3]), "base": {"weight": torch.ones(1, 2)}, "samples": lambda: [torch.eye(2)]}
     for order in (tickets, tickets[::-1]):
         pooled, _ = by_hand(method, order, 2, lambda model: 1.0, **options)
         levels = [level for level, _ in pooled.recipe if level != 2]
@@ -479,7 +546,7 @@ def test_learning_has_batch_statistics_and_leaves_modes_as_they_were() -> None:
     model.first.train()
     with torch.no_grad():  # of the caller's
         pooled_by("learned-soup", model=model, loss=watched, recalibrate=lambda model: None)
-    assert len(modes) == 60
+    assert len(modes) == 500
     assert all(mode == {"": False, "first": False, "norm": True, "second": False} for mode in modes)
 
 
@@ -581,10 +648,17 @@ def test_every_method_says_how_many_networks_it_evaluates() -> None:
     tickets = [nested(level, 4 - level) for level in range(4)]
     for name, method in METHODS.items():
         for target in range(4):
+            passes = list[int]()
+
+            def samples(passes: list[int] = passes) -> list[Tensor]:
+                passes.append(1)
+                return [torch.eye(4)]
+
             options = {"loss": squared([2, 2, 1, 0]), "base": {"weight": torch.ones(1, 4)}, "coefficients": (0.3, 0.6)}
-            pooled, _ = by_hand(name, tickets, target, lambda model: 0.0, **options)
-            foreseen = method.evaluations(Offer(sparser=3 - target, denser=target, coefficients=2))
-            assert pooled.evaluations == foreseen, (name, target)
+            pooled, _ = by_hand(name, tickets, target, lambda model: 0.0, samples=samples, **options)
+            offer = Offer(sparser=3 - target, denser=target, coefficients=2)
+            assert pooled.evaluations == method.evaluations(offer), (name, target)
+            assert len(passes) == method.passes(offer), (name, target)
             assert pooled.gradient_steps in (method.gradient_steps, 0)
 
 

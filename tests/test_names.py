@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from lottery_pools.pooling import methods
 from lottery_pools.reporting import names
-from lottery_pools.runs.rows import BASELINES, CONTROLS, ENSEMBLE
+from lottery_pools.runs.rows import BASELINES, CONTROLS, ENSEMBLE, TUNED
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 
 def test_recipes_are_read_as_their_methods_write_them() -> None:
-    in_turn = ("average", "interpolation", "swa", "ema", "ema-as-published", "slerp", *CONTROLS)
+    in_turn = (
+        *("average", "interpolation", "interpolation-likelihood", "swa", "swa-unguarded", "ema", "ema-unguarded"),
+        *("ema-as-published", "slerp", *CONTROLS),
+    )
     assert [name for name in (*methods.METHODS, *CONTROLS, "mine", "ticket") if names.mixes_in_turn(name)] == [*in_turn]
 
 
@@ -18,6 +21,11 @@ def test_methods_are_shown_in_the_order_of_their_tables() -> None:
     assert sorted([*reversed(ours), "mine"], key=names.place) == [*ours[:-3], "mine", *ours[-3:]]
     assert names.pooled(reversed(ours)) == ours[len(BASELINES) :]
     assert tuple(TRAINED_BASELINES) == names.TRAINED_BASELINES
+    rewound = ("learning-rate-rewinding", *(f"learning-rate-rewinding+{m}" for m in ("interpolation", "trimmed-soup")))
+    assert sorted([*reversed(rewound), *TUNED, "longer"], key=names.place) == [*rewound, "longer", *TUNED]
+    assert names.label(rewound[1]) == "Learning-rate rewinding: Interpolation"
+    assert all(map(names.instead, (*TRAINED_BASELINES, *TUNED, *names.RETIRED, *rewound)))
+    assert not any(map(names.instead, (*BASELINES, *methods.METHODS, *CONTROLS, "mine+average")))
     assert (*CONTROLS, ENSEMBLE) == names.APART
 
 
@@ -47,3 +55,10 @@ def test_methods_have_names_for_people_and_unknown_ones_their_own() -> None:
     ]
     shifts = ("gaussian_noise", "fog", "jpeg_compression")
     assert list(map(names.kind, shifts)) == ["Gaussian noise", "Fog", "JPEG compression"]
+
+
+def test_a_figure_has_a_colour_for_each_line_and_always_the_control() -> None:
+    lines = names.trained((*TRAINED_BASELINES, *TUNED))
+    assert len(lines) == names.TRAINED_LINES
+    assert lines[-1] == "held-out-training"
+    assert names.trained(("longer", "ticket", "best")) == ["longer"]

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config, Evaluation
@@ -27,7 +28,7 @@ def asking(methods: tuple[str, ...], evaluation: Evaluation = FEW, **pooling: ob
 @pytest.fixture
 def opened_before(tmp_path: Path) -> Path:
     """A folder that was given settings, with one run below it that was given more."""
-    shear = Evaluation(corruptions=("shear",), severities=(2,), corrupted=50, trained_baselines=("sms",))
+    shear = Evaluation(corruptions=("shear",), severities=(2,), corrupted=50, trained_baselines=("sparse-model-soups",))
     experiment = opening.resolve(asking(("average",), shear, targets=(1,)), tmp_path / "run", ONE)
     with opening.hold(experiment):
         pass
@@ -45,12 +46,15 @@ def test_what_is_asked_for_is_joined_with_what_the_folder_was_given(opened_befor
     assert experiment.methods == ("swa",)
     assert experiment.config.pooling.methods == ("average", "swa")
     assert experiment.config.evaluation == Evaluation(
-        trained_baselines=("sms", "swa-training"), corruptions=("shear", "scale"), severities=(1, 2), corrupted=50
+        trained_baselines=("sparse-model-soups", "swa-training"),
+        corruptions=("shear", "scale"),
+        severities=(1, 2),
+        corrupted=50,
     )
     for run in experiment.runs:
         assert run.config == dataclasses.replace(experiment.config, seeds=(run.seed,))
         assert (run.targets, run.config.pooling.budget) == ((0, 1, 2), 10**6)  # those of this call
-    assert [run.config.name for run in experiment.trained_baselines] == ["sms", "swa-training"] * 2
+    assert [run.config.name for run in experiment.trained_baselines] == ["sparse-model-soups", "swa-training"] * 2
 
 
 def test_what_is_written_adds_up_and_keeps_targets_and_budget(opened_before: Path) -> None:
@@ -93,6 +97,27 @@ def test_each_seed_has_the_next_as_its_sibling(tmp_path: Path) -> None:
     assert (alone.sibling, alone.folder.path) == (None, tmp_path / "run")
 
 
+def test_each_seed_may_draw_samples_of_its_own(tmp_path: Path) -> None:
+    config = asking(("average",))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, draw="per-seed", seed=7))
+    runs = opening.resolve(config, tmp_path, ONE).runs
+    assert [run.config.data.seed for run in runs] == [7, 8]
+    assert not torch.equal(runs[0].dataset.validation.images, runs[1].dataset.validation.images)
+    single = dataclasses.replace(config, seeds=(1,))
+    experiment = opening.resolve(single, tmp_path / "single", ONE)
+    with opening.hold(experiment):
+        pass
+    again = opening.resolve(toml.of_folder(tmp_path / "single"), tmp_path / "single", ONE)
+    assert again.runs[0].config == experiment.runs[0].config == runs[1].config
+
+
+def test_a_control_must_not_see_what_a_seed_holds_out(tmp_path: Path) -> None:
+    config = asking(("other-seed",))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, draw="per-seed"))
+    with pytest.raises(UserError, match=r"trained on samples that this seed holds out: give data.draw once"):
+        opening.resolve(config, tmp_path, ONE)
+
+
 def test_the_control_pools_with_a_run_that_has_all_tickets(tmp_path: Path) -> None:
     stages.tickets(tiny(seeds=(5,)), tmp_path / "other", ONE)
     experiment = opening.resolve(tiny(), tmp_path / "run", ONE, OtherRun(tmp_path / "other", True))
@@ -104,16 +129,30 @@ def test_the_control_pools_with_a_run_that_has_all_tickets(tmp_path: Path) -> No
         opening.resolve(tiny(), tmp_path / "run", ONE, OtherRun(tmp_path / "none"))
 
 
+def test_retired_baselines_are_kept_where_they_are_and_refused_where_they_are_new(tmp_path: Path) -> None:
+    retired = tiny(evaluation=Evaluation(trained_baselines=("sms",)))
+    with pytest.raises(UserError, match=r"'sms' was not as published and is gone: give sparse-model-soups"):
+        opening.resolve(retired, tmp_path / "run", ONE)
+    stages.tickets(tiny(), tmp_path / "run", ONE)
+    (tmp_path / "run/config.toml").write_text(toml.to_toml(retired))
+    old = opening.resolve(retired, tmp_path / "run", ONE)
+    assert (old.config.evaluation.trained_baselines, old.trained_baselines) == (("sms",), ())
+    more = tiny(evaluation=Evaluation(trained_baselines=("swa-training",)))
+    assert [run.config.name for run in opening.resolve(more, tmp_path / "run", ONE).trained_baselines] == [
+        "swa-training"
+    ]
+
+
 def test_unknown_trained_baselines_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown trained baseline"):
-        opening.resolve(tiny(evaluation=Evaluation(trained_baselines=("smss",))), tmp_path / "run", ONE)
+        opening.resolve(tiny(evaluation=Evaluation(trained_baselines=("longr",))), tmp_path / "run", ONE)
     everything = Evaluation(trained_baselines=tuple(TRAINED_BASELINES))
     runs = opening.resolve(tiny(evaluation=everything), tmp_path / "run", ONE).trained_baselines
-    assert {run.folder.path.parent.name for run in runs} == {"trained_baselines", "longer"}
+    assert {run.folder.path.parent.name for run in runs} == {"trained_baselines", "longer", "rigl"}
 
 
 def test_baselines_in_a_folder_with_its_former_name_are_not_trained_again(tmp_path: Path) -> None:
-    config = tiny(evaluation=Evaluation(trained_baselines=("sms",)))
+    config = tiny(evaluation=Evaluation(trained_baselines=("sparse-model-soups",)))
     run = tmp_path / "run"
     stages.tickets(config, run, ONE)
     before = hashes(run)

@@ -32,6 +32,7 @@ def test_options_are_written_with_hyphens_and_the_names_of_their_parts() -> None
 
 RARE = [
     *("--data.carve", "--data.epoch-share", "--data.image-column", "--data.label-column", "--data.seed"),
+    *("--data.test-part", "--data.draw"),
     *("--training.gamma", "--training.nesterov", "--training.no-nesterov", "--training.clip-norm"),
     *("--training.label-smoothing", "--training.average-from", "--training.ema-decay", "--training.channels-last"),
     *("--training.compile", "--pruning.densities", "--pruning.scope", "--pruning.criterion", "--pruning.copies"),

@@ -182,7 +182,7 @@ def test_people_read_one_minus_sign_and_no_number_breaks(make: Callable[[], str]
 
 
 def test_the_glossary_explains_what_the_report_has_and_nothing_else() -> None:
-    methods = ("ticket", "recalibrated", "interpolation", "trimmed-soup", "sms")
+    methods = ("ticket", "recalibrated", "interpolation", "trimmed-soup", "sparse-model-soups")
     text = page.render(ReportContent("A study", make_rows(methods), GAINS, POOLS, Config()))
     assert all(f"<dt>{term}" in text for term in ("Trimmed soup", "Trained instead"))
     assert not any(f"<dt>{term}" in text for term in ("Best<", "Other methods", "Pool of another seed"))

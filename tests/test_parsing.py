@@ -77,7 +77,10 @@ from lottery_pools.errors import UserError
         (["run", "--pooling.methods", "averge"], "unknown method 'averge': did you mean 'average'?"),
         (["run", "--pooling.targets", "99"], "this run has levels 0 to 8"),
         (["run", "--evaluation.corruptions", "sheer"], "unknown corruption of mnist1d 'sheer': did you mean 'shear'?"),
-        (["run", "--evaluation.trained-baselines", "smss"], "unknown trained baseline 'smss': did you mean 'sms'?"),
+        (
+            ["run", "--evaluation.trained-baselines", "longr"],
+            "unknown trained baseline 'longr': did you mean 'longer'?",
+        ),
         (["run", "--data.name", "cifar11"], "unknown data set 'cifar11': did you mean 'cifar10'?"),
         (["run", "--data.name", "./nowhere", "--dry-run"], "there is no such folder"),
         (["--preset", "demo"], "did you mean `lottery-pools run --preset …`?"),

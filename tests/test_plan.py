@@ -96,12 +96,14 @@ def test_settings_and_folders_are_refused_as_by_the_run(finished: Path, tmp_path
     with pytest.raises(UserError, match=r"holds a run with pruning\.rate"):
         stages.preview(replace(CONFIG, pruning=replace(CONFIG.pruning, rate=0.4)), finished, ONE)
     with pytest.raises(UserError, match="unknown trained baseline"):
-        stages.preview(replace(CONFIG, evaluation=Evaluation(trained_baselines=("smss",))), tmp_path / "new", ONE)
+        stages.preview(replace(CONFIG, evaluation=Evaluation(trained_baselines=("longr",))), tmp_path / "new", ONE)
     assert not (tmp_path / "new").exists()
 
 
 def test_shifts_trained_baselines_and_controls_are_counted(finished: Path, tmp_path: Path) -> None:
-    wanted = Evaluation(corruptions=("shear", "scale"), severities=(1, 3), corrupted=100, trained_baselines=("sms",))
+    wanted = Evaluation(
+        corruptions=("shear", "scale"), severities=(1, 3), corrupted=100, trained_baselines=("sparse-model-soups",)
+    )
     config = replace(CONFIG, pooling=replace(CONFIG.pooling, methods=("other-seed",)), evaluation=wanted)
     part = steps(stages.preview(config, tmp_path / "new", ONE))
     assert part["training"].items == 2 * (3 + 3)

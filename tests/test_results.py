@@ -126,6 +126,13 @@ def test_bins_are_read_back_and_rows_without_them_look_as_ever(path: Path) -> No
     assert first == second
 
 
+def test_the_part_of_the_test_samples_is_a_part_of_what_was_measured(path: Path) -> None:
+    rows = [replace(ROW, part=part, nonzero=0.5) for part in ("look", "final")]
+    results.append(path, rows)
+    assert results.read(path) == rows
+    assert b'"part"' not in results.to_lines([ROW]).encode()
+
+
 def test_a_line_ends_with_a_digest_of_itself(path: Path) -> None:
     results.append(path, [ROW])
     line = path.read_text()
@@ -171,6 +178,7 @@ def test_one_flipped_bit_anywhere_is_noticed_or_changes_nothing(path: Path) -> N
         ({"loss": "high"}, "its loss is 'high', no finite number"),
         ({"density": 1.5}, r"its density is 1\.5, not between 0 and 1"),
         ({"ece": -0.1}, r"its ece is -0\.1, not between 0 and 1"),
+        ({"nonzero": 1.5}, r"its nonzero is 1\.5, not between 0 and 1"),
         ({"run": 3}, "its run is 3, no text"),
         ({"bins": [[3, 4, 0.5]]}, "a bin has 4 correct of 3 samples"),
         ({"bins": [[3, 2, 7]]}, "a bin has the confidence 7"),

@@ -27,6 +27,12 @@ from lottery_pools.errors import UserError
         (lambda: Pruning(rewind=-1), "pruning.rewind is -1"),
         (lambda: Data(validation=0), "data.validation is 0"),
         (lambda: Data(epoch_share=1.0), "data.epoch_share is 1.0"),
+        (lambda: Data(test_part="final"), "data.test_part is final, and mnist1d has no fixed test samples"),
+        (lambda: Data("cifar10", draw="per-seed", carve="last"), "data.draw is per-seed, and data.carve = last"),
+        (
+            lambda: Config(data=Data("cifar10", test_part="look"), evaluation=Evaluation(corrupted_from="CIFAR-10-C")),
+            "evaluation.corrupted_from corrupts all test images",
+        ),
         (lambda: Data(train=0), "data.train is 0"),
         (lambda: Data(crop=-1), "data.crop is -1"),
         (lambda: Training(epochs=0), "training.epochs is 0"),

@@ -76,6 +76,17 @@ def test_without_an_epoch_share_one_split_chooses_both() -> None:
     assert torch.equal(moved.train.images, data.train.images)
 
 
+def test_validation_samples_train_too_in_as_many_steps_if_asked() -> None:
+    plain, control = load(tiny(epoch_share=0.5)), load(tiny(epoch_share=0.5, train_on_validation=True)).to("cpu")
+    everything = rows(plain.train.images) | rows(plain.epochs.images) | rows(plain.validation.images)
+    assert rows(control.train.images) == everything
+    assert (len(control.train), control.epoch_size, plain.epoch_size) == (100, 60, 60)
+    assert torch.equal(control.mean, plain.mean)
+    assert torch.equal(control.std, plain.std)
+    assert torch.equal(control.validation.images, plain.validation.images)
+    assert torch.equal(control.test.images, plain.test.images)
+
+
 def test_the_seed_decides_the_samples() -> None:
     first, again, other = load(tiny(seed=1)), load(tiny(seed=1)), load(tiny(seed=2))
     assert torch.equal(first.train.images, again.train.images)
@@ -93,9 +104,10 @@ def test_normalised_training_samples_have_mean_zero_and_deviation_one() -> None:
 def test_augment_does_what_the_settings_say() -> None:
     plain, shifted = load(tiny()), load(tiny(crop=3, flip=True))
     images = plain.train.images
-    assert torch.equal(plain.augment(images, generator(0, "augment")), images)
-    assert shifted.augment(images, generator(0, "augment")).shape == images.shape
-    assert not torch.equal(shifted.augment(images, generator(0, "augment")), images)
+    assert torch.equal(plain.augment(images, plain.draws(len(images), generator(0, "augment"))), images)
+    draws = shifted.draws(len(images), generator(0, "augment"))
+    assert shifted.augment(images, draws).shape == images.shape
+    assert not torch.equal(shifted.augment(images, draws), images)
 
 
 @pytest.mark.parametrize(("share", "n"), [(0.01, 40), (0.999, 40)])
@@ -127,6 +139,29 @@ def test_subsets_are_stratified(tmp_path: Path) -> None:
     data = load(Data(name=str(small(tmp_path / "set")), validation=4, train=10, test=6))
     assert data.train.labels.bincount().tolist() == [5, 5]
     assert data.test.labels.bincount().tolist() == [3, 3]
+
+
+def test_the_halves_of_the_test_images_share_none_and_depend_on_no_seed(tmp_path: Path) -> None:
+    folder = small(tmp_path / "set", test=20)
+
+    def test_images(**settings: Any) -> set[bytes]:
+        return rows(load(Data(name=str(folder), validation=4, **settings)).test.images)
+
+    look, final = test_images(test_part="look"), test_images(test_part="final")
+    assert len(look) == len(final) == 10
+    assert not look & final
+    assert look | final == test_images()
+    assert test_images(test_part="look", seed=5) == look
+    assert test_images(test_part="look", test=4) < look
+    labels = load(Data(name=str(folder), validation=4, test_part="final")).test.labels
+    assert labels.bincount().tolist() == [5, 5]
+
+
+def test_there_are_no_halves_without_test_images_of_their_own(tmp_path: Path) -> None:
+    folder = small(tmp_path / "set")
+    (folder / "test.parquet").unlink()
+    with pytest.raises(UserError, match=r"data.test_part is look, and .* has no test split: leave it out"):
+        load(Data(name=str(folder), validation=4, test_part="look"))
 
 
 def test_a_constant_channel_is_normalised_to_zero(tmp_path: Path) -> None:
@@ -180,7 +215,7 @@ def test_resized_crops_are_stored_larger_and_tested_on_their_middle(tmp_path: Pa
     image = torch.from_numpy(np.array(square)).permute(2, 0, 1)
     assert torch.equal(data.test.images[0], image)
     assert torch.equal(data.view(data.test.images)[0], image[:, 2:30, 2:30])
-    assert data.augment(data.train.images, generator(0, "augment")).shape == (16, 3, 28, 28)
+    assert data.augment(data.train.images, data.draws(16, generator(0, "augment"))).shape == (16, 3, 28, 28)
 
 
 @pytest.mark.parametrize(

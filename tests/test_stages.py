@@ -24,12 +24,12 @@ from lottery_pools.data.shifts import SIGNAL_SHIFTS
 from lottery_pools.errors import UserError
 from lottery_pools.experiment import diagnose, opening, replay, stages, tasks
 from lottery_pools.experiment import report as reports
-from lottery_pools.experiment.run import CLEAN, OTHER_SEED, OtherRun
+from lottery_pools.experiment.run import CLEAN, OTHER_SEED, POOLED_BY, OtherRun
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs import engine
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest
-from lottery_pools.runs.rows import ENSEMBLE, Row
+from lottery_pools.runs.rows import ENSEMBLE, TUNED, Row
 from lottery_pools.tickets import checks, files
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
@@ -528,7 +528,7 @@ def test_the_dense_network_alone_is_trained_but_not_pooled(tmp_path: Path) -> No
 
 
 def test_trained_baselines_are_trained_beside_the_tickets_and_measured_alike(tmp_path: Path) -> None:
-    trained_baselines = Evaluation(trained_baselines=tuple(TRAINED_BASELINES))
+    trained_baselines = Evaluation(trained_baselines=(*TRAINED_BASELINES, *TUNED))
     stages.run(tiny(evaluation=trained_baselines), tmp_path / "run", ONE)
     _, rows, _ = reports.read(tmp_path / "run")
     assert {(row.method, row.level) for row in rows if row.method in TRAINED_BASELINES} == {
@@ -536,15 +536,23 @@ def test_trained_baselines_are_trained_beside_the_tickets_and_measured_alike(tmp
     }
     images = {(row.method, row.level): row.train_images for row in rows}
     assert images["longer", 0] > images["ticket", 0]
-    assert images["swa-training", 2] == images["ticket", 2]
-    assert {row.density for row in rows if row.level == 2} == {row.density for row in rows if row.method == "sms"} - {
-        row.density for row in rows if row.level < 2
-    }
+    assert images["swa-training", 2] == images["held-out-training", 2] == images["ticket", 2]
+    assert images["tuned-ticket", 2] == images["ticket", 2] + 15 * 200  # 15 epochs of four steps make 60
+    rewound = [name for name in images if "+" in name[0]]
+    assert rewound == [(f"learning-rate-rewinding+{m}", level) for m in POOLED_BY for level in range(3)]
+    pooled = RunFolder(tmp_path / "run/trained_baselines/learning-rate-rewinding").pool("trimmed-soup", 1)
+    assert replay.replay(pooled)
+    for name in TUNED:
+        tuned = files.load(RunFolder(tmp_path / "run").tuned(name, 1))
+        assert (tuned.kept, tuned.level) == (files.load(RunFolder(tmp_path / "run").ticket(1)).kept, 1)
+    assert {row.density for row in rows if row.level == 2} == {
+        row.density for row in rows if row.method == "sparse-model-soups"
+    } - {row.density for row in rows if row.level < 2}
     before = hashes(tmp_path / "run")
     stages.run(tiny(evaluation=trained_baselines), tmp_path / "run", ONE)
     assert hashes(tmp_path / "run") == before
-    with pytest.raises(UserError, match="unknown trained baseline 'smss': did you mean 'sms'"):
-        stages.run(tiny(evaluation=Evaluation(trained_baselines=("smss",))), tmp_path / "run", ONE)
+    with pytest.raises(UserError, match="unknown trained baseline 'longr': did you mean 'longer'"):
+        stages.run(tiny(evaluation=Evaluation(trained_baselines=("longr",))), tmp_path / "run", ONE)
 
 
 def test_another_runs_tickets_are_refused_by_name_and_allowed_as_a_control(finished: Path, tmp_path: Path) -> None:

@@ -16,14 +16,38 @@ from studies import questions, small
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.toml")), ids=lambda path: path.stem)
-def test_settings_of_studies_are_as_the_issue_wants(path: Path) -> None:
+FIRST = ("cifar10-longer", "cifar10-resnet", "cifar10-vgg", "cifar100-resnet")
+"""The studies that were made before there was a plan."""
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_settings_of_the_first_studies(name: str) -> None:
+    path = ROOT / "studies" / f"{name}.toml"
     found = toml.read_toml(path)
     assert len(found.seeds) >= 3
     schedule = found.pruning.schedule()
     assert len(schedule) >= 9
     assert schedule[-1] <= 0.06
     assert found.name == path.stem
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(path for path in (ROOT / "studies").rglob("*.toml") if path.stem not in FIRST),
+    ids=lambda path: path.stem,
+)
+def test_settings_of_planned_studies_are_as_the_plan_says(path: Path) -> None:
+    config = toml.read_toml(path)
+    plan = (ROOT / "studies" / "PLAN.md").read_text(encoding="utf-8")
+    assert f"`{path.relative_to(ROOT / 'studies').as_posix()}`" in plan
+    assert config.name == path.stem
+    assert min(config.seeds) >= 10
+    assert config.data.train is not None
+    assert 9 * config.data.validation <= config.data.train, "at most a tenth of the labelled samples is held out"
+    assert config.data.draw == "per-seed"
+    assert config.data.test_part == ("all" if config.data.name == "mnist1d" else "final")
+    assert config.training.keep == "last"
+    assert len(config.pruning.schedule()) in (9, 19)
 
 
 def make_gain(low: float, high: float, level: int | None = None) -> Gain:
@@ -81,11 +105,13 @@ def test_trained_baselines_are_compared_where_they_cost_as_much() -> None:
     clean = [row for row in rows if not row.severity and row.method in ("ticket", "interpolation", "longer", "sms")]
     found = questions.at_equal_cost(clean)
     # two copies a level cost less than the pool but at the end; training longer costs as much everywhere
-    assert found["Does the paper's rule beat Sparse Model Soups?"][0].startswith("yes (at 13.4 %, 10.0 %): +6.73 [")
+    assert found["Does the paper's rule beat two short rewound copies?"][0].startswith(
+        "yes (at 13.4 %, 10.0 %): +6.73 ["
+    )
     assert "(at 100 %, 75.0 %, " in found["Does the paper's rule beat training one network for longer?"][0]
     assert not any("corruption" in text or "default" in text for text in found)
     cheap = [replace(row, train_images=1) if row.method == "sms" else row for row in clean]
-    assert not any("Soups" in text for text in questions.at_equal_cost(cheap))
+    assert not any("copies" in text for text in questions.at_equal_cost(cheap))
 
 
 def test_networks_fit_their_training_data() -> None:

@@ -36,6 +36,11 @@ def test_a_ticket_counts_its_weights() -> None:
     assert ticket.origin == {}
 
 
+def test_zeros_under_the_mask_count_for_its_density_alone() -> None:
+    ticket = Ticket(WEIGHTS, {"w": torch.tensor([[True, True, True]])}, level=4)
+    assert (ticket.density, ticket.nonzero_density) == (1.0, 2 / 3)
+
+
 @pytest.mark.parametrize(
     ("mask", "message"),
     [

@@ -85,7 +85,9 @@ def plain_loop(model: nn.Module, settings: Training, start: int, stop: int) -> d
         epoch, place = divmod(step, PER_EPOCH)
         order = torch.randperm(40, generator=generator(SEED, "order", LEVEL, epoch))
         chosen = order[16 * place : 16 * (place + 1)]
-        images = DATA.augment(DATA.train.images[chosen], generator(SEED, "augment", LEVEL, step))
+        images = DATA.augment(
+            DATA.train.images[chosen], DATA.draws(len(chosen), generator(SEED, "augment", LEVEL, step))
+        )
         images = ((images - DATA.mean[0]) / DATA.std[0]).contiguous(memory_format=torch.channels_last)
         loss = F.cross_entropy(model(images), DATA.train.labels[chosen], label_smoothing=settings.label_smoothing)
         optimizer.param_groups[0]["lr"] = 0.05 * 0.1 ** ((epoch >= 2) + (epoch >= 3))
@@ -394,10 +396,10 @@ def test_averaged_weights_get_batchnorm_statistics_of_one_augmented_epoch(keep: 
     weights = train(network(), {}, run(replace(PLAIN, keep=keep))).weights
     order = torch.randperm(40, generator=generator(SEED, "refit", LEVEL))
     draws = generator(SEED, "refit", "augment", LEVEL)
-    seen = [
-        F.conv2d((DATA.augment(DATA.train.images[batch], draws) - 120.0) / 60.0, weights["conv1.weight"], padding=1)
-        for batch in torch.split(order, 16)
-    ]
+    augmented = (
+        DATA.augment(DATA.train.images[batch], DATA.draws(len(batch), draws)) for batch in torch.split(order, 16)
+    )
+    seen = [F.conv2d((images - 120.0) / 60.0, weights["conv1.weight"], padding=1) for images in augmented]
     mean = torch.stack([batch.mean((0, 2, 3)) for batch in seen]).mean(0)
     variance = torch.stack([batch.transpose(0, 1).flatten(1).var(1) for batch in seen]).mean(0)
     torch.testing.assert_close(weights["bn1.running_mean"], mean, rtol=1e-5, atol=1e-5)

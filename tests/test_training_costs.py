@@ -24,8 +24,12 @@ from tests.test_imp import CONFIG, pruned, run
         (2, "steps", "reinitialise"),
     ],
 )
-def test_what_tickets_cost_is_known_beforehand(tmp_path: Path, after: Any, unit: Any, copies: int) -> None:
+@pytest.mark.parametrize("level_epochs", [None, 2])
+def test_what_tickets_cost_is_known_beforehand(
+    tmp_path: Path, after: Any, unit: Any, copies: int, level_epochs: int | None
+) -> None:
     config = pruned(after=after, rewind_unit=unit, rewind=1, fine_tune_epochs=2, levels=2, copies=copies)
+    config = replace(config, pruning=replace(config.pruning, level_epochs=level_epochs))
     costs = [ticket.origin["train_images"] for ticket in run(config, tmp_path)]
     assert costs == [training_costs.train_images(config, 40, level) for level in range(3)]
 
@@ -38,21 +42,25 @@ def test_images_of_an_epoch(samples: int, an_epoch: int) -> None:
 PAPER = Config()
 
 
-def test_equal_cost_by_hand() -> None:
+@pytest.mark.parametrize(
+    ("after", "setting", "epochs", "images"),
+    [
+        ("rewind", "level_epochs", 15, 126_000),  # the dense 30 and 4 levels of 2 × 12 epochs, from a fifth of 15
+        ("fine-tune", "fine_tune_epochs", 12, 126_000),
+        ("reinitialise", "level_epochs", 12, 126_000),
+    ],
+)
+def test_equal_cost_by_hand(after: Any, setting: str, epochs: int, images: int) -> None:
     config = replace(
         PAPER,
         training=Training(epochs=30, milestones=(15.0, 24.0), warmup=3.0),
-        pruning=Pruning(rewind=6, levels=4, fine_tune_epochs=8),
+        pruning=Pruning(rewind=6, levels=4, fine_tune_epochs=8, after=after, copies=2),
     )
-    copied = training_costs.equal_cost(
-        config, 2, 1000
-    )  # 30 + 4 · 24 = 126 epochs; 18 + 4 · 2 · 14 = 130, 17 + 8 · 14 = 129
-    assert copied.pruning.copies == 2
-    assert (copied.training.epochs, copied.pruning.rewind, copied.pruning.fine_tune_epochs) == (17, 3, 5)
-    assert copied.training.milestones == (8.5, 13.6)
-    assert copied.training.warmup == 1.7
-    assert training_costs.train_images(copied, 1000, 4) == 129_000
-    assert replace(copied, training=config.training, pruning=config.pruning) == config
+    budget = 126_000  # of one copy a level: 30 + 4 · 24 epochs
+    shorter = training_costs.equal_cost(config, budget, 1000)
+    changes: dict[str, Any] = {setting: epochs}
+    assert shorter == replace(config, pruning=replace(config.pruning, **changes))
+    assert training_costs.train_images(shorter, 1000, 4) == images
 
 
 def test_longer_by_hand() -> None:
@@ -92,10 +100,13 @@ def test_costs_are_equal_to_half_an_epoch_a_network(
         pruning=Pruning(rewind=rewind, levels=levels, after=after, fine_tune_epochs=epochs // 2),
     )
     whole = training_costs.train_images(config, 1000, levels)
-    copied = training_costs.equal_cost(config, copies, 1000)
-    assert abs(training_costs.train_images(copied, 1000, levels) - whole) <= 500 * (1 + levels * copies)
-    assert copied.training.milestones[0] == copied.training.epochs / 2
-    assert training_costs.equal_cost(config, 1, 1000) == config
+    several = replace(config, pruning=replace(config.pruning, copies=copies))
+    copied = training_costs.equal_cost(several, whole, 1000)
+    least = training_costs.train_images(replace(copied, pruning=replace(copied.pruning, levels=0)), 1000, 0)
+    assert least == epochs * 1000  # the dense network has its full training
+    # half an epoch a network, half a step's rounding of its start, and no network without an epoch
+    assert abs(training_costs.train_images(copied, 1000, levels) - whole) <= 1000 * levels * copies
+    assert copied.training == config.training
     level = data.draw(st.integers(0, levels))
     long = training_costs.longer(config, level, 1000)
     assert long.training.epochs >= epochs

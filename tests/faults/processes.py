@@ -56,7 +56,7 @@ builtins.open = io.open = _open
 
 RUN = (
     *("run", "--preset", "demo", "--seeds", "0", "--limit", "60", "--pruning.levels", "2", "--workers", "1"),
-    *("--pooling.methods", "average", "trimmed-soup", "--evaluation.trained-baselines", "sms"),
+    *("--pooling.methods", "average", "trimmed-soup", "--evaluation.trained-baselines", "sparse-model-soups"),
 )
 """A whole run in some seconds: tickets, a baseline that trains copies, pools, rows, report."""
 

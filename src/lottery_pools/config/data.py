@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from lottery_pools.config.fields import Rare, require
@@ -59,8 +59,14 @@ class Data:
     epoch_share: Rare[float] = 0.0
     """Share of the validation samples that only chooses epochs, while the rest only chooses pools; 0: all choose
     both."""
+    train_on_validation: Rare[bool] = False
+    """Train on the validation samples too, in as many steps as without them (a control: pools are then chosen on what
+    was trained on)."""
     test: int | None = None
     """Number of test samples; none: all there are (mnist1d: 10,000)."""
+    test_part: Rare[Literal["all", "look", "final"]] = "all"
+    """Which test samples are used: `all`; or one of two halves, divided once and for all in proportion to the classes:
+    `look`, to be looked at while something is designed, `final`, for the numbers that are published."""
     image_column: Rare[str | None] = None
     """Column of the data set that holds the images; none: it is detected."""
     label_column: Rare[str | None] = None
@@ -81,6 +87,9 @@ class Data:
     seed: Rare[int] = 0
     """Seed that draws the validation split and generated samples. It is the same for every run, so that runs are
     compared on the same samples."""
+    draw: Rare[Literal["once", "per-seed"]] = "once"
+    """How often the validation split and generated samples are drawn: `once`, with `data.seed`; `per-seed`, anew for
+    each run, with `data.seed` plus its seed, so that intervals over seeds also cover which samples were drawn."""
     difficulty: Rare[Difficulty] = field(default_factory=Difficulty)
     """Parameters of the MNIST-1D generator."""
 
@@ -107,3 +116,15 @@ class Data:
             not self.resized_crop or (self.size is not None and self.crop == 0 and self.name != "mnist1d"),
             "data.resized_crop is for images, needs data.size, and replaces data.crop: set these",
         )
+        require(
+            self.test_part == "all" or self.name != "mnist1d",
+            f"data.test_part is {self.test_part}, and mnist1d has no fixed test samples: give another data.seed",
+        )
+        require(
+            self.draw == "once" or self.carve == "stratified",
+            "data.draw is per-seed, and data.carve = last draws nothing: give data.carve stratified",
+        )
+
+    def of_seed(self, seed: int) -> Data:
+        """These settings as the run with this seed has them: with the `seed` that it draws its samples with."""
+        return replace(self, seed=self.seed + seed, draw="once") if self.draw == "per-seed" else self

@@ -11,7 +11,7 @@ modules of their own; other code takes all of them from here:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from lottery_pools.config.data import Data, Difficulty
@@ -98,8 +98,10 @@ class Evaluation:
     """On what every network is measured, and what is trained to be compared with."""
 
     trained_baselines: tuple[str, ...] = ()
-    """Baselines that are trained beside the tickets, at equal cost: `sms`, `swamp`, `swa-training`, `ema-training`, and
-    `longer`, a run for each target of pooling; none: no baselines."""
+    """Baselines that are trained beside the tickets, at equal cost but for `swamp-full`: `sparse-model-soups`,
+    `swamp-equal-cost`, `swamp-full`, `learning-rate-rewinding` (pooled too), `longer` and `rigl` (a run for each
+    target of pooling), `lawa`, `tail-ema`, `swa-training`, `ema-training`; and controls that train on the held-out
+    samples: `held-out-training`, `tuned-ticket`, `tuned-pool`; none: no baselines."""
     corruptions: tuple[str, ...] = ()
     """Corruptions of the test samples: names, `common` (the 15 of CIFAR-C), or `all` (with the 4 extra; for mnist1d,
     the shifts of its generator); none: clean samples only."""
@@ -148,6 +150,10 @@ class Config:
             self.evaluation.corrupted_from is None or self.data.name != "mnist1d",
             "evaluation.corrupted_from is for images, the shifts of mnist1d are generated: leave it out",
         )
+        require(
+            self.evaluation.corrupted_from is None or self.data.test_part == "all",
+            "evaluation.corrupted_from corrupts all test images: leave it out, or give data.test_part all",
+        )
         if self.pruning.rewind_unit == "epochs":
             require(
                 self.pruning.rewind < self.training.epochs,
@@ -157,3 +163,11 @@ class Config:
         levels = len(self.pruning.schedule())
         for target in self.pooling.targets:
             require(0 <= target < levels, f"pooling.targets has level {target}: this run has levels 0 to {levels - 1}")
+
+    def of_seed(self, seed: int) -> Config:
+        """The settings of the run with this seed alone, which draws its data as `data.draw` says.
+
+        >>> Config(seeds=(3, 4), data=Data(draw="per-seed")).of_seed(4).data.seed
+        4
+        """
+        return replace(self, seeds=(seed,), data=self.data.of_seed(seed))

@@ -96,8 +96,9 @@ class Pruning:
     scope: Rare[Literal["global", "layer"]] = "global"
     """Where weights are compared to find the smallest: `global`, over the whole network; `layer`, within each
     tensor."""
-    criterion: Rare[Literal["magnitude", "random"]] = "magnitude"
-    """Which weights are pruned: `magnitude`, the smallest; `random`, weights drawn at random (a control)."""
+    criterion: Rare[Literal["magnitude", "random", "rigl"]] = "magnitude"
+    """Which weights are pruned: `magnitude`, the smallest; `random`, weights drawn at random (a control); `rigl`, those
+    of a mask that moves in training (Evci et al., ICML 2020), where the last level alone is trained, from scratch."""
     after: Literal["rewind", "learning-rate", "fine-tune", "reinitialise"] = "rewind"
     """How training goes on after pruning: `rewind`, with the weights and learning rate of the rewind point;
     `learning-rate`, with the trained weights and the learning rate of the rewind point; `fine-tune`, with the trained
@@ -108,16 +109,26 @@ class Pruning:
     """Unit in which the rewind point is counted: `epochs` or `steps`."""
     fine_tune_epochs: Rare[int] = 40
     """Number of epochs that each level is trained for with `after = "fine-tune"`."""
+    fine_tune_rate: Rare[Literal["last", "adaptive"]] = "last"
+    """Learning rate with `after = "fine-tune"`: `last`, the last one of the dense network; `adaptive`, a linear fall to
+    zero from a peak that is higher the more pruning has changed the weights (Zimmer et al., ICLR 2023)."""
+    level_epochs: Rare[int | None] = None
+    """Number of epochs of the schedule that levels after the dense one are trained by, the rewind point in proportion;
+    none: `training.epochs`."""
     copies: Rare[int] = 1
     """Number of networks that are trained at each level, on different batches, and averaged into its ticket: more than
-    one is Sparse Model Soups (Zimmer et al., ICLR 2024), and with `training.keep = "swa"` SWAMP (Choi et al., ICLR
-    2024)."""
+    one is Sparse Model Soups with `after = "fine-tune"` (Zimmer et al., ICLR 2024), and SWAMP with `after = "rewind"`
+    and `training.keep = "swa"` (Choi et al., ICLR 2024)."""
 
     def __post_init__(self) -> None:
         require(0 < self.rate < 1, f"pruning.rate is {self.rate}: give a share in (0, 1)")
         require(self.levels >= 0, f"pruning.levels is {self.levels}: give 0, for the dense network alone, or more")
         require(self.rewind >= 0, f"pruning.rewind is {self.rewind}: give 0 or more {self.rewind_unit}")
         require(self.fine_tune_epochs >= 1, f"pruning.fine_tune_epochs is {self.fine_tune_epochs}: give 1 or more")
+        require(
+            self.level_epochs is None or self.level_epochs >= 1,
+            f"pruning.level_epochs is {self.level_epochs}: give 1 or more, or leave it out",
+        )
         require(self.copies >= 1, f"pruning.copies is {self.copies}: give 1 or more")
         previous = 1.0
         for density in self.densities:

@@ -10,7 +10,7 @@ from lottery_pools.errors import UserError
 
 def scaled(config: Config, epochs: int) -> Config:
     """`config` with the dense network trained for `epochs`, and all else that is counted in epochs or steps in
-    proportion: warm-up, milestones, rewind point, epochs of fine-tuning.
+    proportion: warm-up, milestones, rewind point, epochs of fine-tuning and of later levels.
 
     A rewind point after the first step stays after it, unless one epoch is all there is.
 
@@ -33,6 +33,7 @@ def scaled(config: Config, epochs: int) -> Config:
             pruning,
             rewind=min(rewind, epochs - 1) if pruning.rewind_unit == "epochs" else rewind,
             fine_tune_epochs=max(1, round(share(pruning.fine_tune_epochs))),
+            level_epochs=None if pruning.level_epochs is None else max(1, round(share(pruning.level_epochs))),
         ),
     )
 

@@ -1,8 +1,14 @@
-"""Random crops and flips of whole batches of images: each image has its own draw, on whatever device the batch is."""
+"""Random crops and flips of whole batches of images: each image has its own draw, on whatever device the batch is.
+
+What is random is drawn beforehand, on the CPU, and given as `Draws`. The functions that change images draw nothing and
+read nothing back, so that a GPU need not be waited for.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -12,13 +18,65 @@ _RESIZED_AT_ONCE = 64
 """Images that `resized_crop` resizes in one step, which bounds the memory that the step needs."""
 
 
-def crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    """Pad each image with zeros on every side, and cut a window of its own size from a random place.
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers by which n images are augmented. What an augmentation does not need is None.
+
+    Example:
+        ```python
+        draws = Draws(mirrored=torch.tensor([True, False]))  # of two images, the first is mirrored
+        ```
+    """
+
+    boxes: Tensor | None = None
+    """The part of each image that `resized_crop` takes: (n, 4) int64, as `random_boxes` returns it."""
+    offsets: Tensor | None = None
+    """Where the window of each image that `crop` takes begins: (n, 2) int64, across and down, in pixels or points."""
+    mirrored: Tensor | None = None
+    """Which images `flip` mirrors: (n,) bool."""
+
+    def tensors(self) -> list[Tensor]:
+        """The tensors that are not None, in the order of the fields."""
+        return [tensor for field in fields(self) if (tensor := getattr(self, field.name)) is not None]
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Draws:
+        """These draws with a function applied to each tensor, for example one that takes some images' draws."""
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Draws(**{name: None if tensor is None else function(tensor) for name, tensor in tensors.items()})
+
+    @staticmethod
+    def cat(draws: Sequence[Draws]) -> Draws:
+        """The draws of several batches, which need the same kinds, as those of one."""
+        joined: dict[str, Tensor | None] = {}
+        for name in (field.name for field in fields(Draws)):
+            tensors = [tensor for draw in draws if (tensor := getattr(draw, name)) is not None]
+            joined[name] = torch.cat(tensors) if tensors else None
+        return Draws(**joined)
+
+
+def random_offsets(n: int, padding: int, generator: torch.Generator, *, signals: bool = False) -> Tensor:
+    """Draw where the windows of `crop` begin, every offset in 0 … 2 · padding as likely; 0 down for signals.
+
+    Returns:
+        (n, 2) int64: pixels or points across and down, for each image.
+    """
+    across = torch.randint(2 * padding + 1, (n,), generator=generator)
+    down = torch.randint(1 if signals else 2 * padding + 1, (n,), generator=generator)
+    return torch.stack([across, down], 1)
+
+
+def random_mirrored(n: int, generator: torch.Generator) -> Tensor:
+    """Draw which images `flip` mirrors, each with probability one half: (n,) bool."""
+    return torch.rand(n, generator=generator) < 0.5
+
+
+def crop(images: Tensor, padding: int, offsets: Tensor) -> Tensor:
+    """Pad each image with zeros on every side, and cut a window of its own size from it.
 
     Args:
         images: Images (n, c, h, w), or signals (n, c, length), which are padded at both ends only.
         padding: Zeros on each side, in pixels or points.
-        generator: Draws the offset of each window, every one in 0 … 2 · padding as likely; on the CPU.
+        offsets: The place of each window, as `random_offsets` returns it, on the device of the images.
 
     Returns:
         The windows, of the shape, type, memory format and device of `images`.
@@ -27,8 +85,7 @@ def crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
     planes = images if is_image else images[:, :, None]
     n, c, h, w = planes.shape
     vertical = padding if is_image else 0
-    across = torch.randint(2 * padding + 1, (n, 1, 1), generator=generator).to(images.device)
-    down = torch.randint(2 * vertical + 1, (n, 1, 1), generator=generator).to(images.device)
+    across, down = offsets[:, 0, None, None], offsets[:, 1, None, None]
     planes = functional.pad(planes, (padding, padding, vertical, vertical))
     # The windows are copied row by row, as rows lie in memory: those of one channel, or of all channels interleaved.
     interleaved = is_image and images.is_contiguous(memory_format=torch.channels_last)
@@ -43,24 +100,21 @@ def crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
     return (rows.view(n, h, w, c).permute(0, 3, 1, 2) if interleaved else rows).view(images.shape)
 
 
-def flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror each image left to right with probability one half.
+def flip(images: Tensor, mirrored: Tensor) -> Tensor:
+    """Mirror some images left to right.
 
     Args:
         images: Images (n, c, h, w), or signals (n, c, length).
-        generator: Draws which images are mirrored; on the CPU.
+        mirrored: Which images are mirrored: (n,) bool, on the device of the images.
 
     Returns:
         A new tensor of the shape, type, memory format and device of `images`.
     """
-    mirrored = (torch.rand(len(images), generator=generator) < 0.5).nonzero()[:, 0].to(images.device)
-    flipped = images.clone()
-    flipped[mirrored] = images[mirrored].flip(-1)
-    return flipped
+    return torch.where(mirrored.view(-1, *[1] * (images.ndim - 1)), images.flip(-1), images)
 
 
-def resized_crop(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Cut a random box from each image and resize it, by bilinear interpolation with antialiasing.
+def resized_crop(images: Tensor, size: int, boxes: Tensor) -> Tensor:
+    """Cut a box from each image and resize it, by bilinear interpolation with antialiasing.
 
     The values are those of interpolating each box by itself, as torchvision does, to the rounding of float32. Here each
     image is multiplied by the matrices of its own interpolation, one for rows and one for columns, so that a batch
@@ -69,12 +123,11 @@ def resized_crop(images: Tensor, size: int, generator: torch.Generator) -> Tenso
     Args:
         images: Images (n, c, h, w).
         size: Height and width of the results, in pixels.
-        generator: Draws the boxes (`random_boxes`); on the CPU.
+        boxes: The part of each image, as `random_boxes` returns it, on the device of the images.
 
     Returns:
         Images (n, c, size, size) of the type and device of `images`.
     """
-    boxes = random_boxes(len(images), images.shape[2], images.shape[3], generator).to(images.device)
     resized = []
     with torch.autocast(images.device.type, enabled=False):
         for batch, box in zip(torch.split(images, _RESIZED_AT_ONCE), torch.split(boxes, _RESIZED_AT_ONCE), strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -77,6 +78,20 @@ def stratified(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
     return shuffled[rank < quota[labels[shuffled]]].sort().values
 
 
+def test_half(labels: Tensor, part: Literal["look", "final"]) -> Tensor:
+    """The indices of one half of the test samples, (n // 2,) or (n - n // 2,) int64, ascending.
+
+    The halves have the class proportions of the whole. They depend on nothing but the labels: no setting changes which
+    samples are in which half.
+
+    Args:
+        labels: Class of each test sample, (n,) int64.
+        part: `look` or `final`: which half.
+    """
+    look = stratified(labels, len(labels) // 2, generator(0, "split", "test halves"))
+    return look if part == "look" else _complement(len(labels), look)
+
+
 def _divide(data: schema.Data, source: Source, large: int) -> Dataset:
     """Divide a data set into training, validation and test samples as the settings say."""
     source, all_test = _with_test(data, source, large)
@@ -97,8 +112,9 @@ def _divide(data: schema.Data, source: Source, large: int) -> Dataset:
     if data.test is not None:
         test = test.take(stratified(test.labels, data.test, generator(data.seed, "split", "test")), large)
     mean, std = _given_moments(data, train) or _moments(train, large)
+    all_rows = torch.cat((train_rows, validation_rows))
     return Dataset(
-        train,
+        source.train.take(all_rows, large) if data.train_on_validation else train,
         epochs,
         validation,
         test,
@@ -110,6 +126,7 @@ def _divide(data: schema.Data, source: Source, large: int) -> Dataset:
         resized_crop=data.size if data.resized_crop else None,
         digest=source.digest,
         notes=source.notes,
+        epoch_samples=len(train) if data.train_on_validation else None,
     )
 
 
@@ -123,7 +140,11 @@ def _counted(data: schema.Data, available: int) -> schema.Data:
 def _with_test(data: schema.Data, source: Source, large: int) -> tuple[Source, Split]:
     """The data set, and its test samples: drawn from the training samples if it has none of its own."""
     if source.test is not None:
-        return source, source.test
+        if data.test_part == "all":
+            return source, source.test
+        return source, source.test.take(test_half(source.test.labels, data.test_part), large)
+    if data.test_part != "all":
+        raise UserError(f"data.test_part is {data.test_part}, and {data.name} has no test split: leave it out")
     available = len(source.train)
     n = data.test or max(1, round(available * _TEST_SHARE))
     if n >= available:

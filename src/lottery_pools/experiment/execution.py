@@ -28,7 +28,7 @@ def do(part: Part, machine: Machine, keep: Keep | None = None) -> None:
         return
     workers, threads = machine.share(len(part.tasks))
     arguments = [task.arguments for task in part.left]
-    outcomes = engine.run_tasks(part.function, arguments, workers, threads, machine.cluster)
+    outcomes = engine.run_tasks(part.function, arguments, workers, threads, machine.cluster, machine.deterministic)
     for task, outcome in zip(part.left, outcomes, strict=True):
         if keep is not None:
             keep(task, outcome)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lottery_pools.config import toml
-from lottery_pools.config.schema import Config, Evaluation, Pooling
+from lottery_pools.config.schema import Config, Evaluation
 from lottery_pools.data import record, shifts
 from lottery_pools.data.record import DataRecord
 from lottery_pools.errors import Notice, UserError, unknown
@@ -22,9 +22,9 @@ from lottery_pools.experiment.run import OTHER_RUN, OTHER_SEED, NetworkFacts, Ot
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
-from lottery_pools.runs.rows import CONTROLS
+from lottery_pools.runs.rows import CONTROLS, TUNED
 from lottery_pools.tickets import checks, files
-from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
+from lottery_pools.tickets.trained_baselines import RETIRED, TRAINED_BASELINES
 
 THIS_MACHINE = Machine()
 NOBODY = OtherRun()
@@ -89,10 +89,10 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
         [run.seed for run in experiment.runs]
         ```
     """
-    _check_methods(config.pooling)
+    _check_methods(config)
     device = str(machine.torch_device())
-    _check_evaluation(config)
     held, known = _held(out), _known_data(out)
+    _check_evaluation(config, held)
     config, place = _located(config, held, known, out)
     joined = _joined(config, held, out)
     runs = _runs(joined, out, device, other_run, replace(known, place=place) if known else None)
@@ -158,7 +158,7 @@ def _runs(config: Config, out: Path, device: str, other_run: OtherRun, data: Dat
     folders = [run_folder(config, out, seed) for seed in config.seeds]
     siblings = [*folders[1:], folders[0]] if len(folders) > 1 else [None]
     return tuple(
-        Run(replace(config, seeds=(seed,)), seed, folder, device, sibling, other_run, data)
+        Run(config.of_seed(seed), seed, folder, device, sibling, other_run, data)
         for seed, folder, sibling in zip(config.seeds, folders, siblings, strict=True)
     )
 
@@ -230,19 +230,30 @@ def _joined_evaluation(evaluation: Evaluation, held: Evaluation) -> Evaluation:
     )
 
 
-def _check_methods(pooling: Pooling) -> None:
-    """Raise UserError where no method has a name that the settings give."""
+def _check_methods(config: Config) -> None:
+    """Raise UserError where no method has a name that the settings give, or a method would see held-out samples."""
     known = (*METHODS, OTHER_SEED)
-    for name in pooling.methods:
+    for name in config.pooling.methods:
         if name not in known:
             raise unknown("method", name, known)
+        if name == OTHER_SEED and config.data.draw == "per-seed":
+            raise UserError(
+                f"method {name} pools tickets of the next seed, which with data.draw = per-seed were trained on "
+                "samples that this seed holds out: give data.draw once"
+            )
 
 
-def _check_evaluation(config: Config) -> None:
-    """Raise UserError where a trained baseline or a corruption is unknown."""
+def _check_evaluation(config: Config, held: Config | None) -> None:
+    """Raise UserError where a trained baseline or a corruption is unknown.
+
+    A retired baseline is no mistake where the folder has it already: its rows stay, and it is not trained further.
+    """
+    before = () if held is None else held.evaluation.trained_baselines
     for name in config.evaluation.trained_baselines:
-        if name not in TRAINED_BASELINES:
-            raise unknown("trained baseline", name, TRAINED_BASELINES)
+        if name in RETIRED and name not in before:
+            raise UserError(f"trained baseline {name!r} was not as published and is gone: give {RETIRED[name]}")
+        if name not in (*TRAINED_BASELINES, *TUNED, *RETIRED):
+            raise unknown("trained baseline", name, (*TRAINED_BASELINES, *TUNED))
     shifts.names(config.data, config.evaluation.corruptions)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from lottery_pools.experiment import tasks as work
 from lottery_pools.experiment.opening import Experiment
 from lottery_pools.experiment.run import CLEAN, Condition, Run
-from lottery_pools.pooling.methods import METHODS
+from lottery_pools.pooling.methods import DEFAULT, METHODS
 from lottery_pools.runs import results
-from lottery_pools.runs.rows import CONTROLS, ENSEMBLE
+from lottery_pools.runs.rows import CONTROLS, ENSEMBLE, TUNED
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 Network = tuple[str, int]
@@ -63,7 +63,7 @@ def parts(experiment: Experiment, stages: Sequence[str], methods: Sequence[str] 
         result.append(pooling(experiment, methods))
     if "evaluate" in stages:
         planned = [(run, method) for run in experiment.runs for method in methods] if "pool" in stages else []
-        result += [corrupting(experiment), measuring(experiment, planned)]
+        result += [tuning(experiment, planned), corrupting(experiment), measuring(experiment, planned)]
     return result
 
 
@@ -84,16 +84,35 @@ def training(experiment: Experiment) -> Part:
 
 
 def pooling(experiment: Experiment, methods: Sequence[str]) -> Part:
-    """One pooled ticket for every run, method and target."""
+    """One pooled ticket for every run, method and target, and for trained baselines whose tickets are pooled too."""
     runs = experiment.runs
+    pooled = [(run, methods) for run in runs]
+    pooled += [(run, run.own_methods) for run in experiment.trained_baselines]
     tasks = []
-    for run in runs:
-        for search in map(run.search, methods):
+    for run, names in pooled:
+        for search in map(run.search, names):
             for target in run.targets:
                 done = run.folder.pool(search.name, target).exists()
                 tasks.append(Task((run, search, target), 1, int(done)))
     targets = f"{len(runs[0].targets)} target{'' if len(runs[0].targets) == 1 else 's'}"
     return Part("pooling", work.pool, tasks, f"{_seeds(experiment)} × {', '.join(methods)} × {targets}")
+
+
+def tuning(experiment: Experiment, planned: Collection[tuple[Run, str]] = ()) -> Part:
+    """The networks that are fine-tuned on the held-out samples as controls: one for every run, control and target.
+
+    Args:
+        experiment: whose networks are tuned.
+        planned: (run, method) of the pools that will be there; others are only tuned if they are there.
+    """
+    wanted = [(run, name, level) for run in experiment.runs for name in run.tuned_names for level in run.targets]
+    tasks = [
+        Task((run, name, level), 1, int(run.folder.tuned(name, level).exists()))
+        for run, name, level in wanted
+        if run.untuned(name, level).exists() or (run, DEFAULT) in planned
+    ]
+    names = ", ".join(experiment.runs[0].tuned_names)
+    return Part("tuning", work.tune, tasks, f"{_seeds(experiment)} × {names} on the held-out samples")
 
 
 def corrupting(experiment: Experiment) -> Part:
@@ -112,10 +131,14 @@ def measuring(experiment: Experiment, planned: Collection[tuple[Run, str]] = ())
         experiment: whose networks are measured.
         planned: (run, method) of the pools that will be there, for all targets.
     """
+    tuned = [task.arguments for task in tuning(experiment, planned).tasks]
     tasks = []
     for run in experiment.runs:
         there = {row.key for row in results.read(run.folder.results)}
         pools = [(method, target) for of, method in planned if of == run for target in run.targets]
+        if planned:
+            pools += [(name, target) for name in run.pools_of_baselines for target in run.targets]
+        pools += [(name, level) for of, name, level in tuned if of == run]
         for method, level in dict.fromkeys((*networks(run), *pools)):
             missing = _missing(run, (method, level), there)
             conditions = len(run.conditions)
@@ -131,10 +154,11 @@ def networks(run: Run) -> list[Network]:
     pools = [(method, level) for method in (*METHODS, *CONTROLS) for level in run.levels]
     baselines = [
         (name, level)
-        for name in run.config.evaluation.trained_baselines
+        for name in run.baseline_names
         for level in (run.targets if TRAINED_BASELINES[name].per_level else run.levels)
     ]
-    there = [(method, level) for method, level in pools if run.folder.pool(method, level).exists()]
+    pools += [(method, level) for method in (*TUNED, *run.pools_of_baselines) for level in run.targets]
+    there = [(method, level) for method, level in pools if run.path(method, level).exists()]
     return [*tickets, (ENSEMBLE, 0), *there, *baselines]
 
 

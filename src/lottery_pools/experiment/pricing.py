@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 from lottery_pools.errors import UserError
 from lottery_pools.experiment.plan import Part, levels_of_rows
-from lottery_pools.experiment.run import Condition, NetworkFacts, Run, Search
-from lottery_pools.experiment.selection import recalibration_images
+from lottery_pools.experiment.run import Condition, NetworkFacts, Run, Search, recalibrates
+from lottery_pools.experiment.selection import Selection, recalibration_images
 from lottery_pools.experiment.timing import Cost
-from lottery_pools.pooling.method import Offer
 from lottery_pools.runs.rows import ENSEMBLE
-from lottery_pools.tickets import training_costs
-from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
+from lottery_pools.tickets import held_out, training_costs
+from lottery_pools.tickets.schedule import steps_per_epoch
 
 CORRUPTING = 10.0
 """Images that a small network forwards while one is corrupted, about."""
@@ -27,6 +26,7 @@ def price(part: Part, network: NetworkFacts) -> list[Cost]:
     prices: dict[str, Callable[..., Cost]] = {
         "training": training,
         "pooling": pooling,
+        "tuning": tuning,
         "corruption": corrupting,
         "evaluation": measuring,
     }
@@ -43,6 +43,7 @@ def logged(parts: Iterable[Part], network: NetworkFacts) -> dict[str, float]:
         amounts[part.stage] = {
             "training": 3.0 * total.trained,
             "pooling": total.recalibrated + total.forwarded + 3.0 * total.trained,
+            "tuning": 3.0 * total.trained,
             "corruption": CORRUPTING * total.corrupted,
             "evaluation": float(total.forwarded),
         }[part.stage]
@@ -51,7 +52,7 @@ def logged(parts: Iterable[Part], network: NetworkFacts) -> dict[str, float]:
 
 def training(network: NetworkFacts, run: Run) -> Cost:
     """The tickets of a run that are not there yet."""
-    samples = len(run.dataset.train)
+    samples = run.dataset.epoch_size
     total = NOTHING if run.folder.rewind.exists() else Cost(written=network.ticket_bytes)
     images_before = 0
     for level in run.levels:
@@ -64,7 +65,7 @@ def training(network: NetworkFacts, run: Run) -> Cost:
 
 def _ticket(network: NetworkFacts, run: Run, level: int, images: int) -> Cost:
     """One ticket, trained on so many images."""
-    samples, keep = len(run.dataset.train), run.config.training.keep
+    samples, keep = run.dataset.epoch_size, run.config.training.keep
     copies = run.config.pruning.copies if level else 1
     refits = copies if keep in ("swa", "ema") else 0
     if copies > 1:
@@ -76,33 +77,30 @@ def _ticket(network: NetworkFacts, run: Run, level: int, images: int) -> Cost:
 def pooling(network: NetworkFacts, run: Run, search: Search, target: int) -> Cost:
     """One pooled ticket. Raises UserError where the budget does not suffice."""
     selection, method = run.selection(search, target), search.method
-    count = evaluations(run, search, target, selection.max_evaluations(network.has_batchnorm))
+    count = evaluations(selection, selection.max_evaluations(network.has_batchnorm))
     return Cost(
         trained=method.gradient_steps * selection.batch,
         recalibrated=count * selection.images + selection.final_images if network.has_batchnorm else 0,
-        forwarded=count * len(selection.split),
+        forwarded=count * len(selection.split) + selection.sample_images,
         # to differentiate by a ticket's share costs about as much as to mix it in
         mixed=count + method.gradient_steps * len(run.levels),
         written=network.ticket_bytes,
     )
 
 
-def evaluations(run: Run, search: Search, target: int, limit: int | None) -> int:
-    """How many networks a search evaluates for a target, at most or about; no more than `limit`, where there is one.
+def evaluations(selection: Selection, limit: int | None) -> int:
+    """How many networks a search evaluates, at most or about; no more than `limit`, where there is one.
 
     Raises UserError where a limit does not suffice for a method that cannot stop early.
     """
-    settings = run.config.pooling
-    candidates = [level for level in run.levels if level != target]
-    nearest = sorted(candidates, key=lambda level: (abs(level - target), level))[: settings.candidates]
-    sparser = sum(level > target for level in nearest)
-    needed = search.method.evaluations(Offer(sparser, len(nearest) - sparser, len(settings.coefficients)))
+    method = selection.method
+    needed = method.evaluations(selection.offer)
     if limit is None or needed <= limit:
         return needed
-    if not search.method.stops_early:
+    if not method.stops_early:
         raise UserError(
-            f"pooling.budget allows {limit} evaluations for level {target}, {search.method.name} needs {needed}: raise "
-            "it, or choose a method that stops in time (trimmed-soup, average, interpolation)"
+            f"pooling.budget allows {limit} evaluations for level {selection.target}, {method.name} needs {needed}: "
+            "raise it, or choose a method that stops in time (trimmed-soup, average, interpolation)"
         )
     return limit
 
@@ -118,6 +116,14 @@ def check_pooling(network: NetworkFacts, run: Run, methods: Iterable[str]) -> No
             pooling(network, run, search, target)
 
 
+def tuning(network: NetworkFacts, run: Run, name: str, level: int) -> Cost:
+    """One network, fine-tuned on the held-out samples."""
+    samples = len(run.dataset.validation)
+    settings = held_out.tuning(run.config.training, samples)
+    images = settings.epochs * min(samples, steps_per_epoch(samples, settings.batch) * settings.batch)
+    return Cost(trained=images, written=network.ticket_bytes)
+
+
 def corrupting(network: NetworkFacts, run: Run, condition: Condition) -> Cost:
     """The test samples of one corruption, as cached."""
     samples = run.size(condition)
@@ -129,7 +135,7 @@ def measuring(network: NetworkFacts, run: Run, method: str, level: int, conditio
     rows = len(levels_of_rows(run, method, level))
     sizes = [run.size(condition) for condition in conditions]
     recalibrated = 0
-    if network.has_batchnorm and method in ("recalibrated", ENSEMBLE, *TRAINED_BASELINES):
+    if network.has_batchnorm and (method == ENSEMBLE or recalibrates(method)):
         recalibrated = rows * recalibration_images(run.config, run.dataset)
     written = rows * sum(ROW_BYTES + size // 6 for size in sizes)
     return Cost(recalibrated=recalibrated, forwarded=rows * sum(sizes), written=written)

@@ -13,7 +13,9 @@ import torch
 from lottery_pools.config import toml
 from lottery_pools.data import record
 from lottery_pools.errors import UserError
+from lottery_pools.experiment import ticket_cache
 from lottery_pools.experiment.run import Run
+from lottery_pools.experiment.selection import calibration_batches, recalibration_images
 from lottery_pools.pooling import pool as pooling
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest
@@ -45,7 +47,8 @@ def replay(pooled: Path, out: Path | None = None, data: str | None = None) -> bo
         config = replace(config, data=replace(config.data, name=data or config.data.name))
     else:
         known = replace(known, place=record.located(known, config.data.name, data, folder.path))
-    run = Run(config, config.seeds[0], folder, origin["device"], data=known)
+    seed = config.seeds[0]
+    run = Run(config.of_seed(seed), seed, folder, origin["device"], data=known)
     rebuilt = _rebuilt(run, pooled, _parents(run, pooled, origin), origin)
     with tempfile.TemporaryDirectory() as scratch:
         path = out or Path(scratch) / pooled.name
@@ -92,11 +95,16 @@ def _rebuilt(run: Run, pooled: Path, parents: list[Path], origin: Mapping[str, A
     """The pooled ticket, computed as it was: with as many threads, on the same device."""
     torch.set_num_threads(origin["threads"])
     model = run.network()
+    rewind_points = [run.folder.rewind] if run.folder.rewind.exists() else []
+    # As in the search, in the memory of the device: the same kernels give the same bits.
+    tickets = ticket_cache.of_this_process().load([*parents, *rewind_points], model)
+    recalibrating = recalibration_images(run.config, run.dataset)
     return pooling.replay(
         model,
-        [files.load(path, model) for path in parents],
+        tickets[: len(parents)],
         pooling.Recipe.of(files.load(pooled, model)),
         run.recalibrate,
-        base=files.load(run.folder.rewind, model).weights if run.folder.rewind.exists() else None,
+        base=tickets[-1].weights if rewind_points else None,
+        samples=lambda: calibration_batches(run.config, run.dataset, run.seed, recalibrating),
         allow_other_run=_candidates(run, origin) != run.folder,
     )

@@ -20,9 +20,9 @@ from lottery_pools.experiment.selection import Selection, hits, logits, recalibr
 from lottery_pools.models import registry
 from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.pooling.method import Method
-from lottery_pools.pooling.methods import METHODS, PAPERS_RULE, find
+from lottery_pools.pooling.methods import DEFAULT, METHODS, PAPERS_RULE, find
 from lottery_pools.runs.folder import RunFolder
-from lottery_pools.runs.rows import CONTROLS
+from lottery_pools.runs.rows import CONTROLS, TUNED, pooled_by
 from lottery_pools.tickets import imp
 from lottery_pools.tickets.ticket import Ticket
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
@@ -34,6 +34,8 @@ Condition = tuple[str, str, int]
 CLEAN: tuple[Condition, ...] = (("validation", "none", 0), ("test", "none", 0))
 
 
+POOLED_BY = (PAPERS_RULE, DEFAULT)
+"""The methods that pool the tickets of a trained baseline whose tickets are pooled."""
 TICKET_BYTES, TENSOR_BYTES = 1000, 80
 """Of a ticket file without its tensors, and of the name and shape of a tensor in it, about."""
 
@@ -89,8 +91,9 @@ class Run:
 
     @property
     def levels(self) -> range:
-        """The levels of pruning, the dense network's, 0, first."""
-        return range(len(self.config.pruning.schedule()))
+        """The levels of pruning that have a ticket: of RigL the last alone, else all, the dense network's, 0, first."""
+        last = len(self.config.pruning.schedule()) - 1
+        return range(last if self.config.pruning.criterion == "rigl" else 0, last + 1)
 
     @property
     def targets(self) -> tuple[int, ...]:
@@ -195,26 +198,70 @@ class Run:
         """Re-estimate BatchNorm as in every final network; returns how many images were forwarded."""
         return recalibrate(model, self.config, self.dataset, self.seed)
 
-    # What is trained beside the tickets, at equal cost.
+    def untuned(self, name: str, level: int) -> Path:
+        """The file of the network that a control of `TUNED` fine-tunes."""
+        return self.folder.ticket(level) if name == "tuned-ticket" else self.folder.pool(DEFAULT, level)
+
+    def path(self, method: str, level: int) -> Path:
+        """The file of a network that is measured: a ticket, a pool, a tuned network, or a trained baseline's."""
+        if method in ("ticket", "recalibrated"):
+            return self.folder.ticket(level)
+        if method in TUNED:
+            return self.folder.tuned(method, level)
+        if method in TRAINED_BASELINES:
+            return self.trained_baseline(method, level).folder.ticket(level)
+        if method in self.pools_of_baselines:
+            baseline, pooled = self.pools_of_baselines[method]
+            return self.trained_baseline(baseline, level).folder.pool(pooled, level)
+        return self.folder.pool(method, level)
+
+    # What is trained beside the tickets.
 
     def trained_baselines(self) -> list[Run]:
         """The runs that train what the pools are compared with, in folders below this run's own."""
         return [
             self.trained_baseline(name, level)
-            for name in self.config.evaluation.trained_baselines
+            for name in self.baseline_names
             for level in (self.targets if TRAINED_BASELINES[name].per_level else self.levels[-1:])
         ]
+
+    @property
+    def baseline_names(self) -> tuple[str, ...]:
+        """The trained baselines that are asked for, without retired ones, which only old folders name."""
+        return tuple(name for name in self.config.evaluation.trained_baselines if name in TRAINED_BASELINES)
+
+    @property
+    def tuned_names(self) -> tuple[str, ...]:
+        """The controls that are asked for in which networks are fine-tuned on the held-out samples."""
+        return tuple(name for name in self.config.evaluation.trained_baselines if name in TUNED)
+
+    @property
+    def pools_of_baselines(self) -> dict[str, tuple[str, str]]:
+        """What rows call the pools of a trained baseline's tickets → the baseline and the method."""
+        pooled = [name for name in self.baseline_names if TRAINED_BASELINES[name].pooled]
+        return {pooled_by(name, method): (name, method) for name in pooled for method in POOLED_BY}
+
+    @property
+    def own_methods(self) -> tuple[str, ...]:
+        """The methods by which the tickets are pooled if this is the run of a trained baseline; none: they are not."""
+        baseline = TRAINED_BASELINES.get(self.config.name)
+        return POOLED_BY if baseline is not None and baseline.pooled else ()
 
     def trained_baseline(self, name: str, level: int) -> Run:
         """The run that trains the ticket of `level` of the trained baseline `name`."""
         baseline = TRAINED_BASELINES[name]
-        settings = baseline.settings(self.config, len(self.dataset.train), level)
+        settings = baseline.settings(self.config, self.dataset.epoch_size, level)
         path = self.folder.path / "trained_baselines" / name
         former = self.folder.path / "competitors" / name  # its name in folders of earlier versions
         if former.exists() and not path.exists():
             path = former
         path = path / f"level_{level:02d}" if baseline.per_level else path
         return replace(self, config=replace(settings, name=name), folder=RunFolder(path), sibling=None)
+
+
+def recalibrates(method: str) -> bool:
+    """Whether a network is recalibrated before it is measured: pools are already, and tickets are measured as saved."""
+    return method == "recalibrated" or method in TUNED or method in TRAINED_BASELINES
 
 
 @cache

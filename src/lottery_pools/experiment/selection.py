@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from lottery_pools.data.sources import stratified
 from lottery_pools.errors import UserError
 from lottery_pools.pooling import batchnorm
 from lottery_pools.pooling.likelihood import inverse_temperature, log_likelihood
-from lottery_pools.pooling.method import Method
+from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.pooling.pool import pool
 from lottery_pools.pooling.result import Pooled
 from lottery_pools.runs.seeds import generator
@@ -123,6 +123,30 @@ class Selection:
         scaled = output * inverse_temperature(output, labels) if self._by_likelihood else output
         return F.cross_entropy(scaled, labels)
 
+    def samples(self) -> Iterator[Tensor]:
+        """The inputs that re-estimate BatchNorm, batch by batch, for methods that look at what networks compute."""
+        if self.images == 0:
+            return
+        passes = 3 if self.method.differentiates_samples else 1
+        for batch in calibration_batches(self.config, self.dataset, self.seed, self.images):
+            self.forwarded += passes * len(batch)
+            yield batch
+
+    @property
+    def offer(self) -> Offer:
+        """How much the method has to choose from."""
+        settings = self.config.pooling
+        candidates = [level for level in range(len(self.config.pruning.schedule())) if level != self.target]
+        nearest = sorted(candidates, key=lambda level: (abs(level - self.target), level))[: settings.candidates]
+        sparser = sum(level > self.target for level in nearest)
+        return Offer(sparser, len(nearest) - sparser, len(settings.coefficients))
+
+    @property
+    def sample_images(self) -> int:
+        """Images that the method's passes over `samples` cost."""
+        passes = self.method.passes(self.offer)
+        return passes * self.images * (3 if self.method.differentiates_samples else 1)
+
     def pool(self, model: nn.Module, tickets: Sequence[Ticket], **options: Any) -> tuple[Pooled, int]:
         """(what the method makes of its target, images that this forwarded); `options` go to `lottery_pools.pool`."""
         pooling = self.config.pooling
@@ -140,6 +164,7 @@ class Selection:
             mask=pooling.mask,
             scope=self.config.pruning.scope,
             loss=self.loss,
+            samples=self.samples,
             seed=self.seed,
             **options,
         )
@@ -153,7 +178,8 @@ class Selection:
         budget = self.config.pooling.budget
         if budget is None:
             return None
-        fixed = 3 * self.method.gradient_steps * self.batch + (self.final_images if has_batchnorm else 0)
+        fixed = 3 * self.method.gradient_steps * self.batch + self.sample_images
+        fixed += self.final_images if has_batchnorm else 0
         an_evaluation = len(self.split) + (self.images if has_batchnorm else 0)
         evaluations = (budget - fixed) // an_evaluation
         if evaluations < 1:
@@ -188,13 +214,17 @@ def recalibrate(model: nn.Module, config: Config, dataset: Dataset, seed: int, i
     images = recalibration_images(config, dataset) if images is None else images
     if images == 0:
         return 0
+    with precision(config.training, dataset.device):
+        return batchnorm.recalibrate(model, calibration_batches(config, dataset, seed, images))
+
+
+def calibration_batches(config: Config, dataset: Dataset, seed: int, images: int) -> Iterator[Tensor]:
+    """Augmented training images as inputs, batch by batch, the same ones each time."""
     order = torch.randperm(len(dataset.train), generator=generator(seed, "recalibrate"))
     chosen = order[:images].to(dataset.device)
     draws = generator(seed, "recalibrate", "augment")
     # Batches of nearly equal size: statistics of few images, let alone of one, are too noisy.
     batches = chosen.tensor_split(max(1, min(math.ceil(images / config.evaluation.batch), images // 2)))
-    augmented = (
-        inputs(dataset, dataset.augment(dataset.train.batch(batch), draws), config.training) for batch in batches
-    )
-    with precision(config.training, dataset.device):
-        return batchnorm.recalibrate(model, augmented)
+    for batch in batches:
+        augmented = dataset.augment(dataset.train.batch(batch), dataset.draws(len(batch), draws))
+        yield inputs(dataset, augmented, config.training)

@@ -65,7 +65,7 @@ def pool(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_run: 
     This is refused unless it allows another run, and always where the network is another.
     """
     experiment = opening.resolve(config, out, machine, other_run)
-    _need_tickets(experiment, experiment.runs)
+    _need_tickets(experiment, (*experiment.runs, *(run for run in experiment.trained_baselines if run.own_methods)))
     _check_pooling(experiment, experiment.methods)
     with opening.hold(experiment), _progress(experiment, ("pool",), experiment.methods):
         _pool(experiment, experiment.methods)
@@ -140,6 +140,7 @@ def _pool(experiment: Experiment, methods: Sequence[str]) -> None:
 
 
 def _evaluate(experiment: Experiment) -> None:
+    do(plan.tuning(experiment), experiment.machine)
     _corrupt(experiment)
     for run in experiment.runs:
         results.mend(run.folder.results)

@@ -6,7 +6,6 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,24 +14,25 @@ from torch import Tensor, nn
 from lottery_pools.evaluation import cost, ensemble
 from lottery_pools.evaluation.evaluate import Measured, evaluate, measured
 from lottery_pools.experiment import ticket_cache
-from lottery_pools.experiment.run import CLEAN, Condition, Run, Search
+from lottery_pools.experiment.run import CLEAN, Condition, Run, Search, recalibrates
 from lottery_pools.experiment.selection import logits
 from lottery_pools.pooling.result import Pooled
 from lottery_pools.runs.rows import ENSEMBLE, Row, pack_hits
-from lottery_pools.tickets import files, imp
+from lottery_pools.tickets import files, held_out, imp, retraining, rigl
 from lottery_pools.tickets.ticket import Ticket, load_into
-from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 from lottery_pools.tickets.training import Epoch
 
 
 def train(run: Run) -> None:
     """Train the tickets of one seed, those that are not there yet."""
-    epochs, images = run.config.training.epochs, len(run.dataset.train)
+    images = run.dataset.epoch_size
 
     def log(level: int, epoch: Epoch) -> None:
+        epochs = retraining.epochs(run.config, level)
         run.folder.event(stage="training", level=level, epochs=epochs, done=3 * images, **dataclasses.asdict(epoch))
 
-    for ticket in imp.tickets(run.config, run.dataset, run.folder, run.seed, log):
+    tickets = rigl.tickets if run.config.pruning.criterion == "rigl" else imp.tickets
+    for ticket in tickets(run.config, run.dataset, run.folder, run.seed, log):
         run.folder.event(stage="ticket", level=ticket.level, density=ticket.density)
 
 
@@ -81,6 +81,21 @@ def _outcome(pooled: Pooled, images: int, scored_by: str) -> dict[str, Any]:
     }
 
 
+def tune(run: Run, name: str, level: int) -> None:
+    """Fine-tune a network of one level on the held-out samples, as the control of that name."""
+    model = run.network()
+    before = files.load(run.untuned(name, level), model)
+    tuned = held_out.tune(model, before, run.dataset, run.config.training, run.seed)
+    kept = ("config", "seed", "data", "model", "density", "search_images")
+    origin = {
+        **{key: before.origin[key] for key in kept if key in before.origin},
+        "tuned": {"network": name, "rate": held_out.RATE, "images": tuned.images},
+        "train_images": before.origin["train_images"] + tuned.images,
+    }
+    files.save(Ticket(tuned.weights, before.mask, level, origin), run.folder.tuned(name, level))
+    run.folder.event(stage="tuning", method=name, level=level, done=3 * tuned.images)
+
+
 def corrupt(run: Run, condition: Condition) -> None:
     """Make the test samples of one corruption, once and cached, before networks are measured on them."""
     run.samples(condition)
@@ -96,6 +111,7 @@ class _Network:
     train_images: int
     search_images: int
     flops: int
+    nonzero: float | None = None
 
 
 def measure(run: Run, method: str, level: int, conditions: tuple[Condition, ...]) -> list[Row]:
@@ -108,27 +124,20 @@ def measure(run: Run, method: str, level: int, conditions: tuple[Condition, ...]
 
 def _measure(run: Run, method: str, level: int, conditions: Sequence[Condition]) -> list[Row]:
     model = run.network()
-    ticket = files.load(_path(run, method, level), model)
+    ticket = files.load(run.path(method, level), model)
     load_into(model, ticket.weights)
     search_images = ticket.origin.get("search_images", 0)
-    if method == "recalibrated" or method in TRAINED_BASELINES:
+    if recalibrates(method):
         search_images = run.recalibrate(model)
     flops = cost.flops(model, run.dataset.input_shape, ticket.mask)
-    network = _Network(method, level, ticket.density, ticket.origin["train_images"], search_images, flops)
+    network = _Network(
+        method, level, ticket.density, ticket.origin["train_images"], search_images, flops, ticket.nonzero_density
+    )
     training, batch = run.config.training, run.config.evaluation.batch
     return [
         _row(run, network, condition, evaluate(model, run.dataset, run.samples(condition), training, batch))
         for condition in conditions
     ]
-
-
-def _path(run: Run, method: str, level: int) -> Path:
-    """The file of a network that is measured."""
-    if method in ("ticket", "recalibrated"):
-        return run.folder.ticket(level)
-    if method in TRAINED_BASELINES:
-        return run.trained_baseline(method, level).folder.ticket(level)
-    return run.folder.pool(method, level)
 
 
 def _measure_ensemble(run: Run, conditions: Sequence[Condition]) -> list[Row]:
@@ -182,6 +191,8 @@ def _row(run: Run, network: _Network, condition: Condition, measures: Measured) 
         flops=network.flops,
         hits=pack_hits(measures.hits),
         bins=measures.bins if condition == CLEAN[-1] else (),
+        part=run.config.data.test_part if split == "test" else "all",
+        nonzero=network.nonzero,
         data=run.dataset.digest,
     )
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from lottery_pools.pooling.learning import HELD
@@ -22,9 +23,9 @@ FileState = tuple[Path, int, int]
 class TicketCache:
     """The tickets and digests of files, for as long as these files do not change.
 
-    Tickets that together have fewer numbers than `limit` are kept with their tensors in memory. Of larger sets only
-    the fact that they were checked is kept, and their tensors are read from the file at each use. No more than `limit`
-    numbers are in memory: the tickets that were not used for longest are forgotten first.
+    Tickets that together have fewer numbers than `limit` are kept with their tensors in the memory of the network's
+    device. Of larger sets only the fact that they were checked is kept, and their tensors are read from files at each
+    use. No more than `limit` numbers are in memory: the tickets that were not used for longest are forgotten first.
 
     Example:
         ```python
@@ -41,7 +42,8 @@ class TicketCache:
         """The tickets of files, checked against the network that they are of; raises UserError as `files.load`."""
         tickets = {_state(path): self._checked(path, model) for path in paths}
         if sum(map(_numbers, tickets.values())) < self.limit:
-            tickets = {state: _in_memory(ticket) for state, ticket in tickets.items()}
+            device = next(model.parameters()).device
+            tickets = {state: _in_memory(ticket, device) for state, ticket in tickets.items()}
         for state, ticket in tickets.items():
             self._tickets.pop(state, None)
             self._tickets[state] = ticket
@@ -89,7 +91,9 @@ def _numbers(ticket: Ticket) -> int:
     return sum(math.prod(shape) for shape in shapes(ticket.weights).values())
 
 
-def _in_memory(ticket: Ticket) -> Ticket:
+def _in_memory(ticket: Ticket, device: torch.device) -> Ticket:
+    """The ticket with its tensors in the memory of a device, so that a GPU pools without copies from the host."""
     if isinstance(ticket.weights, dict):
         return ticket
-    return replace(ticket, weights=dict(ticket.weights), mask=dict(ticket.mask))
+    weights = {name: tensor.to(device) for name, tensor in ticket.weights.items()}
+    return replace(ticket, weights=weights, mask={name: tensor.to(device) for name, tensor in ticket.mask.items()})

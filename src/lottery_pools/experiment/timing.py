@@ -188,7 +188,7 @@ def _seconds_to_train(run: Run, model: nn.Module, first: int) -> float:
         for _ in range(images // batch):
             model.train().zero_grad()
             indices = torch.randint(len(dataset.train), (batch,), generator=draws).to(dataset.device)
-            raw = dataset.augment(dataset.train.batch(indices), draws)
+            raw = dataset.augment(dataset.train.batch(indices), dataset.draws(batch, draws))
             with precision(settings, dataset.device):
                 output = model(inputs(dataset, raw, settings))
             F.cross_entropy(output.float(), dataset.train.labels[indices]).backward()  # type: ignore[no-untyped-call]

@@ -50,6 +50,34 @@ def greedy(task: PoolingTask, coefficients: Callable[[int], Sequence[float]]) ->
     return task.result(best, recipe, threshold, target_score, trials)
 
 
+def accept_all(task: PoolingTask, coefficient: Callable[[int], float]) -> Pooled:
+    """Mix every candidate in, whatever that scores, and take the best of the networks on the way.
+
+    This is Algorithm 2 without its acceptance test: a candidate that lowers the score stays in what follows. The target
+    alone is one of the networks on the way.
+
+    Args:
+        task: the target, its candidates and the tools.
+        coefficient: `coefficient(n)` is α when n tickets are in the running mixture.
+    """
+    target_score, network = task.evaluate(task.target_network)
+    best, threshold = network, target_score
+    trials: list[Trial] = []
+    steps: Steps = ()
+    recipe: Steps = ()
+    for candidate in task.candidates:
+        if not task.evaluator.can_afford(1):
+            break
+        alpha = coefficient(len(steps) + 1)
+        score, network = task.evaluate(mix(task, network, candidate, alpha))
+        steps = (*steps, (candidate.level, alpha))
+        accepted = score >= threshold
+        trials.append(Trial(candidate.level, alpha, score, threshold, accepted))
+        if accepted:
+            best, threshold, recipe = network, score, steps
+    return task.result(best, recipe, threshold, target_score, trials)
+
+
 def best_trial(
     task: PoolingTask, best: Network, candidate: Ticket, coefficients: Sequence[float], fuse: Fuse | None = None
 ) -> tuple[float, float, Network]:

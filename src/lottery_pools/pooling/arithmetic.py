@@ -1,7 +1,7 @@
 """Arithmetic on name → tensor: pure functions; integer tensors are copied from the first operand, never averaged.
 
-Sums over many are taken in float64 on the CPU (not every device has it), one tensor at a time: tickets that read from
-files then cost the memory of one tensor.
+Sums over many are taken in float64, one tensor at a time: tickets that read from files then cost the memory of one
+tensor. They are taken where the tensors are, or on the CPU if that device has no float64, as Apple's has not.
 """
 
 from __future__ import annotations
@@ -47,16 +47,17 @@ def slerp(first: Tensors, second: Tensors, alpha: float, names: Collection[str])
 
 def cosine(first: Tensors, second: Tensors, names: Collection[str], empty: float = 0.0) -> float:
     """The cosine of the angle between two networks over the tensors `names`; `empty` where either is all zeros."""
-    pairs = ((wide(first[name]).flatten(), wide(second[name]).flatten()) for name in names)
+    pairs = ((wide(first[name]).flatten(), wide(second[name], first[name]).flatten()) for name in names)
     products = [(float(a @ b), float(a @ a), float(b @ b)) for a, b in pairs]
     dot, first_square, second_square = (sum(product[i] for product in products) for i in range(3))
     norms = math.sqrt(first_square * second_square)
     return dot / norms if norms else empty
 
 
-def wide(tensor: Tensor) -> Tensor:
-    """`tensor` in float64 on the CPU, where sums are taken."""
-    return tensor.cpu().double()
+def wide(tensor: Tensor, like: Tensor | None = None) -> Tensor:
+    """`tensor` in float64, on the device of `like` or its own; on the CPU if that device has no float64."""
+    device = (tensor if like is None else like).device
+    return tensor.to(device if device.type == "cuda" else "cpu").double()
 
 
 def weighted(
@@ -70,20 +71,39 @@ def weighted(
     A tensor that `shares_by_tensor` names has the shares given there instead.
     """
     result = {}
+    floats = [name for name, first in like.items() if first.is_floating_point()]
+    table = [list((shares_by_tensor or {}).get(name, shares)) for name in floats]
+    on_gpu = bool(floats) and like[floats[0]].is_cuda
+    rows = iter(torch.tensor(table, dtype=torch.float64, device=like[floats[0]].device) if on_gpu else table)
     for name, first in like.items():
         result[name] = first.clone()  # before the sum, so that what is freed leaves no hole
         if first.is_floating_point():
-            tensor_shares = (shares_by_tensor or {}).get(name, shares)
-            total = torch.zeros(first.shape, dtype=torch.float64)
-            for share, item in zip(tensor_shares, items, strict=True):
-                total.add_(item[name].cpu(), alpha=share)
-            result[name].copy_(total)
+            result[name].copy_(_weighted_sum([item[name] for item in items], next(rows)))
     return result
 
 
+def _weighted_sum(tensors: Sequence[Tensor], shares: Sequence[float] | Tensor) -> Tensor:
+    """Σ shares[i] · tensors[i] in float64.
+
+    Args:
+        tensors: Of one shape.
+        shares: One a tensor. A tensor (tensors,) on a GPU, whose time is the launches, has all summed there at once;
+            numbers have them summed on the CPU, one after another, in the memory of one.
+    """
+    if isinstance(shares, Tensor):
+        total: Tensor = torch.tensordot(
+            shares, torch.stack([tensor.to(shares.device) for tensor in tensors]).double(), 1
+        )
+        return total
+    total = torch.zeros(tensors[0].shape, dtype=torch.float64)
+    for share, tensor in zip(shares, tensors, strict=True):
+        total.add_(tensor.cpu(), alpha=share)
+    return total
+
+
 def add(total: Tensors, item: Tensors) -> dict[str, Tensor]:
-    """A running sum, {} at first, with one more item in it: float64 on the CPU, without integer tensors."""
-    floats = {name: wide(tensor) for name, tensor in item.items() if tensor.is_floating_point()}
+    """A running sum, {} at first, with one more item in it: in float64, without integer tensors."""
+    floats = {name: wide(tensor, total.get(name)) for name, tensor in item.items() if tensor.is_floating_point()}
     return {name: total[name] + tensor if name in total else tensor for name, tensor in floats.items()}
 
 
@@ -94,5 +114,5 @@ def divide(total: Tensors, n: int, like: Tensors) -> dict[str, Tensor]:
 
 def distance(first: Tensors, second: Tensors, names: Sequence[str]) -> float:
     """Euclidean distance over the tensors `names`."""
-    differences = (wide(first[name]) - wide(second[name]) for name in names)
+    differences = (wide(first[name]) - wide(second[name], first[name]) for name in names)
     return math.sqrt(sum(float(difference.square().sum()) for difference in differences))

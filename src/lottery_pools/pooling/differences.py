@@ -35,7 +35,7 @@ def merge_by_sign(task: PoolingTask, tickets: Sequence[Ticket], trim: float, sca
         sums = [torch.zeros_like(wide(base[name])) for _ in range(2)]
         counts = [torch.zeros_like(sums[0]) for _ in range(2)]
         for ticket, threshold in zip(tickets, thresholds, strict=True):
-            difference = wide(ticket.weights[name]) - wide(base[name])
+            difference = wide(ticket.weights[name], base[name]) - wide(base[name])
             kept = difference.masked_fill(difference.abs() < threshold, 0)
             for sign, total, count in zip((1, -1), sums, counts, strict=True):
                 agrees = kept * sign > 0
@@ -64,8 +64,10 @@ def merge_with_drops(task: PoolingTask, tickets: Sequence[Ticket], drop: float, 
     def merge(name: str) -> Tensor:
         total = torch.zeros_like(wide(base[name]))
         for ticket, draw in zip(tickets, draws, strict=True):
-            difference = wide(ticket.weights[name]) - wide(base[name])
-            total += difference.masked_fill(torch.rand(difference.shape, generator=draw) < drop, 0)
+            difference = wide(ticket.weights[name], base[name]) - wide(base[name])
+            total += difference.masked_fill(
+                (torch.rand(difference.shape, generator=draw) < drop).to(difference.device), 0
+            )
         return wide(base[name]) + total / ((1 - drop) * len(tickets))
 
     return _merged(task, tickets, merge)
@@ -82,7 +84,7 @@ def _threshold(task: PoolingTask, base: Tensors, ticket: Ticket, share: float) -
 
     def magnitudes() -> Iterator[Tensor]:
         for name in task.parameters:
-            yield (wide(ticket.weights[name]) - wide(base[name])).abs().flatten()
+            yield (wide(ticket.weights[name], base[name]) - wide(base[name])).abs().flatten()
 
     flat = torch.cat(list(magnitudes()))
     keep = max(1, round(share * flat.numel()))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,34 +15,53 @@ from lottery_pools.pooling import arithmetic
 from lottery_pools.pooling.arithmetic import Tensors
 from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.pooling.result import Ingredients
-from lottery_pools.pooling.soup import LEARNING_STEPS
+from lottery_pools.pooling.soup import LEARNED_SOUP_STEPS, LEARNING_STEPS
 from lottery_pools.pooling.task import Loss, PoolingTask
 from lottery_pools.tickets.ticket import Ticket, load_into, shapes
 
-LEARNING_RATE = 0.1
 HELD = 2**28
 """Numbers that the tickets may have together to be held in memory while learning: 1 GiB in float32."""
 
 
-def learn_shares(task: PoolingTask, tickets: Sequence[Ticket]) -> Ingredients:
+@dataclass(frozen=True)
+class Descent:
+    """How coefficients are learned by Adam."""
+
+    steps: int
+    rate: float
+    """Learning rate."""
+    falling: bool = False
+    """Whether the rate falls linearly to zero."""
+    scales_output: bool = False
+    """Whether a factor of the network's output is learned beside the coefficients: an inverse temperature, where that
+    output is logits. It is thrown away: the most likely class does not depend on it."""
+
+
+AS_PUBLISHED = Descent(LEARNED_SOUP_STEPS, rate=0.05, scales_output=True)
+"""Learned soups as in the code of Wortsman et al. (ICML 2022): AdamW without weight decay, which is Adam."""
+FROM_SOUP = Descent(LEARNING_STEPS, rate=0.1, falling=True)
+"""Our own, from a soup that is good already."""
+
+
+def learn_shares(task: PoolingTask, tickets: Sequence[Ticket], descent: Descent) -> Ingredients:
     """One share a ticket, equal at the start, that lower the loss of the pruned weighted sum."""
-    shares = _learn(task, tickets, [task.parameters], [0.0] * len(tickets), falling_rate=False)[0]
+    shares = _learn(task, tickets, [task.parameters], [0.0] * len(tickets), descent)[0]
     return list(zip(tickets, shares, strict=True))
 
 
 def learn_shares_by_tensor(
-    task: PoolingTask, tickets: Sequence[Ticket], start: Sequence[float] | None = None, falling_rate: bool = False
+    task: PoolingTask, tickets: Sequence[Ticket], descent: Descent, start: Sequence[float] | None = None
 ) -> tuple[Ingredients, dict[str, list[float]]]:
     """(each ticket's mean share, every parameter's own shares) that lower the loss of the pruned weighted sum.
 
     Args:
         task: its `loss` is differentiated.
         tickets: the tickets to mix.
+        descent: steps and rate.
         start: logit of each ticket's share at the start; none: all equal.
-        falling_rate: whether Adam's rate falls linearly to zero.
     """
     names = task.parameters
-    shares = _learn(task, tickets, [[name] for name in names], start or [0.0] * len(tickets), falling_rate)
+    shares = _learn(task, tickets, [[name] for name in names], start or [0.0] * len(tickets), descent)
     means = [sum(column) / len(names) for column in zip(*shares, strict=True)]
     return list(zip(tickets, means, strict=True)), dict(zip(names, shares, strict=True))
 
@@ -59,45 +78,77 @@ def _learn(
     tickets: Sequence[Ticket],
     groups: Sequence[Sequence[str]],
     start: Sequence[float],
-    falling_rate: bool,
+    descent: Descent,
 ) -> list[list[float]]:
     """For each group of tensors, the tickets' shares that lower the loss of Prune_{d_t}(Σ cᵢ θᵢ).
 
-    c is the softmax of logits that begin at `start` and take 60 steps of Adam. With the mask held fixed, the chain rule
-    gives ∂L/∂cᵢ = <mask · ∂L/∂θ, θᵢ>: one backward pass of the module itself, then a product a ticket and tensor.
+    c is the softmax of logits that begin at `start`. With the mask held fixed, the chain rule gives
+    ∂L/∂cᵢ = <mask · ∂L/∂θ, θᵢ>: one backward pass of the module itself, then a product a ticket and tensor.
     """
     if task.loss is None:
         raise UserError("learned soups need a loss: give `loss`, which returns the differentiable loss of a mini-batch")
     model, tickets = task.evaluator.model, held_in_memory(tickets)
     logits = torch.tensor(start, dtype=torch.float64).repeat(len(groups), 1).requires_grad_(True)
-    adam = torch.optim.Adam([logits], LEARNING_RATE)
-    with torch.enable_grad(), _ready_to_learn(model):
-        for step in range(LEARNING_STEPS):
-            if falling_rate:
-                adam.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / LEARNING_STEPS)
+    factor = torch.ones((), requires_grad=True)
+    adam = torch.optim.Adam([logits, factor] if descent.scales_output else [logits], descent.rate)
+    scaled = _output_times(model, factor) if descent.scales_output else nullcontext()
+    with torch.enable_grad(), _ready_to_learn(model), scaled:
+        for step in range(descent.steps):
+            if descent.falling:
+                adam.param_groups[0]["lr"] = descent.rate * (1 - step / descent.steps)
             shares = logits.softmax(1)
             by_tensor = {name: row for group, row in zip(groups, shares.tolist(), strict=True) for name in group}
             ingredients = list(zip(tickets, shares.mean(0).tolist(), strict=True))
             weights, mask = task.mixture(ingredients, by_tensor)
             load_into(model, weights)
-            gradients = _gradients(model, task.loss, mask)
-            slopes = [_slopes(gradients, tickets, group) for group in groups]
             adam.zero_grad()
-            shares.backward(torch.tensor(slopes, dtype=torch.float64))  # type: ignore[no-untyped-call]
+            gradients = _gradients(model, task.loss, mask)
+            slopes = torch.stack([_slopes(gradients, tickets, group) for group in groups])
+            shares.backward(slopes.to(shares.device))  # type: ignore[no-untyped-call]
             adam.step()
     result: list[list[float]] = logits.detach().softmax(1).tolist()
     return result
 
 
-def _slopes(gradients: Tensors, tickets: Sequence[Ticket], group: Sequence[str]) -> list[float]:
-    """<∂L/∂θ, θᵢ> over the tensors of a group, one number a ticket."""
-    slopes = [0.0] * len(tickets)
+@contextmanager
+def _output_times(model: nn.Module, factor: Tensor) -> Iterator[None]:
+    """The module's output is multiplied by `factor`, a number that is differentiated."""
+
+    def scale(module: nn.Module, inputs: object, output: object) -> Tensor:
+        if not isinstance(output, Tensor) or not output.is_floating_point():
+            raise UserError(
+                f"learned soups learn a factor of the network's output, which must be a tensor of logits, not "
+                f"{type(output).__name__}: use the method best, or wrap the network"
+            )
+        return output * factor.to(output)
+
+    hook = model.register_forward_hook(scale)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _slopes(gradients: Tensors, tickets: Sequence[Ticket], group: Sequence[str]) -> Tensor:
+    """<∂L/∂θ, θᵢ> over the tensors of a group, (tickets,) float64 where the sums are taken; nothing is read from it."""
+    first = next(iter(gradients.values()))
+    slopes = torch.zeros(len(tickets), dtype=torch.float64, device=first.device if first.is_cuda else "cpu")
     for name in group:
         if name in gradients:
             gradient = arithmetic.wide(gradients[name])
-            for i, ticket in enumerate(tickets):
-                slopes[i] += float((gradient * arithmetic.wide(ticket.weights[name])).sum())
+            slopes += _products(gradient, [ticket.weights[name] for ticket in tickets])
     return slopes
+
+
+def _products(gradient: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+    """<gradient, tensor> for each tensor, (tensors,) float64.
+
+    A GPU, whose time is the launches, takes them together; elsewhere one at a time, in the memory of one.
+    """
+    if gradient.is_cuda:
+        stacked = torch.stack([tensor.to(gradient.device) for tensor in tensors])
+        return (stacked.double() * gradient).flatten(1).sum(1)
+    return torch.stack([(gradient * arithmetic.wide(tensor)).sum() for tensor in tensors])
 
 
 def _gradients(model: nn.Module, loss: Loss, mask: Tensors) -> Mapping[str, Tensor]:

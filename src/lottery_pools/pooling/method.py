@@ -28,6 +28,11 @@ class Offer:
         return self.sparser + self.denser
 
 
+def no_passes(offer: Offer) -> int:
+    """A search that does not look at `samples`."""
+    return 0
+
+
 def one_a_candidate(offer: Offer) -> int:
     """How many networks a search evaluates that tries each candidate once: the target and as many as there are."""
     return 1 + offer.candidates
@@ -74,8 +79,9 @@ class Method:
     """Makes the network of a recipe again, before BatchNorm is recalibrated. None: as `recipe` says, by Algorithm 2's
     steps or as one weighted sum that is pruned once."""
 
-    needs: tuple[Literal["loss", "base"], ...] = ()
-    """What `lottery_pools.pool` must be given: a differentiable `loss`, or `base`, the weights at the rewind point."""
+    needs: tuple[Literal["loss", "base", "samples"], ...] = ()
+    """What `lottery_pools.pool` must be given: a differentiable `loss`, `base`, the weights at the rewind point, or
+    `samples`, batches of inputs without labels."""
     scored_by: Literal["accuracy", "log-likelihood"] = "accuracy"
     """What an experiment compares networks by: accuracy, as the papers do, or log-likelihood after temperature
     scaling."""
@@ -91,6 +97,10 @@ class Method:
     """How many networks the search evaluates, at most or about, to foresee its cost."""
     gradient_steps: int = 0
     """How many mini-batches the search differentiates the loss of, to foresee its cost."""
+    passes: Callable[[Offer], int] = no_passes
+    """How often the search goes over all `samples`, to foresee its cost."""
+    differentiates_samples: bool = False
+    """Whether these passes are differentiated, which makes each as costly as three."""
 
     colour: str = ""
     """Colour in figures; empty: one that follows from the name."""

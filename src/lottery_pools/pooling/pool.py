@@ -23,12 +23,15 @@ from lottery_pools.pooling.evaluator import Evaluator, Recalibrate, Score
 from lottery_pools.pooling.guard import restored_on_failure
 from lottery_pools.pooling.method import Method
 from lottery_pools.pooling.methods import DEFAULT, find
+from lottery_pools.pooling.overlap import warn_of_overlap
 from lottery_pools.pooling.pruning import MaskRule, Scope
 from lottery_pools.pooling.result import Ingredients, Pooled, Settings, Steps
 from lottery_pools.pooling.soup import mixture
-from lottery_pools.pooling.task import Loss, Network, PoolingTask
+from lottery_pools.pooling.task import Loss, Network, PoolingTask, Samples
 from lottery_pools.tickets.ticket import Ticket, load_into
 
+INHERITED = ("model", "preprocessing", "data", "data_digest", "config", "seed")
+"""What a pooled ticket's origin takes over from its target's, so that its file says how it is used."""
 NOT_RECALIBRATED = (
     "the model has BatchNorm and no `recalibrate` was given: the statistics of mixtures are averages of the tickets', "
     "which usually costs accuracy; give `recalibrate=lambda model: lp.recalibrate(model, batches)`"
@@ -51,6 +54,7 @@ def pool(
     mask: MaskRule = "magnitude",
     loss: Loss | None = None,
     base: Mapping[str, Tensor] | None = None,
+    samples: Samples | None = None,
     seed: int = 0,
     allow_other_run: bool = False,
 ) -> Pooled:
@@ -74,13 +78,16 @@ def pool(
         mask: which weights are kept first, as many as the target has: the largest (`magnitude`, as in the paper), the
             target's own, or those in any (`union`) or all (`intersection`) of the masks of what is merged.
         loss: for methods that learn: `loss(model)` is the differentiable loss of a next mini-batch. BatchNorm then has
-            the statistics of the batch, everything else is in evaluation mode.
-        base: for `ties` and `dare`: the weights at the rewind point.
-        seed: decides what `dare` drops.
+            the statistics of the batch, everything else is in evaluation mode. `best` keeps what it learned only where
+            the score is better: give `loss` samples that `score` does not have.
+        base: for `ties`, `dare` and `model-stock`: the weights at the rewind point.
+        samples: for `fisher`, `regmean` and `repair`: `samples()` gives batches of inputs, without labels, the same at
+            each call. Training inputs do.
+        seed: decides what `dare` drops, and the classes that `fisher` draws.
         allow_other_run: take tickets whose origin names other data, settings or seed; as a control.
 
     Returns the pooled ticket, whose density is exactly the target's, with its recipe and every trial. Warns where the
-    model has BatchNorm and there is no `recalibrate`.
+    model has BatchNorm and there is no `recalibrate`, and where `best` sees that `loss` has the samples of `score`.
 
     Raises UserError where the target is not among the tickets, two share a level, one does not fit the model, their
     origins name different models or runs, two are the model's own tensors, a parameter is complex or masked under one
@@ -102,6 +109,8 @@ def pool(
     check_at_least_one("max_evaluations", max_evaluations)
     check_rules(scope, mask)
     by_level = checked_tickets(model, tickets, target, allow_other_run)
+    if loss is not None and chosen.scored_on == "two thirds":
+        score, loss = warn_of_overlap(model, score, loss)
     task = PoolingTask(
         evaluator=Evaluator(model, score, recalibrate, max_evaluations),
         target=by_level[target],
@@ -111,6 +120,7 @@ def pool(
         mask=mask,
         loss=loss,
         base=checked_base(model, base),
+        samples=samples,
         seed=seed,
         final_recalibrate=final_recalibrate,
     )
@@ -169,6 +179,7 @@ def replay(
     recalibrate: Recalibrate | None = None,
     *,
     base: Mapping[str, Tensor] | None = None,
+    samples: Samples | None = None,
     allow_other_run: bool = False,
 ) -> Ticket:
     """The pooled ticket of a recipe, to the same bytes, without a search; `model` is left with it.
@@ -179,11 +190,13 @@ def replay(
         recipe: how it was made; `Recipe.of(pooled.ticket)` reads it from the pooled ticket.
         recalibrate: as `pool` was given it, or `pool`'s `final_recalibrate`.
         base: as `pool` was given it.
+        samples: as `pool` was given it.
         allow_other_run: as `pool` was given it.
 
     Raises UserError where a level of the recipe is not among the tickets, and as `pool`.
     """
     task, ingredients = task_of_recipe(model, tickets, recipe, recalibrate, base, allow_other_run)
+    task = replace(task, samples=samples)
     with restored_on_failure(model):
         return Ticket(*task.recalibrated(build(task, recipe, ingredients)), recipe.target)
 

@@ -23,9 +23,8 @@ Tied = Sequence[Sequence[str]]
 
 def within(weights: Tensors, mask: Tensors) -> bool:
     """Whether all weights outside `mask` are zero."""
-    return not any(
-        bool((weights[name] != 0).logical_and_(~kept.to(weights[name].device)).any()) for name, kept in mask.items()
-    )
+    outside = [(weights[name] != 0).logical_and_(~kept.to(weights[name].device)).any() for name, kept in mask.items()]
+    return not outside or not bool(torch.stack([flag.to(outside[0].device) for flag in outside]).any())
 
 
 def preferred(rule: MaskRule, target: Tensors, merged_masks: Iterable[Tensors]) -> Tensors | None:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from lottery_pools.tickets.ticket import Ticket
 
 LEARNING_STEPS = 60
-"""Steps of Adam by which coefficients are learned."""
+"""Steps of Adam by which `best` learns coefficients."""
+LEARNED_SOUP_STEPS = 500
+"""Steps by which learned soups learn them: as many as in the source, five epochs of 100 batches."""
 
 
 def equal_shares(tickets: Sequence[Ticket]) -> Ingredients:

@@ -19,6 +19,8 @@ from lottery_pools.tickets.ticket import Ticket, snapshot
 
 Loss = Callable[[nn.Module], Tensor]
 """The loss of a next mini-batch: a scalar that can be differentiated."""
+Samples = Callable[[], Iterable[Tensor]]
+"""Batches of inputs, as the module takes them, without labels; the same ones at each call."""
 Network = tuple[Tensors, Tensors]
 """Weights and mask."""
 
@@ -41,6 +43,7 @@ class PoolingTask:
     loss: Loss | None = None
     base: Tensors | None = None
     """The weights at the rewind point."""
+    samples: Samples | None = None
     seed: int = 0
     final_recalibrate: Recalibrate | None = None
     """Recalibrates the network that is returned, where that is not the very one that was scored."""

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.drawing import colours, legend
-from lottery_pools.reporting.names import TRAINED_BASELINES, drawn, label, percent, pooled, series
+from lottery_pools.reporting.names import drawn, instead, label, percent, pooled, series, trained
 from lottery_pools.reporting.style import INK, Figure, canvas, look, style, svg
 from lottery_pools.reporting.table import Table
 from lottery_pools.reporting.tables import costs
@@ -106,11 +106,11 @@ def figures(reports: Reports) -> list[Figure]:
             if (gain.against, gain.corruption) == ("recalibrated", "none"):
                 over.setdefault(name, {})[gain.method] = gain
     measured = [method for by_method in over.values() for method in by_method]
-    trained = [method for method in TRAINED_BASELINES if method in measured]
-    pooling = [method for method in measured if method not in trained]
+    lines = trained(measured)
+    pooling = [method for method in measured if not instead(method)]
     made = [_figure("comparison", over, series(pooling), list(reports))] if drawn(pooling) else []
-    with_trained = [run for run, by_method in over.items() if set(trained) & set(by_method)]
-    return made + ([_figure("comparison-trained", over, trained, with_trained)] if trained else [])
+    with_instead = [run for run, by_method in over.items() if set(lines) & set(by_method)]
+    return made + ([_figure("comparison-trained", over, lines, with_instead)] if lines else [])
 
 
 def _figure(name: str, over: Mapping[str, Mapping[str, Gain]], chosen: Sequence[str], runs: Sequence[str]) -> Figure:

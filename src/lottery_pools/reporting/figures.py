@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from lottery_pools.reporting.corruption_tables import differences
 from lottery_pools.reporting.drawing import End, Side, cells, colours, densities, legend, name_ends
-from lottery_pools.reporting.names import TRAINED_BASELINES, featured, kind, label
+from lottery_pools.reporting.names import featured, instead, kind, label
 from lottery_pools.reporting.style import GREY, INK, Figure, canvas, look, style, svg
 from lottery_pools.runs.rows import Accuracy, Bins, Gain, Row, clean, corrupted
 
@@ -50,7 +50,7 @@ def accuracy(accuracies: Sequence[Accuracy], methods: Sequence[str], corruption:
 
 def _suffix(methods: Sequence[str]) -> str:
     """What the names of figures of trained baselines end in."""
-    return "-trained" if set(methods) & set(TRAINED_BASELINES) else ""
+    return "-trained" if any(map(instead, methods)) else ""
 
 
 def _band(axes: Axes, values: Sequence[Accuracy], colour: str) -> None:

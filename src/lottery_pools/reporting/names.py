@@ -5,20 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lottery_pools.pooling.methods import DEFAULT, METHODS, PAPERS_RULE
-from lottery_pools.runs.rows import BASELINES, CONTROLS, ENSEMBLE
+from lottery_pools.runs.rows import BASELINES, CONTROLS, ENSEMBLE, TUNED
 
 APART = (*CONTROLS, ENSEMBLE)
 """What is no single pooled network of this run: measured like the methods, but never what a report features."""
 
-TRAINED_BASELINES = ("sms", "swamp", "swa-training", "ema-training", "longer")
+TRAINED_BASELINES = (
+    *("sparse-model-soups", "swamp-full", "swamp-equal-cost", "learning-rate-rewinding", "longer", "rigl"),
+    *("lawa", "tail-ema", "swa-training", "ema-training", "held-out-training"),
+)
 """What trains instead of pooling."""
+
+RETIRED = ("sms", "swamp")
+"""Trained baselines of earlier versions, whose rows are still read."""
+
+HELD_OUT = ("held-out-training", *TUNED)
+"""Controls that train on the held-out samples, which pools are chosen on."""
+
+TRAINED_LINES = 6
+"""As many trained baselines have a colour of their own in a figure; tables have all."""
+
+_INSTEAD = (*TRAINED_BASELINES, *TUNED, *RETIRED)
+"""All that was ever trained instead of pooling."""
 
 _LABELS = {
     "ticket": "Ticket",
     "recalibrated": "Recalibrated",
     "admissible": "Best admissible",
-    "sms": "Sparse Model Soups (2 copies)",
-    "swamp": "SWAMP (2 copies)",
+    "sparse-model-soups": "Sparse Model Soups (3 copies)",
+    "swamp-full": "SWAMP (4 particles, 4 × cost)",
+    "swamp-equal-cost": "SWAMP (2 particles)",
+    "sms": "Two short rewound copies (retired)",
+    "swamp": "Two short rewound SWA copies (retired)",
+    "learning-rate-rewinding": "Learning-rate rewinding",
+    "rigl": "RigL (moving mask)",
+    "lawa": "Mean of the last 6 epochs (LAWA)",
+    "tail-ema": "EMA of the last epochs",
+    "held-out-training": "Trained on held-out too (control)",
+    "tuned-ticket": "Ticket tuned on held-out (control)",
+    "tuned-pool": "Default pool tuned on held-out (control)",
     "swa-training": "SWA within training",
     "ema-training": "EMA within training",
     "longer": "Trained for longer",
@@ -36,7 +61,21 @@ def label(method: str) -> str:
     """A method's name for people; of an unknown one its own, capitalised."""
     if method in METHODS:
         return METHODS[method].label
+    if pool_of_baseline(method):
+        baseline, _, pooled_by = method.partition("+")
+        return f"{label(baseline)}: {label(pooled_by)}"
     return _LABELS.get(method, method[:1].upper() + method[1:])
+
+
+def pool_of_baseline(method: str) -> bool:
+    """Whether rows of that name are of pools of a trained baseline's tickets (`rows.pooled_by`)."""
+    baseline, plus, pooled_by = method.partition("+")
+    return bool(plus) and baseline in TRAINED_BASELINES and pooled_by in METHODS
+
+
+def instead(method: str) -> bool:
+    """Whether a method trains instead of pooling this run's tickets."""
+    return method in _INSTEAD or pool_of_baseline(method)
 
 
 def mixes_in_turn(method: str) -> bool:
@@ -56,7 +95,10 @@ def place(method: str) -> tuple[int, float]:
     methods, then controls and the ensemble."""
     if method in METHODS:
         return 1, METHODS[method].rank
-    for group, names in ((0, BASELINES), (2, TRAINED_BASELINES), (4, APART)):
+    if pool_of_baseline(method):
+        baseline, _, pooled_by = method.partition("+")
+        return 2, _INSTEAD.index(baseline) + (1 + METHODS[pooled_by].rank) / 1e6
+    for group, names in ((0, BASELINES), (2, _INSTEAD), (4, APART)):
         if method in names:
             return group, names.index(method)
     return 3, 0.0
@@ -85,9 +127,9 @@ def drawn(methods: Iterable[str]) -> list[str]:
     collapses only where there is nothing else.
     """
     names = [method for method in pooled(methods) if method not in APART]
-    first = (PAPERS_RULE, DEFAULT, "best", *TRAINED_BASELINES)
-    chosen = [method for method in names if method in first]
-    more = [method for method in names if method not in first and not _collapses(method)]
+    first = (PAPERS_RULE, DEFAULT, "best")
+    chosen = [method for method in names if method in first or instead(method)]
+    more = [method for method in names if method not in chosen and not _collapses(method)]
     chosen += more[: max(0, 4 - len(chosen))]
     return sorted(chosen, key=place) or names[:4]
 
@@ -108,7 +150,7 @@ def main_lines(methods: Iterable[str]) -> list[str]:
     These are the paper's rule and our default where they were measured, else the first of those `drawn`.
     """
     methods = list(methods)
-    pooling = drawn(method for method in methods if method not in TRAINED_BASELINES)
+    pooling = drawn(method for method in methods if not instead(method))
     return [method for method in ("ticket", "admissible", *featured(pooling, 2)) if method in methods]
 
 
@@ -118,8 +160,18 @@ def trained_lines(methods: Iterable[str]) -> list[str]:
     Empty where nothing was.
     """
     methods = list(methods)
-    trained = [method for method in TRAINED_BASELINES if method in methods]
-    return [method for method in ("ticket", *trained) if method in methods] if trained else []
+    chosen = trained(methods)
+    return [method for method in ("ticket", *chosen) if method in methods] if chosen else []
+
+
+def trained(methods: Iterable[str]) -> list[str]:
+    """The trained baselines among the methods that a figure shows: as many as there are colours, the first of them.
+
+    The control that trains on the held-out samples is always one of them.
+    """
+    ordered = sorted({method for method in methods if instead(method)}, key=place)
+    first = sorted(ordered, key=lambda method: method != HELD_OUT[0])[:TRAINED_LINES]
+    return sorted(first, key=place)
 
 
 def percent(share: float) -> str:

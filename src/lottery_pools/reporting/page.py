@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 from lottery_pools.config.toml import relevant, to_toml
 from lottery_pools.reporting import comparison, tables
 from lottery_pools.reporting.content import ReportContent
-from lottery_pools.reporting.names import label, pooled
+from lottery_pools.reporting.names import instead, label, pooled
 from lottery_pools.reporting.sections import Section, sections, shift
 from lottery_pools.reporting.table import markdown as table_as_markdown
 from lottery_pools.reporting.verdict import averaged_over, headline, headlines, judge, over_admissible, undertrained
@@ -99,7 +99,7 @@ def compare(reports: Mapping[str, ReportContent]) -> str:
 def _page(**content: object) -> str:
     """The template with its style sheet and script, filled in."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"quote": quote, "signed": signed, "unbroken": unbroken, "cell": _cell}
+    environment.filters |= {"quote": quote, "signed": signed, "unbroken": unbroken, "cell": _cell, "instead": instead}
     template = environment.from_string(_read("page.html"))
     return template.render(style=Markup(_read("page.css")), script=Markup(_read("page.js")), **content)
 

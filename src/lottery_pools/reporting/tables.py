@@ -9,34 +9,49 @@ from typing import Any
 
 from lottery_pools.config.schema import Config
 from lottery_pools.config.toml import relevant
-from lottery_pools.reporting.names import featured, label, percent, place
+from lottery_pools.reporting.names import HELD_OUT, featured, label, percent, place
 from lottery_pools.reporting.table import Table
 from lottery_pools.reporting.verdict import undertrained
 from lottery_pools.reporting.words import DASH, JOINED, big, fixed, interval, plural
 from lottery_pools.runs.rows import BASELINES, Gain, PoolRow, Row, clean, common_rows, complete, corrupted
+
+PURPOSE = (
+    "Pooling is for tickets that are there, where training is not wanted: it only chooses by the held-out samples. The "
+    "controls show what the same samples give where they train, either from the beginning, in as many steps, or in a "
+    "short fine-tuning of the finished network."
+)
+"""What a table with the controls of `HELD_OUT` says of them."""
 
 
 def by_level(rows: Sequence[Row], gains: Sequence[Gain]) -> Table:
     """One line a level: the test accuracy of the baselines and of the two featured methods, and the gains of these.
 
     Accuracy is in percent, the mean over seeds; gains over the recalibrated ticket are in percentage points with their
-    95 % interval. The note says where the tickets look under-trained. A narrow terminal shows the default's gain first.
+    95 % interval. The controls that train on the held-out samples stand beside them. The notes say what pooling is for
+    where these were measured, and where the tickets look under-trained. A narrow terminal shows the default's gain
+    first.
     """
     measured = clean(rows)
     accuracy = _accuracies(measured)
     gain = {(g.method, g.level): interval(g) for g in gains if (g.against, g.corruption) == ("recalibrated", "none")}
     baselines = [method for method in in_order(row.method for row in measured) if method in BASELINES]
     methods = featured((row.method for row in measured), 2)
+    controls = [method for method in HELD_OUT if any(row.method == method for row in measured)]
     columns = ["Level", "Density", *map(label, baselines)]
     columns += [heading for method in methods for heading in (label(method), f"{label(method)}: gain")]
+    columns += map(label, controls)
     lines = []
     for level, density in sorted(level_densities(measured).items()):
         line = [str(level), percent(density), *(accuracy.get((method, level), DASH) for method in baselines)]
         for method in methods:
             line += [accuracy.get((method, level), DASH), gain.get((method, level), DASH)]
+        line += [accuracy.get((method, level), DASH) for method in controls]
         lines.append(tuple(line))
     title = "Test accuracy by level (%), and gain over the recalibrated ticket"
-    return Table(title, tuple(columns), tuple(lines), undertrained(rows), _important(baselines, methods))
+    note = " ".join(filter(None, (PURPOSE if controls else "", undertrained(rows))))
+    groups = _important(baselines, methods)
+    beside = tuple(range(len(columns) - len(controls), len(columns)))
+    return Table(title, tuple(columns), tuple(lines), note, (*groups, beside) if controls else groups)
 
 
 def _important(baselines: Sequence[str], methods: Sequence[str]) -> tuple[tuple[int, ...], ...]:

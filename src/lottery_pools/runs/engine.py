@@ -53,6 +53,8 @@ class Machine:
     GPU)."""
     threads: Rare[int | None] = None
     """Number of threads of each process; none: the processor cores are shared out."""
+    deterministic: Rare[bool] = False
+    """Use only GPU kernels that give equal bytes in two runs on one machine, which is slower; CPUs always do."""
     cluster: Rare[str | None] = None
     """Address of a Dask scheduler whose workers do the work; none: local processes do it."""
 
@@ -93,7 +95,12 @@ class Machine:
 
 
 def run_tasks(
-    function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], workers: int, threads: int, cluster: str | None = None
+    function: Callable[..., T],
+    tasks: Sequence[tuple[Any, ...]],
+    workers: int,
+    threads: int,
+    cluster: str | None = None,
+    deterministic: bool = False,
 ) -> Iterator[T]:
     """Call `function(*task)` for every task, and yield the results in the order of the tasks.
 
@@ -106,16 +113,17 @@ def run_tasks(
         workers: Processes that work at the same time; a single one is this process.
         threads: Threads of each process. Dask's workers keep their own number.
         cluster: Address of a Dask scheduler to use instead of local processes; its workers must see the same files.
+        deterministic: As `Machine.deterministic`; Dask's workers keep their own setting.
 
     Raises:
         UserError: The scheduler does not answer, or a process was killed.
     """
     if cluster is None and workers == 1:
-        prepare(threads)
+        prepare(threads, deterministic)
         for task in tasks:
             yield function(*task)
         return
-    with _dask(cluster) if cluster is not None else _processes(workers, threads) as executor:
+    with _dask(cluster) if cluster is not None else _processes(workers, threads, deterministic) as executor:
         try:
             futures = [executor.submit(function, *task) for task in tasks]
             for future in futures:
@@ -143,11 +151,11 @@ def _dask(address: str) -> Iterator[Executor]:
 
 
 @contextlib.contextmanager
-def _processes(workers: int, threads: int) -> Iterator[Executor]:
+def _processes(workers: int, threads: int, deterministic: bool) -> Iterator[Executor]:
     """Local processes; if the context ends with an exception, they are stopped at once."""
     children_before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads,))
+    executor = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads, deterministic))
     try:
         yield executor
     except BaseException:
@@ -158,7 +166,7 @@ def _processes(workers: int, threads: int) -> Iterator[Executor]:
     executor.shutdown()
 
 
-def _start_worker(threads: int) -> None:
+def _start_worker(threads: int, deterministic: bool) -> None:
     """Set up a worker process: it leaves Ctrl-C to its parent, and ends when the parent ends or is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
@@ -169,11 +177,11 @@ def _start_worker(threads: int) -> None:
             os._exit(1)
 
         threading.Thread(target=end_with_parent, daemon=True).start()
-    prepare(threads)
+    prepare(threads, deterministic)
 
 
-def prepare(threads: int) -> None:
-    """Set up this process for the work: its number of threads, and that it keeps the memory that is freed.
+def prepare(threads: int, deterministic: bool = False) -> None:
+    """Set up this process for the work: its threads, its kernels, and that it keeps the memory that is freed.
 
     By default, glibc returns large blocks to the operating system at once and requests them again page by page, which
     takes a third of the time of a small network's forward pass (docs/decisions.md). Other C libraries have no such
@@ -182,6 +190,9 @@ def prepare(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
+        torch.use_deterministic_algorithms(True, warn_only=True)  # names the operations that are not
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)

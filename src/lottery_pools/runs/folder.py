@@ -42,7 +42,7 @@ OTHER_CACHE = "set LOTTERY_POOLS_CACHE to another folder"
 """The advice if the cache is in a place that cannot be written (`failed_write`)."""
 _UNFINISHED = re.compile(r"\..+\.\d+\.tmp")
 """The names of the temporary files of `write`."""
-_FOLDERS_OF_A_RUN = ("", "tickets/", "pools/**/", "trained_baselines/**/", "seed_*/**/")
+_FOLDERS_OF_A_RUN = ("", "tickets/", "pools/**/", "trained_baselines/**/", "tuned/**/", "seed_*/**/")
 """The folders, as glob patterns below a run's folder, into which runs write."""
 
 
@@ -97,6 +97,10 @@ class RunFolder:
     def pool(self, method: str, level: int) -> Path:
         """The pooled network that a method made for the ticket of a level."""
         return self.path / "pools" / method / f"level_{level:02d}.safetensors"
+
+    def tuned(self, name: str, level: int) -> Path:
+        """A network of a level, fine-tuned on the held-out samples as a control of that name."""
+        return self.path / "tuned" / name / f"level_{level:02d}.safetensors"
 
     def event(self, **values: Any) -> None:
         """Add a line to the log: `values` as JSON, and the time in seconds since 1970.

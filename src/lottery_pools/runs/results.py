@@ -28,6 +28,8 @@ _MIN_BYTES = 1 << 20
 _DECODER_BYTES = 128 << 20
 """The memory that decompression itself may take; the highest standard setting of xz needs 65 MiB."""
 _ROW_FIELDS = frozenset(field.name for field in dataclasses.fields(Row))
+_LEFT_OUT: dict[str, object] = {"bins": (), "part": "all", "nonzero": None, "data": ""}
+"""Fields of a row that are not written where they have these values, so that rows of old versions keep their bytes."""
 _CHECK = re.compile(rb', "check": "([0-9a-f]{16})"}')
 """How a line ends that carries a digest of itself."""
 
@@ -102,7 +104,7 @@ def read(path: Path) -> list[Row]:
     for number, line in enumerate(_lines(path, content), start=1):
         try:
             row = _row(line)
-            measured = row.run, row.seed, *row.key
+            measured = row.run, row.seed, row.part, *row.key
             if (before := lines.setdefault(measured, number)) != number:
                 raise ValueError(f"it measures what line {before} does")
         except (ValueError, TypeError, AttributeError) as error:
@@ -139,9 +141,13 @@ def read_pools(path: Path) -> list[PoolRow]:
 
 
 def _fields(row: Row | PoolRow) -> dict[str, Any]:
-    """The fields of a row as they are written: `bins` and `data` are left out where they are empty."""
+    """The fields of a row as they are written: those that were added later are left out where they have no value."""
     values = dataclasses.asdict(row)
-    return {name: value for name, value in values.items() if value or name not in ("bins", "data")}
+    if isinstance(row, Row):
+        for name, empty in _LEFT_OUT.items():
+            if values[name] == empty:
+                del values[name]
+    return values
 
 
 def _row(line: bytes) -> Row:

@@ -30,6 +30,8 @@ def _check_measures(row: Row) -> None:
         raise ValueError(f"its ece is {row.ece:g}, not between 0 and 1")
     if row.correct > row.n or abs(row.accuracy - row.correct / max(row.n, 1)) > 1e-9:
         raise ValueError(f"it says {row.correct} correct of {row.n} and an accuracy of {row.accuracy:g}")
+    if row.nonzero is not None and not 0 <= row.nonzero <= 1:
+        raise ValueError(f"its nonzero is {row.nonzero:g}, not between 0 and 1")
     packed = base64.b64decode(row.hits, validate=True)
     hits = int.from_bytes(packed)
     filling = 8 * len(packed) - row.n

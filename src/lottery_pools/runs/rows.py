@@ -14,6 +14,8 @@ BASELINES = ("ticket", "recalibrated", "admissible")
 statistics re-estimated, and the best admissible ticket (the best on validation among those at least as sparse)."""
 CONTROLS = ("other-seed", "other-run")
 """Pools made with the tickets of another run: that of the experiment's next seed, or one that the user named."""
+TUNED = ("tuned-ticket", "tuned-pool")
+"""Controls: the ticket, and the pool of the default method, fine-tuned on the held-out samples."""
 ENSEMBLE = "ensemble"
 """The naive ensemble: the averaged predictions of all tickets."""
 
@@ -31,7 +33,7 @@ class Row:
     seed: int
     """Seed of the run."""
     method: str
-    """One of `BASELINES`, a trained baseline, or a method of pooling."""
+    """One of `BASELINES`, a trained baseline, a method of pooling, or both, as `pooled_by` joins them."""
     level: int
     """Level of the ticket: the rounds of pruning before it, 0 for the dense network."""
     density: float
@@ -65,6 +67,11 @@ class Row:
     compared sample by sample."""
     bins: Bins = ()
     """Calibration on the test samples without corruption; empty in all other rows, and in those of old versions."""
+    part: str = "all"
+    """Which test samples: `all`, or the half `look` or `final` (the setting `data.test_part`)."""
+    nonzero: float | None = None
+    """Prunable weights that are not zero / prunable weights: less than `density` where the mask of a pooled network
+    keeps weights that all its tickets have at zero. None in rows of old versions, and for ensembles."""
     data: str = ""
     """What identifies the data (`Dataset.digest`); empty in rows of old versions."""
 
@@ -140,6 +147,15 @@ class PoolRow:
     optimism: float | None = None
     """Estimate of how much the score of the selected network is too high, because it is the best of many, in the unit
     of the score; none: not estimated."""
+
+
+def pooled_by(baseline: str, method: str) -> str:
+    """What rows call the pools that a method makes of a trained baseline's tickets.
+
+    >>> pooled_by("learning-rate-rewinding", "interpolation")
+    'learning-rate-rewinding+interpolation'
+    """
+    return f"{baseline}+{method}"
 
 
 def clean(rows: Sequence[Row]) -> list[Row]:

@@ -77,6 +77,9 @@ def refit_batchnorm(model: nn.Module, dataset: Dataset, settings: Training, seed
     order = torch.randperm(len(dataset.train), generator=generator(seed, "refit", level)).to(dataset.device)
     batches = torch.split(order, settings.batch)[: steps_per_epoch(len(dataset.train), settings.batch)]
     draws = generator(seed, "refit", "augment", level)
-    augmented = (inputs(dataset, dataset.augment(dataset.train.batch(batch), draws), settings) for batch in batches)
+    augmented = (
+        inputs(dataset, dataset.augment(dataset.train.batch(batch), dataset.draws(len(batch), draws)), settings)
+        for batch in batches
+    )
     with seeded(dataset.device, derive(seed, "refit", "network", level)), precision(settings, dataset.device):
         update_bn(augmented, model)

@@ -33,7 +33,7 @@ def check_settings(config: Config, dataset: Dataset) -> None:
         raise UserError(f"model {config.model.name!r} has lazy layers: give them their sizes")
     prunable = registry.prunable(model, config.model.prunable)
     _check_not_tied(model, prunable)
-    rewind_step(config, len(dataset.train))
+    rewind_step(config, dataset.epoch_size)
     if left_out := registry.left_out(model, config.model.prunable):
         warnings.warn(
             f"model.prunable = {config.model.prunable!r} leaves {len(left_out)} weights of this network alone: "

@@ -17,7 +17,7 @@ from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.models import registry
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.seeds import derive, generator
-from lottery_pools.tickets import files, masks
+from lottery_pools.tickets import files, masks, retraining
 from lottery_pools.tickets.averaging import blend, refit_batchnorm
 from lottery_pools.tickets.schedule import rewind_step
 from lottery_pools.tickets.ticket import Ticket, load_into, snapshot
@@ -69,8 +69,9 @@ def tickets(
     Level k prunes the weights of ticket k - 1 to the k-th density of `config.pruning`, then trains the survivors from
     where `config.pruning.after` says. With `config.pruning.copies` = m > 1, every level but the dense one trains m
     networks with the same mask from there, each on batches of its own. Their mean, with BatchNorm refitted, is the
-    ticket: Sparse Model Soups (Zimmer et al., ICLR 2024, arXiv 2306.16788). A finished copy is kept on disk until its
-    level is done.
+    ticket. If they start from the survivors of the last mean, this is Sparse Model Soups (Zimmer et al., ICLR 2024,
+    arXiv 2306.16788); if from the rewind point, the particles of SWAMP (Choi et al., ICLR 2024, arXiv 2305.14852). A
+    finished copy is kept on disk until its level is done.
 
     Args:
         config: The settings.
@@ -82,7 +83,7 @@ def tickets(
     Raises:
         UserError: If a density would keep no weight, or the loss is no longer finite; finished levels stay on disk.
     """
-    run = _pruning_run(config, dataset, folder, seed)
+    run = pruning_run(config, dataset, folder, seed)
     ticket: Ticket | None = None
     for number, density in enumerate(config.pruning.schedule()):
         path, copy_paths = folder.ticket(number), _copy_paths(run, number)
@@ -154,10 +155,11 @@ def next_mask(previous: Ticket, density: float, scope: Any, criterion: str, seed
     return masks.prune(scores, dict(previous.mask), keep, scope)
 
 
-def _pruning_run(config: Config, dataset: Dataset, folder: RunFolder, seed: int) -> PruningRun:
+def pruning_run(config: Config, dataset: Dataset, folder: RunFolder, seed: int) -> PruningRun:
+    """What is the same for all levels of one seed, with the network at its initialisation."""
     model = network(config, dataset, seed)
     prunable = registry.prunable(model, config.model.prunable)
-    step = rewind_step(config, len(dataset.train))
+    step = rewind_step(config, dataset.epoch_size)
     return PruningRun(config, dataset, folder, seed, model, prunable, step, origin(config, dataset, seed))
 
 
@@ -203,18 +205,11 @@ def _train_copy(run: PruningRun, level: Level, copy: int, on_epoch: OnEpoch) -> 
 
 
 def _training_run(run: PruningRun, level: Level) -> TrainingRun:
-    """From which step to which a level is trained, and at which learning rate, by `pruning.after`."""
-    settings, after = run.config.training, run.config.pruning.after
-    whole = TrainingRun(settings, run.dataset, run.seed, level.number)
+    """From which step to which a level is trained, and at which learning rate."""
     if level.previous is None:
+        whole = TrainingRun(run.config.training, run.dataset, run.seed, level.number)
         return replace(whole, at_step=(run.rewind_step, partial(_save_rewind_point, run)))
-    if after in ("rewind", "learning-rate"):
-        return replace(whole, start=run.rewind_step)
-    if after == "fine-tune":
-        last_step = whole.end - 1
-        stop = run.config.pruning.fine_tune_epochs * whole.steps_per_epoch
-        return replace(whole, stop=stop, fixed_rate=whole.learning_rate(last_step))
-    return whole
+    return retraining.training_run(run.config, run.dataset, run.seed, level.previous, level.mask)
 
 
 def _save_rewind_point(run: PruningRun) -> None:

@@ -52,7 +52,7 @@ def prepare(model: nn.Module, mask: Mapping[str, Tensor], settings: Training) ->
     return SparseNetwork(model, forward, optimizer, pruned, settings)
 
 
-def step(network: SparseNetwork, images: Tensor, labels: Tensor, learning_rate: float) -> Tensor:
+def step(network: SparseNetwork, images: Tensor, labels: Tensor, learning_rate: float | Tensor) -> Tensor:
     """Train a network on one batch: forward pass, loss, gradients without those of pruned weights, optimizer.
 
     Nothing here reads a value back from the device, so the host need not wait for a GPU.
@@ -61,14 +61,13 @@ def step(network: SparseNetwork, images: Tensor, labels: Tensor, learning_rate: 
         network: The network, in training mode.
         images: (n, *input shape) as `forward.inputs` makes them.
         labels: (n,) int64.
-        learning_rate: The learning rate of this step.
+        learning_rate: The learning rate of this step: a number, or a tensor () on the device of the network.
 
     Returns:
         The loss of the batch before the step, a tensor of a single number.
     """
     settings, optimizer = network.settings, network.optimizer
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+    _set_learning_rate(optimizer, learning_rate)
     with precision(settings, images.device):
         logits = network.forward(images)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
@@ -83,13 +82,32 @@ def step(network: SparseNetwork, images: Tensor, labels: Tensor, learning_rate: 
     return loss.detach()
 
 
+def _set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float | Tensor) -> None:
+    """Set the learning rate of all parameters; on a GPU in its memory, where a recorded step reads it."""
+    for group in optimizer.param_groups:
+        if not isinstance(group["lr"], Tensor):
+            group["lr"] = float(learning_rate)
+        elif isinstance(learning_rate, Tensor):
+            group["lr"].copy_(learning_rate)
+        else:
+            group["lr"].fill_(learning_rate)
+
+
 def _optimizer(model: nn.Module, settings: Training) -> torch.optim.Optimizer:
+    """The optimizer that the settings name. On a GPU it updates all parameters in one kernel, and waits for nothing."""
+    parameters = list(model.parameters())
+    device = parameters[0].device
+    on_gpu = device.type == "cuda"
+    learning_rate = torch.tensor(settings.lr, device=device) if on_gpu else settings.lr
+    fused = True if on_gpu else None
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(model.parameters(), settings.lr, weight_decay=settings.weight_decay)
+        decay = settings.weight_decay
+        return torch.optim.AdamW(parameters, learning_rate, weight_decay=decay, fused=fused, capturable=on_gpu)
     return torch.optim.SGD(
-        model.parameters(),
-        settings.lr,
+        parameters,
+        learning_rate,
         settings.momentum,
         weight_decay=settings.weight_decay,
         nesterov=settings.nesterov,
+        fused=fused,
     )

@@ -7,6 +7,11 @@ import math
 from lottery_pools.config.schema import Config, Training
 from lottery_pools.errors import UserError
 
+MASK_MOVES_UNTIL = 0.75
+"""The share of the steps after which the mask of RigL rests (T_end of Evci et al., ICML 2020)."""
+STEPS_BETWEEN_MOVES, LEAST_MOVES = 100, 40
+"""The steps between two updates of the mask of RigL (ΔT there); fewer in a short run, which has so many updates."""
+
 
 def steps_per_epoch(samples: int, batch: int) -> int:
     """The number of batches in an epoch, at least 1.
@@ -63,3 +68,31 @@ def rewind_step(config: Config, samples: int) -> int:
     if step >= config.training.epochs * per_epoch:
         raise UserError(f"pruning.rewind is step {step}: training has only {config.training.epochs * per_epoch} steps")
     return step
+
+
+def level_steps(config: Config, samples: int) -> tuple[int, int]:
+    """The steps of the schedule at which a rewound level starts, and before which it stops.
+
+    With `pruning.level_epochs` the schedule is shorter than the dense network's. The rewind point then lies at the same
+    share of it, to the nearest step, so that the learning rate is the same as it was there.
+
+    Args:
+        config: The settings of the run.
+        samples: The size of the training set.
+
+    Raises:
+        UserError: If training ends before the rewind point.
+    """
+    per_epoch, epochs = steps_per_epoch(samples, config.training.batch), config.training.epochs
+    stop = (config.pruning.level_epochs or epochs) * per_epoch
+    return min(round(rewind_step(config, samples) * stop / (epochs * per_epoch)), stop - 1), stop
+
+
+def mask_updates(steps: int) -> range:
+    """The steps of a run of so many before which RigL updates its mask.
+
+    >>> mask_updates(6000)[:3], len(mask_updates(6000))
+    (range(0, 300, 100), 45)
+    """
+    until = math.floor(MASK_MOVES_UNTIL * steps)
+    return range(0, until, min(STEPS_BETWEEN_MOVES, max(1, until // LEAST_MOVES)))

@@ -137,8 +137,17 @@ class Ticket:
 
     @property
     def density(self) -> float:
-        """Surviving / prunable weights, from 0 to 1."""
+        """Surviving / prunable weights, from 0 to 1, by the mask."""
         return self.kept / self.prunable
+
+    @property
+    def nonzero_density(self) -> float:
+        """Prunable weights that are not zero / prunable weights, from 0 to 1.
+
+        Less than `density` where the mask keeps weights that are zero, as in a pool of tickets that are all sparser
+        than its mask.
+        """
+        return sum(int(self.weights[name].count_nonzero()) for name in self.mask) / self.prunable
 
 
 def snapshot(model: nn.Module) -> dict[str, Tensor]:

@@ -12,16 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from lottery_pools.config.schema import Training
+from lottery_pools.data.augment import Draws
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.errors import UserError
 from lottery_pools.runs.seeds import derive, generator
 from lottery_pools.tickets.averaging import blend, refit_batchnorm, share_of_newest
+from lottery_pools.tickets.batches import Batch, Batches
 from lottery_pools.tickets.checkpoint import load_state, save_state
 from lottery_pools.tickets.forward import accuracy_of, inputs, seeded
 from lottery_pools.tickets.optimisation import SparseNetwork, prepare, step
+from lottery_pools.tickets.recording import cuda_graph, training_stream
 from lottery_pools.tickets.schedule import learning_rate, steps_per_epoch
+from lottery_pools.tickets.steps import PlainSteps, RecordedSteps, Steps
 from lottery_pools.tickets.ticket import load_into, snapshot
 
+_PRUNED = "pruned/"
+"""What the names of masks begin with in a checkpoint, where they move in training."""
 SECONDS_BETWEEN_CHECKPOINTS = 20.0
 """After an epoch a checkpoint is written only if the last one is older than this."""
 
@@ -45,11 +51,16 @@ class TrainingRun:
     """The file from which the run continues if it exists, and which it writes after epochs; it does not remove it."""
     at_step: tuple[int, Callable[[], None]] | None = None
     """A step, and a function that is called just before it."""
+    between: Callable[[SparseNetwork, int], int] | None = None
+    """What is called before each step with the network and the number of the step. It may change in place which weights
+    are pruned, and returns how many training images it has used. A checkpoint then holds what is pruned."""
+    record: bool = True
+    """Whether steps on a GPU may be recorded as a CUDA graph and repeated, which is faster."""
 
     @property
     def steps_per_epoch(self) -> int:
         """The batches of an epoch."""
-        return steps_per_epoch(len(self.dataset.train), self.settings.batch)
+        return steps_per_epoch(self.dataset.epoch_size, self.settings.batch)
 
     @property
     def end(self) -> int:
@@ -65,12 +76,19 @@ class TrainingRun:
         """The learning rate of a step."""
         return learning_rate(self.settings, step / self.steps_per_epoch) if self.fixed_rate is None else self.fixed_rate
 
-    def batches(self, step: int) -> tuple[Tensor, ...]:
-        """The batches from a step to the end of its epoch or of the run, each as sample indices (batch,) int64."""
+    def batches(self, step: int) -> Batches:
+        """The batches from a step to the end of its epoch or of the run, on the device of the data."""
         samples, (epoch, place) = len(self.dataset.train), divmod(step, self.steps_per_epoch)
         order = torch.randperm(samples, generator=generator(self.seed, "order", self.level, epoch))
-        steps = min(self.steps_per_epoch - place, self.end - step)
-        return torch.split(order.to(self.dataset.device), self.settings.batch)[place : place + steps]
+        order = order[: self.dataset.epoch_size]
+        steps = range(step, min((epoch + 1) * self.steps_per_epoch, self.end))
+        chosen = torch.split(order, self.settings.batch)[place : place + len(steps)]
+        draws = [
+            self.dataset.draws(len(indices), generator(self.seed, "augment", self.level, number))
+            for number, indices in zip(steps, chosen, strict=True)
+        ]
+        rates = tuple(self.learning_rate(number) for number in steps)
+        return Batches(torch.cat(chosen), Draws.cat(draws), rates, self.settings.batch).to(self.dataset.device)
 
 
 @dataclass(frozen=True)
@@ -159,37 +177,54 @@ def train(
         UserError: If the loss is no longer finite (the message names level, epoch and step), or if there is no step to
             train.
     """
-    network = prepare(model, mask, run.settings)
-    progress = _load_checkpoint(run, network)
-    last_checkpoint = time.monotonic()
-    while progress.step < run.end:
-        first_step = progress.step
-        losses = _train_epoch(run, network, progress)
-        _check_losses(run, losses, first_step)
-        epoch = _finished_epoch(run, model, losses, first_step)
-        progress.after_epoch(run, model, epoch)
-        on_epoch(epoch)
-        if progress.step < run.end and time.monotonic() - last_checkpoint > SECONDS_BETWEEN_CHECKPOINTS:
-            _save_checkpoint(run, network, progress)
-            last_checkpoint = time.monotonic()
-    return _result(run, model, progress)
+    with training_stream(run.dataset.device):
+        network = prepare(model, mask, run.settings)
+        progress = _load_checkpoint(run, network)
+        steps = _steps(run, network)
+        last_checkpoint = time.monotonic()
+        while progress.step < run.end:
+            first_step = progress.step
+            losses = _train_epoch(run, network, steps, progress)
+            _check_losses(run, losses, first_step)
+            epoch = _finished_epoch(run, model, losses, first_step)
+            progress.after_epoch(run, model, epoch)
+            on_epoch(epoch)
+            if progress.step < run.end and time.monotonic() - last_checkpoint > SECONDS_BETWEEN_CHECKPOINTS:
+                _save_checkpoint(run, network, progress)
+                last_checkpoint = time.monotonic()
+        network.optimizer.zero_grad()
+        return _result(run, model, progress)
 
 
-def _train_epoch(run: TrainingRun, network: SparseNetwork, progress: Progress) -> Tensor:
+def _steps(run: TrainingRun, network: SparseNetwork) -> Steps:
+    """What takes the steps of a run: on a GPU whose memory holds the training set they are recorded and repeated."""
+
+    def train_batch(batch: Batch) -> Tensor:
+        dataset = run.dataset
+        augmented = dataset.augment(dataset.train.batch(batch.samples), batch.draws)
+        images = inputs(dataset, augmented, run.settings)
+        return step(network, images, dataset.train.labels[batch.samples], batch.learning_rate)
+
+    if run.record and run.dataset.train.stored.is_cuda:
+        return RecordedSteps(train_batch, network.model, len(run.dataset.train), cuda_graph)
+    return PlainSteps(train_batch)
+
+
+def _train_epoch(run: TrainingRun, network: SparseNetwork, steps: Steps, progress: Progress) -> Tensor:
     """Train to the end of the current epoch or of the run. Returns the loss of every step, (steps,)."""
-    dataset, epoch = run.dataset, progress.step // run.steps_per_epoch
-    losses: list[Tensor] = []
-    network.model.train()
-    with seeded(dataset.device, derive(run.seed, "network", run.level, epoch)):
-        for batch in run.batches(progress.step):
+    epoch = progress.step // run.steps_per_epoch
+    batches, model = run.batches(progress.step), network.model
+    model.train()
+    steps.begin(batches)
+    with seeded(run.dataset.device, derive(run.seed, "network", run.level, epoch)):
+        for place in range(len(batches)):
             if run.at_step is not None and run.at_step[0] == progress.step:
                 run.at_step[1]()
-            draws = generator(run.seed, "augment", run.level, progress.step)
-            images = inputs(dataset, dataset.augment(dataset.train.batch(batch), draws), run.settings)
-            loss = step(network, images, dataset.train.labels[batch], run.learning_rate(progress.step))
-            losses.append(loss)
-            progress.after_step(run, network.model, len(batch))
-    return torch.stack(losses)
+            if run.between is not None:
+                progress.images += run.between(network, progress.step)
+            steps.take(place)
+            progress.after_step(run, model, batches.size_of(place))
+    return steps.losses()
 
 
 def _check_losses(run: TrainingRun, losses: Tensor, first_step: int) -> None:
@@ -216,13 +251,25 @@ def _load_checkpoint(run: TrainingRun, network: SparseNetwork) -> Progress:
     if run.checkpoint is None or not run.checkpoint.exists():
         return Progress(run.start)
     weights, values = load_state(run.checkpoint, network.model, network.optimizer)
+    if run.between is not None:
+        weights = _restore_pruned(network, weights or {})
     return Progress(values["step"], values["images"], weights, Epoch(**values["best"]))
 
 
 def _save_checkpoint(run: TrainingRun, network: SparseNetwork, progress: Progress) -> None:
     if run.checkpoint is not None:
         values = {"step": progress.step, "images": progress.images, "best": asdict(progress.epoch)}
-        save_state(run.checkpoint, network.model, network.optimizer, progress.weights, values)
+        kept = progress.weights
+        if run.between is not None:
+            kept = (kept or {}) | {f"{_PRUNED}{place}": mask for place, mask in enumerate(network.pruned.values())}
+        save_state(run.checkpoint, network.model, network.optimizer, kept, values)
+
+
+def _restore_pruned(network: SparseNetwork, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
+    """Take what is pruned from the tensors of a checkpoint, which `_save_checkpoint` adds. Returns the others."""
+    for place, mask in enumerate(network.pruned.values()):
+        mask.copy_(tensors[f"{_PRUNED}{place}"])
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(_PRUNED)} or None
 
 
 def _result(run: TrainingRun, model: nn.Module, progress: Progress) -> Trained:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from lottery_pools.config.schema import Config
 from lottery_pools.config.variants import scaled
 from lottery_pools.errors import UserError
-from lottery_pools.tickets.schedule import rewind_step, steps_per_epoch
+from lottery_pools.tickets.schedule import level_steps, mask_updates, steps_per_epoch
 
 
 def train_images(config: Config, samples: int, level: int) -> int:
@@ -25,43 +25,55 @@ def train_images(config: Config, samples: int, level: int) -> int:
     """
     training, pruning = config.training, config.pruning
     epoch_images = _epoch_images(config, samples)
-    dense_images = training.epochs * epoch_images
+    if pruning.criterion == "rigl":
+        return training.epochs * epoch_images + _update_images(config, samples, level)
     if pruning.after == "fine-tune":
         network_images = pruning.fine_tune_epochs * epoch_images
     elif pruning.after == "reinitialise":
-        network_images = dense_images
+        network_images = (pruning.level_epochs or training.epochs) * epoch_images
     else:
-        epochs, steps = divmod(rewind_step(config, samples), steps_per_epoch(samples, training.batch))
-        network_images = dense_images - epochs * epoch_images - steps * training.batch
-    return dense_images + level * pruning.copies * network_images
+        start, stop = level_steps(config, samples)
+        per_epoch = steps_per_epoch(samples, training.batch)
+        epochs, steps = divmod(start, per_epoch)
+        network_images = (stop // per_epoch - epochs) * epoch_images - steps * training.batch
+    return training.epochs * epoch_images + level * pruning.copies * network_images
 
 
-def equal_cost(config: Config, copies: int, samples: int) -> Config:
-    """`config` with several copies a level, each trained for less, so that the last ticket costs as many images.
+def equal_cost(config: Config, budget: int, samples: int) -> Config:
+    """`config` with shorter training of all levels but the dense one, so that its last ticket costs `budget` images.
 
-    All that is counted in epochs is scaled in proportion: training, milestones, warm-up, rewind point, fine-tuning.
-    Epochs are whole, so the costs differ by up to about copies / 2 epochs a level. `keep = "swa"` and `"ema"` cost no
-    training images: they need no such change.
+    The dense network has its full training. With `pruning.after = "fine-tune"` the epochs of fine-tuning are chosen, in
+    other cases `pruning.level_epochs`, the epochs of the schedule of a level. Epochs are whole, so costs differ by up
+    to half an epoch for each network of each level.
 
     Args:
-        config: The settings whose cost is to be met.
-        copies: Networks trained at each level but the dense one.
+        config: The settings to change, such as ones with several copies a level.
+        budget: The training images that the ticket of the last level may cost.
         samples: The size of the training set.
     """
-    last_level = len(config.pruning.schedule()) - 1
-    with_copies = replace(config, pruning=replace(config.pruning, copies=copies))
-    return _scaled_to(train_images(config, samples, last_level), with_copies, samples, last_level)
+    pruning, last_level = config.pruning, len(config.pruning.schedule()) - 1
+
+    def with_epochs(epochs: int) -> Config:
+        if pruning.after == "fine-tune":
+            return replace(config, pruning=replace(pruning, fine_tune_epochs=epochs))
+        return replace(config, pruning=replace(pruning, level_epochs=epochs))
+
+    most_epochs = max(1, budget // _epoch_images(config, samples))
+    choices = map(with_epochs, range(1, most_epochs + 1))
+    return min(choices, key=lambda choice: abs(train_images(choice, samples, last_level) - budget))
 
 
-def longer(config: Config, level: int, samples: int) -> Config:
-    """`config` trained for longer, so that the ticket of `level` alone costs as many images as all tickets do.
+def longer(config: Config, level: int, samples: int, budget: int | None = None) -> Config:
+    """`config` trained for longer, so that the ticket of `level` alone costs `budget` images.
 
-    Scaled as in `equal_cost`. Levels after `level` are left out, and `level` is the only target of pooling.
+    All that is counted in epochs is scaled in proportion, as by `variants.scaled`. Levels after `level` are left out,
+    and `level` is the only target of pooling.
 
     Args:
         config: The settings whose cost is to be met.
         level: The last level to train.
         samples: The size of the training set.
+        budget: The training images that it may cost; if None, those that all tickets of `config` cost.
 
     Raises:
         UserError: If `config` has no such level.
@@ -74,7 +86,16 @@ def longer(config: Config, level: int, samples: int) -> Config:
         pruning=replace(pruning, levels=level, densities=pruning.densities[:level]),
         pooling=replace(config.pooling, targets=(level,)),
     )
-    return _scaled_to(train_images(config, samples, last_level), up_to_level, samples, level)
+    images = train_images(config, samples, last_level) if budget is None else budget
+    return _scaled_to(images, up_to_level, samples, level)
+
+
+def _update_images(config: Config, samples: int, level: int) -> int:
+    """The training images whose gradients move a mask of RigL."""
+    if config.pruning.schedule()[level] == 1:
+        return 0
+    steps = config.training.epochs * steps_per_epoch(samples, config.training.batch)
+    return len(mask_updates(steps)) * min(config.training.batch, samples)
 
 
 def _epoch_images(config: Config, samples: int) -> int:

@@ -25,7 +25,7 @@ def best(task: PoolingTask) -> Pooled:
     Adam's rate falls from 0.1 to 0 over 60 steps. What is learned is kept where it scores higher by more than a
     standard error: so the loss should come from other samples than the score.
     """
-    from lottery_pools.pooling.learning import held_in_memory, learn_shares_by_tensor
+    from lottery_pools.pooling.learning import FROM_SOUP, held_in_memory, learn_shares_by_tensor
 
     admissible = held_in_memory(task.admissible)
     soup = trim(task, admissible)
@@ -35,7 +35,7 @@ def best(task: PoolingTask) -> Pooled:
     if len(tickets) > 1 and task.evaluator.can_afford(1):
         inside = [ticket.level for ticket in soup.tickets]
         start = [0.0 if ticket.level in inside else OUTSIDE for ticket in tickets]
-        learned, by_tensor = learn_shares_by_tensor(task, tickets, start, falling_rate=True)
+        learned, by_tensor = learn_shares_by_tensor(task, tickets, FROM_SOUP, start)
         gradient_steps = LEARNING_STEPS
         learned_score = task.evaluator.evaluate(task.mixture(learned, by_tensor)[0])
         if task.evaluator.is_better(-1, soup.evaluation, MARGIN):

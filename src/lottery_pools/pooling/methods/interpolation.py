@@ -55,4 +55,18 @@ METHODS = (
         colour="#d55e00",
         marker="s",
     ),
+    Method(
+        "interpolation-likelihood",
+        interpolation,
+        label="Interpolation by likelihood",
+        summary="the paper's search, but comparing log-likelihood, as our default does, instead of accuracy",
+        paper=PAPER,
+        rank=25,
+        recipe="steps",
+        scored_by="log-likelihood",
+        stops_early=True,
+        evaluations=evaluations_of_interpolation,
+        colour="#d55e00",
+        marker="P",
+    ),
 )
