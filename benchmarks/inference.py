@@ -1,42 +1,62 @@
-"""Compiled sparse networks beside dense ONNX Runtime, OpenVINO and PyTorch: milliseconds a batch, in one process.
+"""Compiled sparse networks beside dense ONNX Runtime, OpenVINO and PyTorch, in turn in one process.
 
     pip install onnxruntime onnx openvino        # each optional: what is missing is left out
-    python -m benchmarks.inference --out inference.jsonl
-    python -m benchmarks.inference --tickets runs/x/tickets/level_08.safetensors
+    python -m benchmarks.inference --out inference.jsonl --pin 0
+    python -m benchmarks.inference --out inference.jsonl --tickets runs/x/tickets/level_08.safetensors
 
 Without `--tickets`, networks have their initial weights, pruned by magnitude to each density in every convolution
-(`--scope global`: over all), with BatchNorm statistics of random images. All engines run in turn, `--rounds` times; the
-least time counts. With one thread that is processor time, which other work on the machine changes less. Dense PyTorch
-is the best of eager, channels-last and, with `--torch-compile`, `torch.compile`. The roofline is what the multiply-adds
-of the kept weights take if nothing but loads from the first cache limits them: 16 outputs a load, two loads a cycle.
+(`--scope global`: over all), with BatchNorm statistics of random images. All densities of a network and the dense
+engines, for which zeros are numbers like others, are called in turn, `--rounds` times; a ratio is the median over
+rounds of the ratio within a round, so that whatever else the machine does hits both sides. With one thread, times are
+those of the processor. A row is written when its network is measured; rows that the file has are not measured again.
+`--prepare` compiles all without measuring, so that the run proper is short.
+
+The roofline is the time that the multiply-adds of the kept weights take at the rate that this machine reaches where
+each multiplies one register that is loaded from the nearest cache, which a loop in C finds out first.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
-import tempfile
-import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from statistics import median
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.dense_engines import Engine, dense_engines
+from benchmarks.roofline import rate
+from lottery_pools.deploy import timing
+from lottery_pools.deploy.compiled import Compiled
 from lottery_pools.deploy.compiled import compile as compile_sparse
-from lottery_pools.deploy.graph import Convolution
-from lottery_pools.deploy.trace import trace
+from lottery_pools.deploy.speed import processor
 from lottery_pools.models import registry
 from lottery_pools.tickets import files, masks
 from lottery_pools.tickets.ticket import load_into
 
 SHAPE, CLASSES = (3, 32, 32), 10
-Engine = Callable[[], object]
+AT_LEAST = 0.05
+"""Seconds of a round of one engine."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the benchmark."""
+
+    model: str
+    description: str
+    """What distinguishes networks of the same name: their arguments and shapes."""
+    density: float
+    ticket: str
+    """The file, or how initial weights were pruned."""
+    shape: tuple[int, ...]
+    build: Callable[[], nn.Module]
 
 
 @dataclass(frozen=True)
@@ -50,17 +70,26 @@ class Row:
     ticket: str
     """The file, or how initial weights were pruned."""
     milliseconds: dict[str, float]
-    """Engine → least time of a batch."""
+    """Engine → median time of a batch."""
+    times: dict[str, float]
+    """Engine → how many times as long as the compiled network it takes, the median over rounds."""
     bound: float
     """Milliseconds that the roofline allows."""
     work: float
     """Multiply-adds of kept weights, of all."""
     error: float
     """Largest difference from PyTorch, over the largest output."""
+    processor: str
 
     @property
     def torch(self) -> float:
-        return min(value for name, value in self.milliseconds.items() if name.startswith("torch"))
+        """Times as long as the compiled network, of PyTorch at its fastest."""
+        return min(value for name, value in self.times.items() if name.startswith("torch"))
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What no two rows share."""
+        return (self.model, self.density, self.batch, self.threads, self.ticket)
 
 
 def pruned(name: str, density: float, scope: Literal["global", "layer"]) -> nn.Module:
@@ -77,114 +106,77 @@ def pruned(name: str, density: float, scope: Literal["global", "layer"]) -> nn.M
     return model.eval()
 
 
-def networks(options: argparse.Namespace) -> Iterator[tuple[str, float, str, nn.Module]]:
-    """(network, density, where its weights are from, module) of all that is asked for."""
+def networks(options: argparse.Namespace) -> Iterator[Network]:
+    """All that is asked for; those of one architecture follow each other."""
     for path in options.tickets:
         ticket = files.load(path)
         about = ticket.origin["model"]
-        model = registry.build(about["name"], about["arguments"], about["classes"], tuple(about["input_shape"]), 0)
-        load_into(model, ticket.weights)
-        yield about["name"], ticket.density, str(path), model.eval()
-    if not options.tickets:
-        for name in options.models:
-            for density in options.densities:
-                yield name, density, f"pruned by {options.scope}", pruned(name, density, options.scope)
+        shape = tuple(about["input_shape"])
+
+        def from_ticket(about: Mapping[str, Any] = about, weights: Mapping[str, Tensor] = ticket.weights) -> nn.Module:
+            model = registry.build(about["name"], about["arguments"], about["classes"], tuple(about["input_shape"]), 0)
+            load_into(model, weights)
+            return model.eval()
+
+        yield Network(about["name"], json.dumps(about), round(ticket.density, 4), str(path), shape, from_ticket)
+    if options.tickets:
+        return
+    for name in options.models:
+        for density in options.densities:
+            yield Network(
+                name,
+                name,
+                density,
+                f"pruned by {options.scope}",
+                SHAPE,
+                lambda name=name, density=density: pruned(name, density, options.scope),  # type: ignore[misc]
+            )
 
 
-def engines(model: nn.Module, x: Tensor, options: argparse.Namespace) -> dict[str, Engine]:
-    """Every engine at hand, ready to compute the batch x."""
-    compiled = compile_sparse(model, x, threads=options.threads, engine="c")
-    ready: dict[str, Engine] = {"compiled": lambda: compiled(x), "torch eager": lambda: model(x)}
-    if x.ndim == 4:
-        last = copy.deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        nhwc = x.contiguous(memory_format=torch.channels_last)
-        ready["torch channels-last"] = lambda: last(nhwc)
-    if options.torch_compile:
-        inductor = torch.compile(copy.deepcopy(model))
-        ready["torch compile"] = lambda: inductor(x)
-    with suppress(ModuleNotFoundError):
-        ready["onnxruntime"] = onnxruntime_engine(model, x, options.threads)
-    with suppress(ModuleNotFoundError):
-        ready["openvino"] = openvino_engine(model, x, options.threads)
-    return ready
-
-
-def onnxruntime_engine(model: nn.Module, x: Tensor, threads: int) -> Engine:
-    """Dense ONNX Runtime."""
-    import onnxruntime
-
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        path = f"{folder}/model.onnx"
-        torch.onnx.export(model, (x,), path, dynamo=False, input_names=["x"])
-        session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
-    array = x.numpy()
-    return lambda: session.run(None, {"x": array})
-
-
-def openvino_engine(model: nn.Module, x: Tensor, threads: int) -> Engine:
-    """Dense OpenVINO, in float32."""
-    import openvino
-
-    settings = {
-        "INFERENCE_NUM_THREADS": threads,
-        "INFERENCE_PRECISION_HINT": "f32",
-        "PERFORMANCE_HINT": "LATENCY",
+def measure(group: Sequence[Network], batch: int, options: argparse.Namespace, peak: float) -> Iterator[Row]:
+    """The rows of networks of one architecture, at one batch size."""
+    x = torch.randn(batch, *group[0].shape)
+    modules = [network.build() for network in group]
+    compiled = [compile_sparse(module, x, threads=options.threads, engine="c") for module in modules]
+    ready = dense_engines(modules[0], x, options)
+    if options.prepare:
+        for engine in (*ready.values(), *(lambda c=c: c(x) for c in compiled)):
+            engine()
+        return
+    ours: dict[str, Engine] = {str(i): lambda c=c: c(x) for i, c in enumerate(compiled)}  # type: ignore[misc]
+    with torch.inference_mode():
+        spent = timing.in_turn({**ready, **ours}, options.rounds, AT_LEAST)
+        errors = [difference(c(x), module(x)) for c, module in zip(compiled, modules, strict=True)]
+    seconds = {
+        name: [once.processor if options.threads == 1 else once.wall for once in rounds]
+        for name, rounds in spent.items()
     }
-    converted = openvino.convert_model(model, example_input=x, input=[tuple(x.shape)])
-    request = openvino.compile_model(converted, "CPU", settings).create_infer_request()
-    array = x.numpy()
-    return lambda: request.infer({0: array})
+    for index, network in enumerate(group):
+        mine = seconds[str(index)]
+        yield Row(
+            network.model,
+            network.density,
+            batch,
+            options.threads,
+            network.ticket,
+            {name: 1000 * median(seconds[str(index) if name == "compiled" else name]) for name in ("compiled", *ready)},
+            {name: median(other / own for other, own in zip(seconds[name], mine, strict=True)) for name in ready},
+            1000 * batch * work(compiled[index]) / peak / options.threads,
+            work(compiled[index]) / work(compiled[index], dense=True),
+            errors[index],
+            processor(),
+        )
 
 
-def least(ready: dict[str, Engine], rounds: int, threads: int) -> dict[str, float]:
-    """Engine → milliseconds of a batch: the least of so many rounds, the engines in turn."""
-    clock = time.process_time if threads == 1 else time.perf_counter
-    found = dict.fromkeys(ready, float("inf"))
-    for engine in ready.values():
-        engine()
-    for _ in range(rounds):
-        for name, engine in ready.items():
-            spent = repeats = 0.0
-            while spent < 0.02:  # short batches several times, so that the clock is fine enough
-                start = clock()
-                engine()
-                spent += clock() - start
-                repeats += 1
-            found[name] = min(found[name], 1000 * spent / repeats)
-    return found
+def work(compiled: Compiled, dense: bool = False) -> int:
+    """Multiply-adds of one sample."""
+    (program,) = compiled.programs.values()
+    return sum(network.work(dense) for network in program.traced.networks)
 
 
-def work(model: nn.Module, x: Tensor) -> tuple[float, float]:
-    """(multiply-adds of the kept weights for the batch x, those of all weights)"""
-    kept = every = 0.0
-    for network in trace(model, x).networks:
-        for op in network.operations:
-            if isinstance(op, Convolution):
-                _, height, width = network.shapes[op.out]
-                kept += float((op.weight != 0).sum()) * height * width * len(x)
-                every += float(op.weight.size) * height * width * len(x)
-    return kept, every
-
-
-def measure(options: argparse.Namespace) -> Iterator[Row]:
-    """All rows that are asked for."""
-    for name, density, ticket, model in networks(options):
-        shape = files.load(ticket).origin["model"]["input_shape"] if options.tickets else SHAPE
-        for batch in options.batches:
-            x = torch.randn(batch, *shape)
-            with torch.inference_mode():
-                ready = engines(model, x, options)
-                expected = model(x)
-                got = ready["compiled"]()
-                assert isinstance(got, Tensor)
-                error = float((got - expected).abs().max() / expected.abs().max())
-                times = least(ready, options.rounds, options.threads)
-            kept, every = work(model, x)
-            bound = kept / 16 / 2 / (options.gigahertz * 1e6) / options.threads
-            yield Row(name, round(density, 4), batch, options.threads, ticket, times, bound, kept / every, error)
+def difference(found: Tensor, expected: Tensor) -> float:
+    """The largest difference, over the largest number."""
+    return float((found - expected).abs().max() / expected.abs().max())
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -195,12 +187,38 @@ def table(rows: Sequence[Row]) -> str:
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
+        ratios = [row.times.get("onnxruntime"), row.times.get("openvino"), row.torch]
+        cells = " | ".join("" if ratio is None else f"{ratio:.1f}" for ratio in ratios)
         ours = row.milliseconds["compiled"]
-        ratios = [row.milliseconds.get("onnxruntime"), row.milliseconds.get("openvino"), row.torch]
-        cells = " | ".join("" if other is None else f"{other / ours:.1f}" for other in ratios)
         about = f"{row.model} | {row.density:.3g} | {row.work:.1%} | {row.batch} | {ours:.3g}"
         lines.append(f"| {about} | {cells} | {row.bound / ours:.0%} |")
     return "\n".join(lines)
+
+
+def read(path: Path | None) -> list[Row]:
+    """The rows of a file, if it is there."""
+    if path is None or not path.exists():
+        return []
+    return [Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def run(options: argparse.Namespace) -> list[Row]:
+    """Measure what is asked for and not in the file yet; the rows of both."""
+    rows = read(options.out)
+    done = {row.key for row in rows}
+    peak = rate()
+    print(f"{processor()}: {peak / 1e9:.1f} billion multiply-adds a second, one core", flush=True)
+    for _, group in groupby(networks(options), lambda network: network.description):
+        everything = list(group)
+        for batch in options.batches:
+            left = [n for n in everything if (n.model, n.density, batch, options.threads, n.ticket) not in done]
+            for row in measure(left, batch, options, peak) if left else ():
+                rows.append(row)
+                print(table([row]).splitlines()[-1], flush=True)
+                if options.out:
+                    with options.out.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(asdict(row)) + "\n")
+    return rows
 
 
 def main() -> None:
@@ -211,21 +229,17 @@ def main() -> None:
     parser.add_argument("--tickets", type=Path, nargs="+", default=[], help="files of tickets, instead of models")
     parser.add_argument("--scope", choices=["layer", "global"], default="layer", help="how initial weights are pruned")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--torch-compile", action="store_true", help="torch.compile too: minutes")
-    parser.add_argument("--gigahertz", type=float, default=2.6, help="of a core, for the roofline")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--torch-compile", action="store_true", help="torch.compile too: minutes, the first time")
+    parser.add_argument("--pin", type=int, help="the core to stay on")
+    parser.add_argument("--prepare", action="store_true", help="compile all, measure nothing")
     parser.add_argument("--out", type=Path, help="rows, one a line, added to what is there")
     options = parser.parse_args()
+    if options.pin is not None:
+        os.sched_setaffinity(0, {options.pin})
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    rows = []
-    for row in measure(options):
-        rows.append(row)
-        print(table([row]).splitlines()[-1], {k: round(v, 3) for k, v in row.milliseconds.items()}, flush=True)
-        if options.out:
-            with options.out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(row)) + "\n")
-    print(table(rows))
+    print(table(run(options)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The choice between compiled and dense: measured once, remembered on disk, and the faster one taken."""
+"""The choice between compiled and dense: measured once, remembered on disk, and the fastest taken."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lottery_pools.deploy import choice, compiler
-from lottery_pools.deploy.choice import Choice
+from lottery_pools.deploy import compiler
+from lottery_pools.deploy.choice import Choice, Times, timed
 from lottery_pools.deploy.library import CompiledNetwork
 
 
@@ -43,32 +43,61 @@ def test_times_are_measured_once_and_remembered(slow: bool, tmp_path: Path) -> N
         return dense(x, 1)
 
     x = torch.zeros(200, 3)
-    first = Choice()
-    times = first.times(x, program, compute, 1)
+    first, orders = Choice(), {"contiguous": compute}
+    times = first.times(x, program, orders, 1)
     assert times.samples == 64
     assert (times.dense < times.compiled) is slow
+    assert times.fastest == ("contiguous" if slow else "compiled")
     calls = program.calls
-    assert first.times(x[:100], program, compute, 1) == times
-    assert Choice().times(x, program, compute, 1) == times, "from the cache"
+    assert first.times(x[:100], program, orders, 1) == times
+    assert Choice().times(x, program, orders, 1) == times, "from the cache"
     assert program.calls == calls
     assert len(list(tmp_path.rglob("*.json"))) == 1
-    assert Choice().times(x[:5], program, compute, 1).samples == 1  # few samples are another question
+    assert Choice().times(x[:1], program, orders, 1).samples == 1  # one sample is another question
     assert program.calls > calls
     assert len(list(tmp_path.rglob("*.json"))) == 2
 
 
-def test_a_damaged_memory_is_measured_anew(tmp_path: Path) -> None:
+def test_a_class_of_batch_sizes_is_timed_by_the_one_that_wastes_most() -> None:
+    sizes = {n: timed(n, lanes=16) for n in (1, 2, 4, 5, 8, 9, 16, 17, 32, 33, 63, 64, 1000)}
+    assert sizes == {1: 1, 2: 4, 4: 4, 5: 8, 8: 8, 9: 9, 16: 9, 17: 24, 32: 24, 33: 40, 63: 40, 64: 64, 1000: 64}
+    assert {timed(n, lanes=64) for n in range(9, 64)} == {9, 17, 33}
+    assert timed(20, lanes=1) == 32, "one at a time nothing is wasted: as many as dense PyTorch likes best"
+
+
+def test_a_batch_smaller_than_the_size_that_is_timed_is_repeated() -> None:
+    sizes: list[int] = []
+
+    def compute(x: Tensor) -> Tensor:
+        sizes.append(len(x))
+        return x
+
     program = Program(0.0)
-    Choice().times(torch.zeros(1, 3), program, lambda x: x, 1)
+    assert Choice().times(torch.zeros(17, 3), program, {"contiguous": compute}, 1).samples == 32
+    assert set(sizes) == {32}
+
+
+@pytest.mark.parametrize(
+    ("times", "fastest", "dense"),
+    [
+        (Times(1, 1.0, 1.0, 1.0), "compiled", 1.0),
+        (Times(1, 2.0, 1.5, 1.0), "channels_last", 1.0),
+        (Times(1, 2.0, 1.5), "contiguous", 1.5),
+    ],
+)
+def test_the_fastest_order_of_memory_counts(times: Times, fastest: str, dense: float) -> None:
+    assert (times.fastest, times.dense) == (fastest, dense)
+
+
+def test_a_damaged_memory_is_measured_anew(tmp_path: Path) -> None:
+    program, orders = Program(0.0), {"contiguous": lambda x: x}
+    Choice().times(torch.zeros(1, 3), program, orders, 1)
     (path,) = tmp_path.rglob("*.json")
     for damage in ("{", "[]", '{"samples": 1}'):
         path.write_text(damage, encoding="utf-8")
         calls = program.calls
-        Choice().times(torch.zeros(1, 3), program, lambda x: x, 1)
+        Choice().times(torch.zeros(1, 3), program, orders, 1)
         assert program.calls > calls
-        assert set(json.loads(path.read_text(encoding="utf-8"))) == {"samples", "compiled", "dense"}
-
-
-def test_the_least_time_counts() -> None:
-    pauses = iter([0.05, 0.05, 0.0, 0.05])
-    assert choice.seconds(lambda: time.sleep(next(pauses)), runs=3) < 0.04
+        assert set(json.loads(path.read_text(encoding="utf-8"))) == {
+            "samples", "compiled", "contiguous", "channels_last"
+        }  # fmt: skip

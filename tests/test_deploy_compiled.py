@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import lottery_pools as lp
 from lottery_pools.deploy import compiler
 from lottery_pools.deploy.choice import Times
+from lottery_pools.deploy.compiled import CompiledModule
 from lottery_pools.models import registry
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.ticket import Ticket, snapshot
@@ -191,6 +192,15 @@ def test_a_ticket_knows_its_network(tmp_path: Path) -> None:
     torch.testing.assert_close(given(x), from_file(x))
 
 
+def test_the_first_call_may_be_within_inference_mode() -> None:
+    module = sparse(nn.Conv2d(2, 3, 3), 0.5, 0)
+    network = CompiledModule(lp.compile(module, engine="c"))
+    assert list(network.parameters()) == []
+    x = torch.randn(2, 2, 5, 5)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(x), module(x))
+
+
 def test_weights_are_those_at_the_time_of_compiling() -> None:
     module = nn.Linear(4, 2)
     x = torch.ones(1, 4)
@@ -228,7 +238,7 @@ class Clock:
         self.dense = dense
 
     def times(self, *_: object) -> Times:
-        return Times(1, compiled=1.0, dense=self.dense)
+        return Times(1, compiled=1.0, contiguous=self.dense)
 
 
 def test_the_faster_engine_computes() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lottery_pools.deploy import library
 from lottery_pools.deploy import plan as planning
 from lottery_pools.deploy.graph import Network
 from lottery_pools.deploy.library import CompiledNetwork
@@ -40,7 +41,8 @@ def samples(count: int) -> Tensor:
 
 
 @torch.no_grad()
-def test_threads_share_tiles_or_operations_and_give_the_same_bits() -> None:
+def test_threads_share_tiles_or_operations_and_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "ENOUGH", 1)
     model, network = small()
     compiled = CompiledNetwork(network)
     for batch in (1, 3, 16, 40, 100):
@@ -68,9 +70,21 @@ def test_several_callers_at_once_do_not_share_a_workspace() -> None:
 def test_a_first_part_is_computed_one_sample_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     model, network = small()
     monkeypatch.setattr(planning, "CACHE", 16 * 4 * (4 + 4) * 10 * 10 - 1)
-    compiled = CompiledNetwork(network, alone=2)
+    monkeypatch.setattr(library, "ALONE", 2)
+    compiled = CompiledNetwork(network)
     assert set(compiled.parts) == {"single", "first", "rest"}
     x = samples(50)
     (found,) = compiled([x.flatten(1)], threads=1)
     torch.testing.assert_close(found, model(x), rtol=0, atol=1e-4)
     assert set(compiled.libraries) == {"first", "rest", "single"}, "the last two of 50 alone"
+
+
+@torch.no_grad()
+def test_small_work_is_not_shared_among_threads() -> None:
+    _, network = small()
+    compiled = CompiledNetwork(network)
+    positions = {"conv1": 64}  # of the first layer: 27 weights an output, 4 outputs
+    assert compiled.work > 27 * 4 * positions["conv1"]
+    compiled([samples(2).flatten(1)], threads=4)
+    ((workspace, _),) = compiled.library("single").spare
+    assert len(workspace) == compiled.library("single").source.workspace, "one thread's"

@@ -23,6 +23,7 @@ from lottery_pools.cli import output
 from lottery_pools.cli.exchange import export, import_, predict, require_ticket_file
 from lottery_pools.cli.options import (
     OPTIONS,
+    CompileOptions,
     CompletionOptions,
     DiagnoseOptions,
     EvaluateOptions,
@@ -246,6 +247,22 @@ def inspect(arguments: list[str]) -> None:
     output.show_ticket(options.file, files.load(options.file), metadata, options.json)
 
 
+def compile(arguments: list[str]) -> None:
+    """write a ticket as C for exactly its weights, make a library of it and time it"""
+    options = parse(CompileOptions, arguments, compile)
+    require_ticket_file(options.file)
+    from lottery_pools.deploy import ticket as compiling
+    from lottery_pools.exchange import network
+    from lottery_pools.runs.speeds import compiled_folder
+    from lottery_pools.tickets import files
+
+    module = network.load_model(options.file, trust=options.trust)
+    shape = tuple(files.read_metadata(options.file)["origin"]["model"]["input_shape"])
+    out = options.out or compiled_folder(options.file)
+    choices = compiling.Choices(options.target, options.threads, not options.untimed)
+    output.show_compilation(out, compiling.compile_ticket(options.file, module, shape, out, choices), options.json)
+
+
 def presets(arguments: list[str]) -> None:
     """list the settings that come with the package, or print one"""
     options = parse(PresetsOptions, arguments, presets)
@@ -275,7 +292,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     command_name(command): command
     for command in (
         *(run, tickets, pool, evaluate, diagnose, report, replay, inspect),
-        *(import_, export, predict),
+        *(import_, export, predict, compile),
         *(presets, completion),
     )
 }

@@ -161,8 +161,8 @@ class ReportOptions:
     """Folder of another run whose dense network is the reference of a table of mean corruption errors (mCE); none: no
     such table."""
     publish: Path | None = None
-    """Folder into which tables, settings, rows, recipes and the diagnosis, but no weights, are written to be shared;
-    none: nothing is."""
+    """Folder into which tables, settings, rows, recipes, speeds and the diagnosis, but no weights, are written to be
+    shared; none: nothing is."""
     out: Path | None = None
     """File of the page; none: report.html in the run's folder, or comparison.html in the current one for several
     runs."""
@@ -178,6 +178,29 @@ class ReplayOptions:
     """File in which the rebuilt ticket is kept; none: it is not kept."""
     data: DataPlace = field(default_factory=DataPlace)
     json: Json = False
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """Options of `compile`."""
+
+    file: FileArgument
+    out: Path | None = None
+    """Folder of the C files; none: beside the ticket, level_03.compiled for level_03.safetensors, where the report
+    finds the speed."""
+    target: Literal["avx512", "avx2", "neon", "plain"] | None = None
+    """Instructions that the code is tuned for; none: this processor's."""
+    threads: int | None = None
+    """Threads of the timing; none: as many as PyTorch takes."""
+    untimed: Flag = False
+    """Do not measure how fast the network is."""
+    trust: Flag = False
+    """Build a network that the file names as package.module:factory, which runs that module's code."""
+    json: Json = False
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise UserError(f"compile --threads is {self.threads}: give 1 or more")
 
 
 @dataclass(frozen=True)
@@ -219,6 +242,7 @@ OPTIONS: dict[str, type] = {
     "import": ImportOptions,
     "export": ExportOptions,
     "predict": PredictOptions,
+    "compile": CompileOptions,
     "presets": PresetsOptions,
     "completion": CompletionOptions,
 }

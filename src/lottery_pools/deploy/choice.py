@@ -1,26 +1,25 @@
-"""Compiled or dense: timed once on this machine, and remembered in the cache."""
+"""Compiled or dense: timed once on this machine for each class of batch sizes, and remembered in the cache."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from lottery_pools.deploy import compiler
-from lottery_pools.deploy.library import CompiledNetwork
+from lottery_pools.deploy import compiler, timing
+from lottery_pools.deploy.library import ALONE, CompiledNetwork
 from lottery_pools.runs.folder import write
 
-MANY = 64
-"""Samples of the batch that is timed for all calls with many."""
-FEW = 8
-"""Calls with fewer samples are timed by one sample."""
+CLASSES = ((1, 1), (2, 4), (5, ALONE), (ALONE + 1, 16), (17, 32), (33, 63), (64, 64))
+"""Batch sizes, from and to, that one timing stands for; the last is for all larger ones too."""
 RUNS = 5
+HOPELESS = 3.0
+"""How many times as slow as the fastest is not timed again."""
 
 
 class Step(Protocol):
@@ -33,63 +32,72 @@ class Step(Protocol):
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of one batch of `samples`: compiled, and by dense PyTorch."""
+    """Seconds of one batch of `samples`: compiled, and by dense PyTorch in either order of memory."""
 
     samples: int
     compiled: float
-    dense: float
+    contiguous: float
+    channels_last: float | None = None
+    """Of images only."""
+
+    @property
+    def dense(self) -> float:
+        """Seconds of dense PyTorch at its fastest."""
+        return min(self.contiguous, float("inf") if self.channels_last is None else self.channels_last)
+
+    @property
+    def fastest(self) -> str:
+        """The name of the fastest of the three."""
+        seconds = {name: value for name, value in asdict(self).items() if name != "samples" and value is not None}
+        return min(seconds, key=lambda name: seconds[name])
 
 
 @dataclass(eq=False)
 class Choice:
-    """How long both take, by (shape of a sample, samples, threads)."""
+    """How long all of them take, by (shape of a sample, batch size that is timed, threads)."""
 
     known: dict[tuple[object, ...], Times] = field(default_factory=dict)
 
-    def times(self, x: Tensor, program: Step, dense: Callable[[Tensor], Tensor], threads: int) -> Times:
-        """The times of batches such as x, which has a sample at least: of its first one, or of its first `MANY`."""
-        sample = x[:MANY] if len(x) >= FEW else x[:1]
-        # Batches of 8 to 64 samples are alike here: the first of them is timed.
-        key = (tuple(x.shape[1:]), len(sample) > 1, threads)
+    def times(self, x: Tensor, program: Step, dense: Mapping[str, Callable[[Tensor], Tensor]], threads: int) -> Times:
+        """The times for batches of the class of x, which has a sample at least; `dense` has the fields of `Times`."""
+        size = timed(len(x), next((network.lanes for network in program.networks.values()), 1))
+        key = (tuple(x.shape[1:]), size, threads)
         if key not in self.known:
-            self.known[key] = _remembered(program, key, lambda: _times(program, dense, sample, threads))
+            batch = torch.cat([x] * -(-size // len(x)))[:size]
+            functions = {"compiled": lambda: program(batch, threads)}
+            functions |= {name: lambda function=function: function(batch) for name, function in dense.items()}  # type: ignore[misc]
+            self.known[key] = _remembered(program, key, functions)
         return self.known[key]
 
 
-def seconds(function: Callable[[], object], runs: int = RUNS) -> float:
-    """The least time of some runs, after one to warm up."""
-    function()
-    least = float("inf")
-    for _ in range(runs):
-        start = time.perf_counter()
-        function()
-        least = min(least, time.perf_counter() - start)
-    return least
+def timed(samples: int, lanes: int) -> int:
+    """The batch size that is timed for batches of `samples`, where `lanes` are computed side by side.
+
+    Of its class it is the one in which the compiled network wastes most: where that wins, it wins for the others too.
+    """
+    first, last = next((first, last) for first, last in reversed(CLASSES) if samples >= first)
+
+    def tiles_a_sample(size: int) -> float:
+        whole = size // lanes + (size % lanes > ALONE)
+        return (whole + (size % lanes / ALONE if size % lanes <= ALONE else 0)) / size
+
+    return max(range(first, last + 1), key=lambda size: (tiles_a_sample(size), size))
 
 
-def _times(program: Step, dense: Callable[[Tensor], Tensor], x: Tensor, threads: int) -> Times:
-    """The seconds of both on x."""
-    ours = seconds(lambda: program(x, threads))
-    start = time.perf_counter()
-    dense(x)
-    theirs = time.perf_counter() - start
-    if theirs < 3 * ours:  # too close for one run, which also warms up
-        theirs = seconds(lambda: dense(x))
-    return Times(len(x), ours, theirs)
-
-
-def _remembered(program: Step, key: tuple[object, ...], measure: Callable[[], Times]) -> Times:
+def _remembered(program: Step, key: tuple[object, ...], functions: Mapping[str, Callable[[], object]]) -> Times:
     """The times from the cache, or measured and put there.
 
     The file's name is a digest of the compiled sources, the processor, the kind of batch and PyTorch's version.
     """
     found = compiler.find()
-    texts = [one.library(part).source.text for one in program.networks.values() for part in one.parts]
+    texts = [network.library(part).source.text for network in program.networks.values() for part in network.parts]
     content = "\n".join([*texts, found.version, found.processor, repr(key), torch.__version__])
     path = compiler.cache() / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.json"
     try:
         return Times(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # not there, or damaged
-        times = measure()
+        spent = timing.in_turn(functions, RUNS, hopeless=HOPELESS)
+    assert isinstance(key[1], int)
+    times = Times(key[1], **{name: min(once.wall for once in rounds) for name, rounds in spent.items()})
     write(path, json.dumps(asdict(times), sort_keys=True))
     return times

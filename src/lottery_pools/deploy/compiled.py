@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -71,7 +72,8 @@ class Compiled:
     def program(self, shape: tuple[int, ...]) -> Program:
         """The program for samples of a shape, traced where it is new; warns of what PyTorch has to compute."""
         if shape not in self.programs:
-            traced = trace(self.module, torch.zeros(1, *shape))
+            with torch.inference_mode(False):  # torch.export does not work within it
+                traced = trace(self.module, torch.zeros(1, *shape))
             if traced.fallbacks and self.engine != "torch":
                 warnings.warn(f"PyTorch computes {', '.join(traced.fallbacks)}: not among the compiled operations",
                               stacklevel=3)  # fmt: skip
@@ -92,10 +94,8 @@ class Compiled:
         if self.engine == "torch" or len(x) == 0:
             return self.dense(x)
         program = self.program(tuple(x.shape[1:]))
-        if self.engine == "auto":
-            times = self.times(x)
-            if times.dense < times.compiled:
-                return self.dense(x)
+        if self.engine == "auto" and (fastest := self.times(x).fastest) != "compiled":
+            return self.orders[fastest](x)
         return program(x, self.threads)
 
     @property
@@ -113,16 +113,36 @@ class Compiled:
     def times(self, x: Tensor) -> Times:
         """How long batches such as x take, compiled and by dense PyTorch: timed once on this machine, then remembered.
 
-        x has one sample, which is timed alone, or 8 and more, of which the first 64 are.
+        Batch sizes are timed in classes (1, 2 to 4, 5 to 8, 9 to 16, 17 to 32, 33 to 63, 64 and more), each by the size
+        that suits the compiled network least: where it wins there, it wins for all of the class.
         """
-        return self.choice.times(x, self.program(tuple(x.shape[1:])), self.dense, self.threads)
+        orders = {name: order for name, order in self.orders.items() if name == "contiguous" or x.ndim == 4}
+        return self.choice.times(x, self.program(tuple(x.shape[1:])), orders, self.threads)
+
+    @property
+    def orders(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """Dense PyTorch, by the order in which images lie in memory."""
+        return {
+            "contiguous": self.dense,
+            "channels_last": lambda x: self.dense(x.contiguous(memory_format=torch.channels_last)),
+        }
 
     def dense(self, x: Tensor) -> Tensor:
-        """The same by PyTorch, as it is fastest without compilation."""
-        if x.ndim == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
+        """The same by PyTorch."""
         result: Tensor = self.module(x)
         return result
+
+
+class CompiledModule(nn.Module):
+    """A compiled network where a module is wanted, such as by `lp.predict`; it has no parameters."""
+
+    def __init__(self, compiled: Compiled) -> None:
+        super().__init__()
+        self.compiled = compiled
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the compiled network predicts for a batch."""
+        return self.compiled(x)
 
 
 def compile(
@@ -145,8 +165,8 @@ def compile(
     - `model`: the module that a ticket is of, where the ticket does not say. Its own weights are not changed.
     - `threads`: PyTorch's number where not given; `compiled.threads` may be changed later.
     - `target`: "avx512", "avx2", "neon" or "plain"; the processor's own where not given.
-    - `engine`: "auto" times the compiled network and dense PyTorch once on this machine, at the first call with a
-      single sample and the first with many, and uses the faster; "c" and "torch" always use one.
+    - `engine`: "auto" times the compiled network and dense PyTorch once on this machine, at the first call of each
+      class of batch sizes, and uses the faster; "c" and "torch" always use one.
 
     Raises UserError where there is no C compiler, the module cannot be traced, or a ticket does not fit its model.
 

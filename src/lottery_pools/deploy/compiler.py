@@ -56,10 +56,14 @@ class Compiler:
         """The flags for a target on this machine; raises UserError where this processor does not have it."""
         if target not in TARGETS:
             raise unknown("target", target, TARGETS)
-        possible = {self.target, "plain"} | ({"avx2"} if self.target == "avx512" else set())
-        if target not in possible:
-            raise UserError(f"this processor does not have {target!r}: choose one of: {', '.join(sorted(possible))}")
+        if not self.has(target):
+            possible = ", ".join(sorted(filter(self.has, TARGETS)))
+            raise UserError(f"this processor does not have {target!r}: choose one of: {possible}")
         return (*FLAGS, *self.native, *TARGETS[target])
+
+    def has(self, target: str) -> bool:
+        """Whether this processor can run what is compiled for a target."""
+        return target in (self.target, "plain") or (target, self.target) == ("avx2", "avx512")
 
 
 def find() -> Compiler:

@@ -101,9 +101,23 @@ class Network:
     outputs: tuple[str, ...]
 
     @property
+    def convolutions(self) -> list[Convolution]:
+        """The convolutions and linear layers."""
+        return [operation for operation in self.operations if isinstance(operation, Convolution)]
+
+    @property
     def weights(self) -> int:
         """Weights of all convolutions and linear layers that are not zero."""
-        return sum(int(np.count_nonzero(op.weight)) for op in self.operations if isinstance(op, Convolution))
+        return sum(int(np.count_nonzero(op.weight)) for op in self.convolutions)
+
+    def work(self, dense: bool = False) -> int:
+        """Multiply-adds of one sample; with `dense`, those of the zeros too."""
+        return sum(
+            (op.weight.size if dense else int(np.count_nonzero(op.weight)))
+            * self.shapes[op.out][1]
+            * self.shapes[op.out][2]
+            for op in self.convolutions
+        )
 
 
 def split(network: Network, at: int) -> tuple[Network, Network]:

@@ -15,12 +15,16 @@ from torch import Tensor
 
 from lottery_pools.deploy import compiler
 from lottery_pools.deploy.graph import Network, split
-from lottery_pools.deploy.plan import cut
+from lottery_pools.deploy.plan import cut, lanes
 from lottery_pools.deploy.source import MOST_THREADS, Source, write
 
 Tensors = Mapping[str, Tensor]
 ALIGNMENT = 64
 """Bytes of a cache line: what reads across two of them takes twice as long."""
+ALONE = 8
+"""Single samples that take as long as one tile of samples side by side."""
+ENOUGH = 1_000_000
+"""Multiply-adds that are worth another thread: some 20 microseconds, about what starting one takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,38 +33,37 @@ class Library:
 
     source: Source
     function: Callable[..., int]
-    spare: list[NDArray[np.float32]] = field(default_factory=list)
-    """Workspaces that no call uses at the moment."""
+    spare: list[tuple[NDArray[np.float32], int]] = field(default_factory=list)
+    """Workspaces that no call uses at the moment, and their addresses."""
+
+    @cached_property
+    def constants(self) -> tuple[int, int]:
+        """The addresses of the source's floats and integers."""
+        return self.source.floats.ctypes.data, self.source.integers.ctypes.data
 
     def __call__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], threads: int) -> None:
         """Fill `outputs`; all tensors are contiguous float32 on the CPU, (samples, floats a sample)."""
         batch = len(outputs[0])
         threads = max(1, min(threads, MOST_THREADS))
         floats = threads * self.source.workspace
-        # Taken from the list and put back, so that two threads of Python's never share one.
-        workspace = self.spare.pop() if self.spare else _aligned(floats)
+        try:  # taken from the list and put back, so that two threads of Python's never share one
+            workspace, address = self.spare.pop()
+        except IndexError:
+            workspace, address = _aligned(floats)
         if len(workspace) < floats:
-            workspace = _aligned(floats)
-        code = self.function(
-            *_pointers(inputs),
-            *_pointers(outputs),
-            ctypes.c_int64(batch),
-            ctypes.c_void_p(workspace.ctypes.data),
-            ctypes.c_int64(floats),
-            ctypes.c_void_p(self.source.floats.ctypes.data),
-            ctypes.c_void_p(self.source.integers.ctypes.data),
-            ctypes.c_int(threads),
-        )
-        self.spare.append(workspace)
+            workspace, address = _aligned(floats)
+        code = self.function(*_pointers(inputs), *_pointers(outputs), batch, address, floats, *self.constants, threads)
+        self.spare.append((workspace, address))
         if code:
             raise RuntimeError(f"compiled network refused its arguments (code {code}) for {batch} samples")
 
 
-def _aligned(floats: int) -> NDArray[np.float32]:
-    """Zeros that begin at a cache line."""
+def _aligned(floats: int) -> tuple[NDArray[np.float32], int]:
+    """Zeros that begin at a cache line, and their address."""
     memory = np.zeros(floats + ALIGNMENT // 4, np.float32)
-    first = -memory.ctypes.data % ALIGNMENT // 4
-    return memory[first : first + floats]
+    address: int = memory.ctypes.data
+    first = -address % ALIGNMENT // 4
+    return memory[first : first + floats], address + 4 * first
 
 
 def _pointers(tensors: Sequence[Tensor]) -> tuple[ctypes.Array[ctypes.c_void_p], ctypes.Array[ctypes.c_int64]]:
@@ -75,6 +78,8 @@ def load(source: Source, target: str | None) -> Library:
     loaded = ctypes.CDLL(str(compiler.build(source.text, target)))
     function = loaded[f"{source.name}_predict"]
     function.restype = ctypes.c_int
+    pointer, size = ctypes.c_void_p, ctypes.c_int64
+    function.argtypes = [pointer, pointer, pointer, pointer, size, pointer, size, pointer, pointer, ctypes.c_int]
     return Library(source, function)
 
 
@@ -87,8 +92,6 @@ class CompiledNetwork:
 
     network: Network
     target: str | None = None
-    alone: float = 8.0
-    """Single samples that take as long as one tile of samples side by side."""
     libraries: dict[str, Library] = field(default_factory=dict)
 
     @cached_property
@@ -103,6 +106,11 @@ class CompiledNetwork:
             parts["rest"] = rest
         return parts
 
+    @property
+    def lanes(self) -> int:
+        """Samples that are computed side by side, where there are so many."""
+        return lanes(self.parts["rest"]) if "rest" in self.parts else 1
+
     def library(self, part: str) -> Library:
         """The library of one of the `parts`."""
         if part not in self.libraries:
@@ -115,17 +123,23 @@ class CompiledNetwork:
         values = dict(zip(self.network.inputs, inputs, strict=True))
         batch = len(inputs[0])
         results = {name: torch.empty(batch, self.floats(name)) for name in self.network.outputs}
+        threads = max(1, min(threads, int(batch * self.work / ENOUGH)))
         whole = 0
-        if "rest" in self.parts and batch > self.alone:
-            lanes = self.library("rest").source.lanes
-            whole = batch if batch % lanes > self.alone else batch - batch % lanes
+        if "rest" in self.parts and batch > ALONE:
+            tile = self.lanes
+            whole = batch if batch % tile > ALONE else batch - batch % tile
             # Few at a time, so that what goes from the first part to the rest stays near.
-            step = lanes * threads if "first" in self.parts else whole
+            step = tile * threads if "first" in self.parts else whole
             for begin in range(0, whole, step):
                 self.many(values, results, slice(begin, min(begin + step, whole)), threads)
         if whole < batch:
             self.run("single", values, results, slice(whole, batch), threads)
         return list(results.values())
+
+    @cached_property
+    def work(self) -> int:
+        """Multiply-adds of a sample."""
+        return self.network.work()
 
     def floats(self, name: str) -> int:
         """Floats of one sample of a value."""
@@ -148,5 +162,8 @@ class CompiledNetwork:
     def run(self, part: str, values: Tensors, results: Tensors, samples: slice, threads: int) -> None:
         """Let one library compute some samples."""
         network = self.parts[part]
-        inputs = [values[name][samples] for name in network.inputs]
-        self.library(part)(inputs, [results[name][samples] for name in network.outputs], threads)
+        inputs = [values[name] for name in network.inputs]
+        outputs = [results[name] for name in network.outputs]
+        if samples.start > 0 or samples.stop < len(outputs[0]):
+            inputs, outputs = [x[samples] for x in inputs], [y[samples] for y in outputs]
+        self.library(part)(inputs, outputs, threads)

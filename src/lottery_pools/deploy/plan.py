@@ -48,14 +48,14 @@ def plan(network: Network, single: bool) -> Plan:
     """Lay out and place all values of a network, for one sample at a time or for many side by side."""
     if single:
         operations, layouts, unfolded = _single(network)
-        lanes = 1
+        side_by_side = 1
     else:
-        lanes = _lanes(network)
-        operations, layouts, unfolded = list(network.operations), _batch(network, lanes), {}
+        side_by_side = lanes(network)
+        operations, layouts, unfolded = list(network.operations), _batch(network, side_by_side), {}
     places, workspace = _place(network, operations, {**layouts, **unfolded})
     # Whole registers may read beyond the last value, to no effect: by less than the positions of one channel.
     beyond = max((layout.plane * layout.unit for layout in layouts.values()), default=0) if single else 0
-    return Plan(network, lanes, tuple(operations), layouts, unfolded, places, workspace + beyond + REGISTER)
+    return Plan(network, side_by_side, tuple(operations), layouts, unfolded, places, workspace + beyond + REGISTER)
 
 
 def cut(network: Network) -> int:
@@ -64,7 +64,7 @@ def cut(network: Network) -> int:
     Side by side, early layers of large images move more memory than the second cache holds, and with few weights an
     output they wait for it: the operations up to the last such convolution are better done one sample at a time.
     """
-    floats = {name: layout.floats for name, layout in _batch(network, _lanes(network)).items()}
+    floats = {name: layout.floats for name, layout in _batch(network, lanes(network)).items()}
     large = [
         index
         for index, op in enumerate(network.operations)
@@ -75,10 +75,9 @@ def cut(network: Network) -> int:
     return large[-1] + 1 if large else 0
 
 
-def _lanes(network: Network) -> int:
+def lanes(network: Network) -> int:
     """Samples side by side: four registers of them where there are no neighbouring positions to work on together."""
-    convolutions = [operation for operation in network.operations if isinstance(operation, Convolution)]
-    vectors_only = all(network.shapes[operation.out][1:] == (1, 1) for operation in convolutions)
+    vectors_only = all(network.shapes[operation.out][1:] == (1, 1) for operation in network.convolutions)
     return 4 * REGISTER if vectors_only else REGISTER
 
 

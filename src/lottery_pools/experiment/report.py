@@ -13,20 +13,27 @@ from lottery_pools.config import toml
 from lottery_pools.config.schema import Config
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation.metrics import accuracies, comparable, gains
-from lottery_pools.reporting import corruption_tables, page
+from lottery_pools.reporting import corruption_tables, metric_report, page
 from lottery_pools.reporting.content import ReportContent
-from lottery_pools.runs import results
+from lottery_pools.reporting.metric_report import MetricReport
+from lottery_pools.runs import results, speeds
 from lottery_pools.runs.folder import run_folder, write
 from lottery_pools.runs.rows import PoolRow, Row
 from lottery_pools.tickets import files
 
 
-def make(folder: Path, reference: Path | None = None, out: Path | None = None) -> tuple[Path, ReportContent]:
+def make(
+    folder: Path, reference: Path | None = None, out: Path | None = None
+) -> tuple[Path, ReportContent | MetricReport]:
     """Write the report of a folder's runs as `report.html` and `report.md` there, or `out`; returns path and report.
+
+    Of runs that are measured by another metric than accuracy it is `report.md` alone, and `reference` is refused.
 
     With `reference`, another run's folder, there is a table of mean corruption errors (mCE) relative to its dense
     network, which the table names: raises UserError where either was not measured under corruption.
     """
+    if reference is None and not toml.of_folder(folder).measures_accuracy:
+        return _make_metric_report(folder, out or folder / "report.md")
     content, page_path = report_of(folder), out or folder / "report.html"
     if reference is not None:
         of, others, _ = read(reference)
@@ -42,6 +49,23 @@ def make(folder: Path, reference: Path | None = None, out: Path | None = None) -
     write(page_path.with_suffix(".md"), page.markdown(content))
     write(page_path, page.render(content))
     return page_path, content
+
+
+def _make_metric_report(folder: Path, out: Path) -> tuple[Path, MetricReport]:
+    if out.suffix != ".md":
+        raise UserError(f"the report of this run is Markdown, {out} is not: give a name that ends in .md")
+    config = toml.of_folder(folder)
+    runs = [run_folder(config, folder, seed) for seed in config.seeds]
+    rows = [row for run in runs for row in results.read_metrics(run.results)]
+    if not rows:
+        raise _no_results(folder)
+    content = MetricReport(config.name, rows, gains(rows), config)
+    write(out, metric_report.page(content))
+    return out, content
+
+
+def _no_results(folder: Path) -> UserError:
+    return UserError(f"{folder} has no results yet: run `lottery-pools evaluate {folder}` first")
 
 
 def compare(folders: Sequence[Path], out: Path) -> tuple[Path, dict[str, ReportContent]]:
@@ -63,8 +87,8 @@ def compare(folders: Sequence[Path], out: Path) -> tuple[Path, dict[str, ReportC
 
 
 def publish(folder: Path, to: Path) -> None:
-    """Write what is worth sharing of a run into the folder `to`: tables, settings, rows, recipes and the diagnosis, but
-    no weights.
+    """Write what is worth sharing of a run into the folder `to`: tables, settings, rows, recipes, speeds and the
+    diagnosis, but no weights.
 
     `report` works there as in the run's own folder, and makes the same tables and page to the byte. Raises UserError
     where `to` holds a run: there the rows that were published would stand for all that it finds later.
@@ -75,6 +99,10 @@ def publish(folder: Path, to: Path) -> None:
     write(to / "config.toml", toml.to_toml(content.config))
     write(to / "results.jsonl.xz", lzma.compress(results.to_lines(content.rows).encode()))
     write(to / "pools.jsonl", results.to_lines(content.pools))
+    if content.speeds:
+        write(to / "speeds.jsonl", speeds.to_lines(content.speeds))
+    else:
+        (to / "speeds.jsonl").unlink(missing_ok=True)
     if content.diagnoses:
         write(to / "diagnosis.json", "[\n" + ",\n".join(map(json.dumps, content.diagnoses)) + "\n]\n")
     else:
@@ -105,20 +133,42 @@ def report_of(folder: Path) -> ReportContent:
         diagnoses,
         comparable=comparable(rows, compared),
         accuracies=accuracies(rows),
+        speeds=_speeds(config, folder),
     )
 
 
 def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
     """The settings of an experiment's folder, the rows of its runs, and how its pools came about."""
     config = toml.of_folder(folder)
+    if not config.measures_accuracy:
+        raise UserError(
+            f"{folder} is not measured by accuracy: `report` compares, refers to and publishes accuracies only; "
+            f"`lottery-pools report {folder}` alone makes its report"
+        )
     if (folder / "results.jsonl.xz").exists():
         return config, results.read(folder / "results.jsonl.xz"), results.read_pools(folder / "pools.jsonl")
     runs = [run_folder(config, folder, seed) for seed in config.seeds]
     rows = [row for run in runs for row in results.read(run.results)]
     if not rows:
-        raise UserError(f"{folder} has no results yet: run `lottery-pools evaluate {folder}` first")
+        raise _no_results(folder)
     pools = [_pool_row(path) for run in runs for path in sorted((run.path / "pools").glob("*/level_*.safetensors"))]
     return config, rows, pools
+
+
+def _speeds(config: Config, folder: Path) -> list[speeds.SpeedRow]:
+    """How fast the networks are that were compiled, by seed, method and level."""
+    if (folder / "results.jsonl.xz").exists():
+        return speeds.read(folder / "speeds.jsonl")
+    rows = []
+    for seed in config.seeds:
+        path = run_folder(config, folder, seed).path
+        for ticket in sorted((*path.glob("tickets/level_*.safetensors"), *path.glob("pools/*/level_*.safetensors"))):
+            if measured := speeds.of_ticket(ticket):
+                header = files.read_metadata(ticket)
+                density = header["kept"] / header["prunable"]
+                method = "ticket" if ticket.parent.name == "tickets" else ticket.parent.name
+                rows += [speeds.SpeedRow(seed, method, header["level"], density, speed) for speed in measured]
+    return sorted(rows, key=lambda row: (row.seed, row.method != "ticket", row.method, row.level, row.speed.samples))
 
 
 def read_json(path: Path) -> Any:

@@ -9,6 +9,7 @@ from lottery_pools.config.schema import Config
 from lottery_pools.reporting.diagnosis import Diagnoses
 from lottery_pools.reporting.table import Table
 from lottery_pools.runs.rows import Accuracy, Gain, PoolRow, Row
+from lottery_pools.runs.speeds import SpeedRow
 
 
 @dataclass(frozen=True)
@@ -29,3 +30,5 @@ class ReportContent:
     """Gains over the levels that all methods have: `metrics.comparable`."""
     accuracies: Sequence[Accuracy] = ()
     """Of every method at every level: `metrics.accuracies`."""
+    speeds: Sequence[SpeedRow] = ()
+    """Of the networks that were compiled (`lottery-pools compile`)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lottery_pools.reporting import corruption_tables, diagnosis, diagrams, figures, tables
+from lottery_pools.reporting import corruption_tables, diagnosis, diagrams, figures, speed_table, tables
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.names import featured, label, main_lines, pooled, trained_lines
 from lottery_pools.reporting.style import Figure
@@ -85,6 +85,10 @@ def _main_table(report: ReportContent) -> Section:
 
 def _costs(report: ReportContent) -> Section:
     return Section("Gains and costs", tables=[tables.summary(report.rows, report.comparable)], folded=False)
+
+
+def _speed(report: ReportContent) -> Section:
+    return Section("Speed", tables=[speed_table.speeds(report.speeds)], folded=False)
 
 
 def _all_methods(report: ReportContent) -> Section:
@@ -191,6 +195,7 @@ _BUILDERS: tuple[Callable[[ReportContent], Section], ...] = (
     _gains_by_density,
     _main_table,
     _costs,
+    _speed,
     _all_methods,
     _corruption,
     _calibration,
