@@ -86,6 +86,7 @@ def _lineage(run: Run, search: Search, target: int, tickets: Mapping[int, Ticket
     paths, cache = run.pool_of(search, target), ticket_cache.of_this_process()
     return {
         **of_target,
+        **imp.data_origin(run.dataset),  # tickets of earlier versions do not say it
         "target": target,
         "parents": {str(level): cache.digest(path) for level, path in paths.items()},
         "candidates": os.path.relpath(search.candidates.path, run.folder.path),
@@ -235,6 +236,7 @@ def _row(run: Run, network: _Network, condition: Condition, measures: Measured) 
         part=run.config.data.test_part if split == "test" else "all",
         nonzero=network.nonzero,
         tensors=network.tensors,
+        data=run.dataset.digest,
     )
 
 
@@ -266,6 +268,7 @@ def _metric_row(run: Run, network: _Network, condition: Condition, model: nn.Mod
         values=pack_values(values),
         tensors=network.tensors,
         part=run.config.data.test_part if split == "test" else "all",
+        data=run.dataset.digest,
     )
 
 
