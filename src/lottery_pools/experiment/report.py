@@ -33,7 +33,7 @@ def make(
     With `reference`, another run's folder, there is a table of mean corruption errors (mCE) relative to its dense
     network, which the table names: raises UserError where either was not measured under corruption.
     """
-    if reference is None and not toml.of_folder(folder).measures_accuracy:
+    if reference is None and not toml.of_folder(folder, NOT_RUN).measures_accuracy:
         return _make_metric_report(folder, out or folder / "report.md")
     content, page_path = report_of(folder), out or folder / "report.html"
     if reference is not None:
@@ -55,7 +55,7 @@ def make(
 def _make_metric_report(folder: Path, out: Path) -> tuple[Path, MetricReport]:
     if out.suffix != ".md":
         raise UserError(f"the report of this run is Markdown, {out} is not: give a name that ends in .md")
-    config = toml.of_folder(folder)
+    config = toml.of_folder(folder, NOT_RUN)
     runs = [run_folder(config, folder, seed) for seed in config.seeds]
     rows = [row for run in runs for row in results.read_metrics(run.results)]
     if not rows:
