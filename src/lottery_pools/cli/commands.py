@@ -5,6 +5,7 @@ The name and the docstring of each function are those of its command. torch is i
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import multiprocessing
@@ -18,7 +19,7 @@ from types import FrameType
 from typing import TextIO
 
 from lottery_pools.cli import completion as shells
-from lottery_pools.cli import output
+from lottery_pools.cli import output, sweeping
 from lottery_pools.cli.options import (
     OPTIONS,
     CompileOptions,
@@ -29,13 +30,15 @@ from lottery_pools.cli.options import (
     PresetsOptions,
     ReplayOptions,
     ReportOptions,
+    SweepOptions,
     TicketFileOptions,
 )
 from lottery_pools.cli.parsing import parse, run_options
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config
 from lottery_pools.config.trust import NOT_RUN, Trust
-from lottery_pools.errors import Notice, UserError, unknown
+from lottery_pools.errors import Notice, UserError, plain, unknown
+from lottery_pools.runs import ranks
 from lottery_pools.runs.folder import NO_SPACE
 from lottery_pools.version import VERSION
 
@@ -67,6 +70,7 @@ def main() -> None:
     try:
         dispatch(sys.argv[1:])
         sys.stdout.flush()
+        ranks.leave()
     except UserError as error:
         sys.exit(_stop(str(error), 2))
     except KeyboardInterrupt:
@@ -86,7 +90,7 @@ def _stop(message: str, code: int) -> int:
     """Say in one line why the command stops, end its workers, and return the exit code."""
     for process in multiprocessing.active_children():
         process.terminate()
-    print(f"lottery-pools: {message}", file=sys.stderr)
+    print(f"lottery-pools: {plain(message)}", file=sys.stderr)
     return code
 
 
@@ -108,8 +112,10 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Print a notice as one line; other warnings as Python does. The parameters are those of `warnings.showwarning`."""
+    if not ranks.of_this_process().leads:
+        return
     if issubclass(category, Notice):
-        print(f"lottery-pools: note: {message}", file=sys.stderr)
+        print(f"lottery-pools: note: {plain(str(message))}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
@@ -136,6 +142,10 @@ def dispatch(arguments: Sequence[str]) -> None:
         raise UserError(f"{name} comes after a command: did you mean `lottery-pools run {name} …`?")
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
+    if name in COMPUTING and not ranks.join().leads:
+        with contextlib.redirect_stdout(io.StringIO()):  # what one process prints is enough
+            COMMANDS[name](options)
+        return
     COMMANDS[name](options)
 
 
@@ -148,8 +158,26 @@ def run(arguments: list[str]) -> None:
     if options.dry_run:
         output.show_plan(stages.preview(config, out, options.machine), options.json)
         return
-    page, content = stages.run(config, out, options.machine)
+    page, content = stages.run(config, out, options.machine, options.progress.watching())
     output.show_report(out, page, content, options.json)
+
+
+def sweep(arguments: list[str]) -> None:
+    """run several presets, seeds and settings, in one table and report"""
+    options = parse(SweepOptions, arguments, sweep)
+    variants = sweeping.variants(options, sweep)
+    from lottery_pools.experiment import sweep as sweeps
+
+    if options.dry_run:
+        output.show_sweep(sweeps.runs(variants, options.out), options.json)
+        return
+    watching = options.progress.watching()
+    if options.only is not None:
+        folder = sweeps.only(variants, options.out, options.only, options.machine, watching)
+        output.show_paths("results", [folder / "results.jsonl"], options.json)
+        return
+    page, reports = sweeps.sweep(variants, options.out, options.machine, watching)
+    output.show_comparison(page, reports, options.json)
 
 
 def tickets(arguments: list[str]) -> None:
@@ -161,7 +189,7 @@ def tickets(arguments: list[str]) -> None:
     if options.dry_run:
         output.show_plan(stages.preview(config, out, options.machine, ("tickets",)), options.json)
         return
-    stages.tickets(config, out, options.machine)
+    stages.tickets(config, out, options.machine, options.progress.watching())
     output.show_paths("tickets", out.rglob("tickets/level_*.safetensors"), options.json)
 
 
@@ -181,7 +209,7 @@ def pool(arguments: list[str]) -> None:
     if options.dry_run:
         output.show_plan(stages.preview(config, folder, options.machine, ("pool",), other), options.json)
         return
-    stages.pool(config, folder, options.machine, other)
+    stages.pool(config, folder, options.machine, other, options.progress.watching())
     output.show_paths("pools", folder.rglob("pools/*/level_*.safetensors"), options.json)
 
 
@@ -194,7 +222,7 @@ def evaluate(arguments: list[str]) -> None:
     if options.dry_run:
         output.show_plan(stages.preview(config, folder, options.machine, ("evaluate",)), options.json)
         return
-    stages.evaluate(config, folder, options.machine)
+    stages.evaluate(config, folder, options.machine, options.progress.watching())
     output.show_paths("results", folder.rglob("results.jsonl"), options.json)
 
 
@@ -204,7 +232,7 @@ def diagnose(arguments: list[str]) -> None:
     config = _settings(options)
     from lottery_pools.experiment import diagnose as reasons
 
-    diagnoses = reasons.diagnose(config, options.folder, options.machine, options.points)
+    diagnoses = reasons.diagnose(config, options.folder, options.machine, options.points, options.progress.watching())
     output.show_diagnosis(diagnoses, options.json)
 
 
@@ -232,7 +260,7 @@ def replay(arguments: list[str]) -> None:
     _require_ticket_file(options.file)
     from lottery_pools.experiment import replay as replaying
 
-    same = replaying.replay(options.file, options.out, Trust(everything=options.trust_model))
+    same = replaying.replay(options.file, options.out, Trust(everything=options.trust_model), options.search)
     if not same:
         raise UserError(
             f"{options.file} replayed to other bytes: it was made on another machine or version, or damaged"
@@ -304,5 +332,20 @@ def completion(arguments: list[str]) -> None:
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     command.__name__: command
-    for command in (run, tickets, pool, evaluate, diagnose, report, replay, inspect, compile, presets, completion)
+    for command in (
+        run,
+        sweep,
+        tickets,
+        pool,
+        evaluate,
+        diagnose,
+        report,
+        replay,
+        inspect,
+        compile,
+        presets,
+        completion,
+    )
 }
+COMPUTING = ("run", "sweep", "tickets", "pool", "evaluate", "diagnose")
+"""The commands whose work the processes of `torchrun` share."""

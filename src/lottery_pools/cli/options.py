@@ -9,14 +9,17 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
-from lottery_pools.config.fields import RARE
+from lottery_pools.config.fields import RARE, Rare
 from lottery_pools.config.schema import Config
-from lottery_pools.errors import UserError
+from lottery_pools.errors import UserError, plain, shown
 from lottery_pools.runs.engine import Machine
+
+if TYPE_CHECKING:
+    from lottery_pools.experiment.execution import Watching
 
 Flag = tyro.conf.FlagCreatePairsOff[bool]
 """An option without a value that can only be switched on: `--json`, without `--no-json`."""
@@ -44,6 +47,27 @@ MachineOptions = Annotated[Machine, FLAT]
 
 
 @dataclass(frozen=True)
+class WatchingOptions:
+    """Options of all commands that compute: how they tell what they do."""
+
+    quiet: Flag = False
+    """Show no progress: neither the live one of a terminal, nor the line a level where there is none."""
+    observe: Rare[tuple[Literal["jsonl", "tensorboard"], ...]] = ()
+    """Write what happens for other software, into the folder of each run: `jsonl`, history.jsonl as Weights & Biases
+    has it; `tensorboard`, the folder tensorboard (extra `tensorboard`); none: nothing is."""
+
+    def watching(self) -> Watching:
+        """What these options ask for; raises `UserError` where the software is not installed."""
+        from lottery_pools.experiment.execution import Watching
+        from lottery_pools.reporting import event_files
+
+        return Watching("nowhere" if self.quiet else "everywhere", event_files.observers(self.observe))
+
+
+Progress = Annotated[WatchingOptions, FLAT]
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """Options of `run` and `tickets`: where to start from, and every setting."""
 
@@ -58,12 +82,43 @@ class RunOptions:
     json: Json = False
     trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
+    progress: Progress = field(default_factory=WatchingOptions)
     config: Annotated[Config, FLAT] = field(default_factory=Config)
 
     @property
     def folder(self) -> Path:
-        """Where the run goes."""
-        return self.out or Path("runs") / self.config.name
+        """Where the run goes; raises UserError where that follows from a name that is no name of one folder."""
+        name = self.config.name
+        is_one = name not in ("", ".", "..") and not set("/\\:") & set(name) and plain(name) == name
+        if self.out is None and not is_one:
+            raise UserError(f"name is {shown(name)}, which is no name of a folder: give another --name, or --out")
+        return self.out or Path("runs") / name
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """Options of `sweep`."""
+
+    presets: tuple[str, ...] = ("demo",)
+    """Settings to start from: names that `lottery-pools presets` lists, or TOML files."""
+    seeds: tuple[int, ...] = ()
+    """Seeds of every variant; none: those of its preset."""
+    set: tuple[str, ...] = ()
+    """Settings of all variants, NAME=VALUE, or those in which they differ, NAME=VALUE,VALUE: every preset is run with
+    every combination of them; none: the presets as they are."""
+    out: Path = Path("runs/sweep")
+    """Folder of the sweep."""
+    limit: int | None = None
+    """Try the code quickly, as `run --limit` does; none: no limit."""
+    only: int | None = None
+    """Do one run of the sweep, by its number in `--dry-run`, and make no report: for job arrays; none: all runs."""
+    dry_run: Annotated[
+        Flag, tyro.conf.arg(help="List the runs, their numbers, and how far each is, and do nothing.")
+    ] = False
+    trust_model: TrustModel = False
+    json: Json = False
+    machine: MachineOptions = field(default_factory=Machine)
+    progress: Progress = field(default_factory=WatchingOptions)
 
 
 @dataclass(frozen=True)
@@ -85,6 +140,7 @@ class PoolOptions:
     json: Json = False
     trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
+    progress: Progress = field(default_factory=WatchingOptions)
 
     def applied(self, config: Config) -> Config:
         """The settings of a run, with what these options say in place of theirs.
@@ -120,6 +176,7 @@ class EvaluateOptions:
     json: Json = False
     trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
+    progress: Progress = field(default_factory=WatchingOptions)
 
     def applied(self, config: Config) -> Config:
         """The settings of a run, with what these options add to them.
@@ -151,6 +208,7 @@ class DiagnoseOptions:
     json: Json = False
     trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
+    progress: Progress = field(default_factory=WatchingOptions)
 
 
 @dataclass(frozen=True)
@@ -179,6 +237,9 @@ class ReplayOptions:
     file: FileArgument
     out: Path | None = None
     """File in which the rebuilt ticket is kept; none: it is not kept."""
+    search: Flag = False
+    """Search for the recipe again too, and compare its scores, trials and costs; otherwise only the weights are
+    computed, and these are as the file says."""
     json: Json = False
     trust_model: TrustModel = False
 
@@ -235,6 +296,7 @@ class CompletionOptions:
 
 OPTIONS: dict[str, type] = {
     "run": RunOptions,
+    "sweep": SweepOptions,
     "tickets": RunOptions,
     "pool": PoolOptions,
     "evaluate": EvaluateOptions,

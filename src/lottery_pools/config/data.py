@@ -84,6 +84,9 @@ class Data:
     label_column: Rare[str | None] = None
     """Column of the data set that holds the labels; none: it is detected. With another `task` than `single-label`, the
     columns of a label file, separated by commas; none: all whose cells are numbers."""
+    broken: Rare[Literal["leave-out", "refuse"]] = "leave-out"
+    """What is done about images that cannot be read: `leave-out`, they are left out, counted and named in a note,
+    unless they are more than a tenth of a split; `refuse`, the first of them ends the command."""
     crop: int = 0
     """Pixels (points, for signals) of zero padding around each training image before a random crop back to its size;
     0: no crop."""

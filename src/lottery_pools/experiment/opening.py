@@ -21,6 +21,7 @@ from lottery_pools.errors import Notice, UserError, unknown
 from lottery_pools.experiment.run import OTHER_RUN, OTHER_SEED, NetworkFacts, OtherRun, Run
 from lottery_pools.experiment.selection import check_metric
 from lottery_pools.pooling.methods import METHODS
+from lottery_pools.runs import ranks
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
 from lottery_pools.runs.rows import CONTROLS, TUNED
@@ -88,7 +89,7 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
         ```
     """
     _check_methods(config)
-    device = str(machine.torch_device())
+    device = machine.device_of_runs
     held = _held(out)
     _check_evaluation(config, held)
     joined = _joined(config, held, out)
@@ -119,13 +120,15 @@ def hold(experiment: Experiment) -> Iterator[None]:
 
     Raises UserError where another process holds it, or has changed its settings since they were resolved.
     """
+    ranks.of_this_process().wait()  # all have read the settings that are there
     with lock(experiment.out):
-        for file in experiment.settings:
+        for file in experiment.settings if ranks.of_this_process().leads else ():
             if _held(file.folder) != file.before:
                 raise UserError(f"another process has just changed {file.folder / 'config.toml'}: run the same again")
         for file in experiment.settings:
             file.write()
         yield
+        ranks.of_this_process().wait()
 
 
 def _runs(config: Config, out: Path, device: str, other_run: OtherRun) -> tuple[Run, ...]:

@@ -16,6 +16,7 @@ from lottery_pools.config.toml import identity
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.models import registry
 from lottery_pools.runs.folder import RunFolder
+from lottery_pools.runs.ranks import of_this_process
 from lottery_pools.runs.seeds import derive, generator
 from lottery_pools.tickets import files, masks, measures, retraining
 from lottery_pools.tickets.averaging import blend, refit_batchnorm
@@ -193,6 +194,7 @@ def _train_copy(run: PruningRun, level: Level, copy: int, on_epoch: OnEpoch) -> 
         **_kernels(run.dataset.device),
     }
     files.save(Ticket(trained.weights, level.mask, level.number, origin), path)
+    of_this_process().wait()
 
 
 def _kernels(device: torch.device) -> dict[str, Any]:
@@ -229,6 +231,7 @@ def _save_mean_of_copies(run: PruningRun, level: Level) -> None:
     origin = {**run.origin, "copies": len(copies), "train_images": images, "density": level.density}
     ticket = Ticket(snapshot(run.model), level.mask, level.number, origin)
     files.save(ticket, run.folder.ticket(level.number))
+    of_this_process().wait()
 
 
 def _copy_paths(run: PruningRun, level: int) -> list[Path]:
