@@ -189,7 +189,7 @@ def test_the_documented_costs_are_those_of_the_formulas(name: str) -> None:
     with torch.device("meta"):
         model = registry.MODELS[found.model.name](CLASSES[data], input_shape(name))
     flops, train = cost.flops(model, input_shape(name)), TRAIN[data]
-    levels, validation = len(found.pruning.schedule()), found.data.validation
+    levels, validation = len(found.pruning.schedule()), int(found.data.validation)
     trained = training_images(found, train)[-1]
     searched = levels * search_images(found, train, validation)
     others = levels * (len(found.pooling.methods) - 1) * search_images(found, train, validation, 1)

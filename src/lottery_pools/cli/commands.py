@@ -1,6 +1,7 @@
 """The command line: one function a command, which parses its options, calls one function, and prints the result.
 
 The name and the docstring of each function are those of its command. torch is imported only by commands that need it.
+The commands that exchange networks with other software are in `exchange.py`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from typing import TextIO
 
 from lottery_pools.cli import completion as shells
 from lottery_pools.cli import output
+from lottery_pools.cli.exchange import compile, export, import_, predict, require_ticket_file
 from lottery_pools.cli.options import (
     OPTIONS,
-    CompileOptions,
     CompletionOptions,
     DiagnoseOptions,
     EvaluateOptions,
@@ -31,7 +32,7 @@ from lottery_pools.cli.options import (
     ReportOptions,
     TicketFileOptions,
 )
-from lottery_pools.cli.parsing import parse, run_options
+from lottery_pools.cli.parsing import command_name, parse, run_options
 from lottery_pools.config import toml
 from lottery_pools.errors import Notice, UserError, unknown
 from lottery_pools.runs.folder import NO_SPACE
@@ -195,7 +196,7 @@ def evaluate(arguments: list[str]) -> None:
 def diagnose(arguments: list[str]) -> None:
     """say why the gains came about: paths, barriers, overlap, attribution"""
     options = parse(DiagnoseOptions, arguments, diagnose)
-    config = toml.of_folder(options.folder)
+    config = options.data.applied(toml.of_folder(options.folder))
     from lottery_pools.experiment import diagnose as reasons
 
     diagnoses = reasons.diagnose(config, options.folder, options.machine, options.points)
@@ -223,10 +224,10 @@ def report(arguments: list[str]) -> None:
 def replay(arguments: list[str]) -> None:
     """rebuild a pooled ticket from its recipe and compare the bytes"""
     options = parse(ReplayOptions, arguments, replay)
-    _require_ticket_file(options.file)
+    require_ticket_file(options.file)
     from lottery_pools.experiment import replay as replaying
 
-    same = replaying.replay(options.file, options.out)
+    same = replaying.replay(options.file, options.out, options.data.name)
     if not same:
         raise UserError(
             f"{options.file} replayed to other bytes: it was made on another machine or version, or damaged"
@@ -238,37 +239,11 @@ def replay(arguments: list[str]) -> None:
 def inspect(arguments: list[str]) -> None:
     """show what a ticket file holds: density by layer, lineage, recipe"""
     options = parse(TicketFileOptions, arguments, inspect)
-    _require_ticket_file(options.file)
+    require_ticket_file(options.file)
     from lottery_pools.tickets import files
 
     metadata = files.read_metadata(options.file)
     output.show_ticket(options.file, files.load(options.file), metadata, options.json)
-
-
-def compile(arguments: list[str]) -> None:
-    """write a ticket as C for exactly its weights, make a library of it and time it"""
-    options = parse(CompileOptions, arguments, compile)
-    _require_ticket_file(options.file)
-    from lottery_pools.deploy import ticket as compiling
-    from lottery_pools.exchange import network
-    from lottery_pools.runs.speeds import compiled_folder
-    from lottery_pools.tickets import files
-
-    module = network.load_model(options.file, trust=options.trust)
-    shape = tuple(files.read_metadata(options.file)["origin"]["model"]["input_shape"])
-    out = options.out or compiled_folder(options.file)
-    choices = compiling.Choices(options.target, options.threads, not options.untimed)
-    output.show_compilation(out, compiling.compile_ticket(options.file, module, shape, out, choices), options.json)
-
-
-def _require_ticket_file(file: Path) -> None:
-    """Raise UserError where `file` is a folder, or a file of another kind, and offer a ticket file nearby."""
-    if file.is_dir() or (file.exists() and file.suffix != ".safetensors"):
-        folder = file if file.is_dir() else file.parent
-        nearby = sorted(folder.rglob("level_*.safetensors"))
-        example = nearby[0] if nearby else "runs/demo/seed_0/tickets/level_00.safetensors"
-        kind = "a folder" if file.is_dir() else "no ticket file"
-        raise UserError(f"{file} is {kind}: give one ticket file, such as {example}")
 
 
 def presets(arguments: list[str]) -> None:
@@ -297,6 +272,10 @@ def completion(arguments: list[str]) -> None:
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    command.__name__: command
-    for command in (run, tickets, pool, evaluate, diagnose, report, replay, inspect, compile, presets, completion)
+    command_name(command): command
+    for command in (
+        *(run, tickets, pool, evaluate, diagnose, report, replay, inspect),
+        *(import_, export, predict, compile),
+        *(presets, completion),
+    )
 }

@@ -1,39 +1,44 @@
 """What each command takes: one dataclass for each, whose fields are the arguments and options of the command.
 
-The text under a field is the help of its option. What several commands take alike is described once, at the top.
+The text under a field is the help of its option. What several commands take alike is in `marks.py`; the commands that
+exchange networks with other software have their options in `exchange_options.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal
 
 import tyro
 
-from lottery_pools.config.fields import RARE
+from lottery_pools.cli.exchange_options import CompileOptions, ExportOptions, ImportOptions, PredictOptions
+from lottery_pools.cli.marks import (
+    FLAT,
+    DryRun,
+    FileArgument,
+    Flag,
+    FolderArgument,
+    Json,
+    MachineOptions,
+)
 from lottery_pools.config.schema import Config
 from lottery_pools.errors import UserError
 from lottery_pools.runs.engine import Machine
 
-Flag = tyro.conf.FlagCreatePairsOff[bool]
-"""An option without a value that can only be switched on: `--json`, without `--no-json`."""
-POSITIONAL, FLAG = get_args(tyro.conf.Positional[Path])[1], get_args(Flag)[1]
-"""The marks by which arguments and such flags are recognised."""
-FLAT = tyro.conf.arg(name="")
-"""Marks a part whose options have no prefix: `--device`, not `--machine.device`."""
 
-FolderArgument = Annotated[
-    tyro.conf.Positional[Path], tyro.conf.arg(help="Folder of a run, as `--out` of `run` or `tickets` named it.")
-]
-FileArgument = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help="A ticket file.")]
-DryRun = Annotated[
-    Flag, tyro.conf.arg(help="Print what the command would do and about what it would cost, and do nothing.")
-]
-Json = Annotated[Flag, tyro.conf.arg(help="Print one JSON object for machines instead of text.")]
-MachineOptions = Annotated[Machine, FLAT]
+@dataclass(frozen=True)
+class DataPlace:
+    """Where the data of a run are now."""
+
+    name: str | None = None
+    """Where the data are now, if they have moved, as the setting of that name: they must be those that the run was
+    started with; none: where they were."""
+
+    def applied(self, config: Config) -> Config:
+        """The settings of a run, with the data from there."""
+        return dataclasses.replace(config, data=dataclasses.replace(config.data, name=self.name or config.data.name))
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class PoolOptions:
     """Folder of another run whose tickets are offered instead of the run's own (a control); none: the run's own."""
     allow_other_run: Flag = False
     """Pool the tickets of `--candidates-from` although they are of another run."""
+    data: DataPlace = field(default_factory=DataPlace)
     dry_run: DryRun = False
     json: Json = False
     machine: MachineOptions = field(default_factory=Machine)
@@ -90,7 +96,7 @@ class PoolOptions:
             targets=self.targets or config.pooling.targets,
             budget=config.pooling.budget if self.budget is None else self.budget,
         )
-        return dataclasses.replace(config, pooling=pooling)
+        return dataclasses.replace(self.data.applied(config), pooling=pooling)
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,7 @@ class EvaluateOptions:
     corrupted_from: str | None = None
     """Folder of a published set (CIFAR-10-C, CIFAR-100-C, ImageNet-C) that is read instead of corrupting test samples;
     none: as the run's settings say."""
+    data: DataPlace = field(default_factory=DataPlace)
     dry_run: DryRun = False
     json: Json = False
     machine: MachineOptions = field(default_factory=Machine)
@@ -128,7 +135,7 @@ class EvaluateOptions:
             corrupted=self.corrupted or config.evaluation.corrupted,
             corrupted_from=self.corrupted_from or config.evaluation.corrupted_from,
         )
-        return dataclasses.replace(config, evaluation=evaluation)
+        return dataclasses.replace(self.data.applied(config), evaluation=evaluation)
 
 
 @dataclass(frozen=True)
@@ -138,6 +145,7 @@ class DiagnoseOptions:
     folder: FolderArgument
     points: int = 5
     """Number of places that are measured on the line between two tickets, both ends included."""
+    data: DataPlace = field(default_factory=DataPlace)
     json: Json = False
     machine: MachineOptions = field(default_factory=Machine)
 
@@ -168,30 +176,8 @@ class ReplayOptions:
     file: FileArgument
     out: Path | None = None
     """File in which the rebuilt ticket is kept; none: it is not kept."""
+    data: DataPlace = field(default_factory=DataPlace)
     json: Json = False
-
-
-@dataclass(frozen=True)
-class CompileOptions:
-    """Options of `compile`."""
-
-    file: FileArgument
-    out: Path | None = None
-    """Folder of the C files; none: beside the ticket, level_03.compiled for level_03.safetensors, where the report
-    finds the speed."""
-    target: Literal["avx512", "avx2", "neon", "plain"] | None = None
-    """Instructions that the code is tuned for; none: this processor's."""
-    threads: int | None = None
-    """Threads of the timing; none: as many as PyTorch takes."""
-    untimed: Flag = False
-    """Do not measure how fast the network is."""
-    trust: Flag = False
-    """Build a network that the file names as package.module:factory, which runs that module's code."""
-    json: Json = False
-
-    def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise UserError(f"compile --threads is {self.threads}: give 1 or more")
 
 
 @dataclass(frozen=True)
@@ -230,41 +216,11 @@ OPTIONS: dict[str, type] = {
     "report": ReportOptions,
     "replay": ReplayOptions,
     "inspect": TicketFileOptions,
+    "import": ImportOptions,
+    "export": ExportOptions,
+    "predict": PredictOptions,
     "compile": CompileOptions,
     "presets": PresetsOptions,
     "completion": CompletionOptions,
 }
 """Command → what it takes."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option as it is written on the command line."""
-
-    name: str
-    """`--training.epochs`; empty for an argument that is given by its place."""
-    type: Any
-    """The type of its value, without marks: `int`, `str | None`, `tuple[int, ...]`."""
-    rare: bool
-    """Whether the short help leaves it out."""
-
-
-def walk(kind: type, prefix: str = "--", rare: bool = False) -> Iterator[Option]:
-    """The options that a dataclass describes, in the order of its fields and of those of its parts.
-
-    A setting that is true or false has two, `--data.flip` and `--data.no-flip`. Arguments of a network are left out:
-    which there are depends on the network. `rare` marks all of them.
-    """
-    hints = get_type_hints(kind, include_extras=True)
-    for name in (member.name for member in dataclasses.fields(kind)):
-        marks: tuple[Any, ...] = getattr(hints[name], "__metadata__", ())
-        plain = get_args(hints[name])[0] if marks else hints[name]
-        words, hidden = name.replace("_", "-"), rare or RARE in marks
-        if dataclasses.is_dataclass(plain):
-            yield from walk(plain, prefix if FLAT in marks else f"{prefix}{words}.", hidden)  # type: ignore[arg-type]
-        elif POSITIONAL in marks:
-            yield Option("", plain, hidden)
-        elif get_origin(plain) is not dict:
-            yield Option(prefix + words, plain, hidden)
-            if plain is bool and FLAG not in marks:
-                yield Option(f"{prefix}no-{words}", plain, hidden)

@@ -51,6 +51,17 @@ def _bin(confidence: NDArray[np.floating], bins: int) -> NDArray[np.int_]:
     return index
 
 
+def proportion_interval(correct: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share of `n` samples, by Wilson's score (Wilson, 1927): it stays within 0 and 1.
+
+    >>> [round(end, 3) for end in proportion_interval(90, 100)]
+    [0.826, 0.945]
+    """
+    centre, width = correct / n + Z**2 / (2 * n), Z * sqrt(correct * (n - correct) / n + Z**2 / 4) / n
+    scale = 1 + Z**2 / n
+    return (centre - width) / scale, (centre + width) / scale
+
+
 def student(freedom: int) -> float:
     """The 97.5 % quantile of Student's distribution: from tables, from 10 degrees of freedom by expansion (± 0.001)."""
     table = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from lottery_pools.config import toml
+from lottery_pools.data import record
 from lottery_pools.errors import UserError
 from lottery_pools.experiment import ticket_cache
 from lottery_pools.experiment.run import Run
@@ -22,15 +23,16 @@ from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import Ticket
 
 
-def replay(pooled: Path, out: Path | None = None) -> bool:
+def replay(pooled: Path, out: Path | None = None, data: str | None = None) -> bool:
     """Rebuild a pooled ticket from its recipe; True where the bytes are those of its file.
 
     Args:
         pooled: the file of the pooled ticket, in the folder of its run.
         out: where to keep the rebuilt file; none: it is thrown away.
+        data: where the data are now, as the setting `data.name`; none: where they were.
 
-    Raises UserError where the file is none of a run's pools, a parent ticket is missing or no longer the same, or this
-    machine lacks the device.
+    Raises UserError where the file is none of a run's pools, a parent ticket is missing or no longer the same, the data
+    are missing or have changed, or this machine lacks the device.
 
     Example:
         ```python
@@ -40,8 +42,13 @@ def replay(pooled: Path, out: Path | None = None) -> bool:
     origin = files.read_metadata(pooled)["origin"]
     folder = _run_folder(pooled, origin)
     config = toml.read_toml(folder.config)
+    known = record.read(folder.data)
+    if known is None:
+        config = replace(config, data=replace(config.data, name=data or config.data.name))
+    else:
+        known = replace(known, place=record.located(known, config.data.name, data, folder.path))
     seed = config.seeds[0]
-    run = Run(config.of_seed(seed), seed, folder, origin["device"])
+    run = Run(config.of_seed(seed), seed, folder, origin["device"], data=known)
     rebuilt = _rebuilt(run, pooled, _parents(run, pooled, origin), origin)
     with tempfile.TemporaryDirectory() as scratch:
         path = out or Path(scratch) / pooled.name

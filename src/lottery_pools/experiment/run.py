@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lottery_pools.config.schema import Config, Data
 from lottery_pools.data import shifts, sources
 from lottery_pools.data.dataset import Dataset, Split
+from lottery_pools.data.record import DataRecord
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation import cost
 from lottery_pools.experiment import ticket_cache
@@ -85,6 +86,8 @@ class Run:
     """The run of the experiment's next seed, for the control `other-seed`; none where there is one seed only."""
     other_run: OtherRun = OtherRun()
     """The run for the control `other-run`."""
+    data: DataRecord | None = None
+    """Where the data are and what identifies them; none: where the settings say, and the run is new."""
 
     @property
     def levels(self) -> range:
@@ -106,8 +109,12 @@ class Run:
 
     @property
     def dataset(self) -> Dataset:
-        """The data, on the device of the run; loaded once a process."""
-        return _dataset(self.config.data, self.device)
+        """The data, on the device of the run; loaded once a process. Raises UserError if they changed."""
+        if self.data is None:
+            return _dataset(self.config.data, self.device)
+        dataset = _dataset(replace(self.config.data, name=self.data.place), self.device)
+        self.data.check(dataset, self.folder.path)
+        return dataset
 
     def network(self) -> nn.Module:
         """The dense network at its initialisation."""

@@ -60,6 +60,7 @@ def _lineage(run: Run, search: Search, target: int, tickets: Mapping[int, Ticket
     paths, cache = run.pool_of(search, target), ticket_cache.of_this_process()
     return {
         **of_target,
+        **imp.data_origin(run.dataset),  # tickets of earlier versions do not say it
         "target": target,
         "parents": {str(level): cache.digest(path) for level, path in paths.items()},
         "candidates": os.path.relpath(search.candidates.path, run.folder.path),
@@ -192,6 +193,7 @@ def _row(run: Run, network: _Network, condition: Condition, measures: Measured) 
         bins=measures.bins if condition == CLEAN[-1] else (),
         part=run.config.data.test_part if split == "test" else "all",
         nonzero=network.nonzero,
+        data=run.dataset.digest,
     )
 
 

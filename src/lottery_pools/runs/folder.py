@@ -71,6 +71,11 @@ class RunFolder:
         return self.path / "config.toml"
 
     @property
+    def data(self) -> Path:
+        """Where the data are, and what identifies them (`data.record`)."""
+        return self.path / "data.json"
+
+    @property
     def results(self) -> Path:
         """The measurements, one row a line (`runs.results`)."""
         return self.path / "results.jsonl"

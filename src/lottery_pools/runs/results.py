@@ -28,7 +28,7 @@ _MIN_BYTES = 1 << 20
 _DECODER_BYTES = 128 << 20
 """The memory that decompression itself may take; the highest standard setting of xz needs 65 MiB."""
 _ROW_FIELDS = frozenset(field.name for field in dataclasses.fields(Row))
-_LEFT_OUT: dict[str, object] = {"bins": (), "part": "all", "nonzero": None}
+_LEFT_OUT: dict[str, object] = {"bins": (), "part": "all", "nonzero": None, "data": ""}
 """Fields of a row that are not written where they have these values, so that rows of old versions keep their bytes."""
 _CHECK = re.compile(rb', "check": "([0-9a-f]{16})"}')
 """How a line ends that carries a digest of itself."""

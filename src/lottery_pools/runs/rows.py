@@ -72,6 +72,8 @@ class Row:
     nonzero: float | None = None
     """Prunable weights that are not zero / prunable weights: less than `density` where the mask of a pooled network
     keeps weights that all its tickets have at zero. None in rows of old versions, and for ensembles."""
+    data: str = ""
+    """What identifies the data (`Dataset.digest`); empty in rows of old versions."""
 
     @property
     def key(self) -> tuple[str, int, str, str, int]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lottery_pools.config.schema import Config
 from lottery_pools.config.toml import identity
 from lottery_pools.data.dataset import Dataset
+from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.models import registry
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.seeds import derive, generator
@@ -105,6 +106,28 @@ def network(config: Config, dataset: Dataset, seed: int) -> nn.Module:
     return model.to(dataset.device)
 
 
+def origin(config: Config, dataset: Dataset, seed: int) -> dict[str, Any]:
+    """What every ticket of a run says of itself: settings, seed, data, network, and how samples become its inputs."""
+    return {
+        "config": identity(tickets_config(config)),
+        "seed": seed,
+        "data": config.data.name,
+        **data_origin(dataset),
+        "model": {
+            "name": config.model.name,
+            "arguments": dict(config.model.arguments),
+            "classes": len(dataset.classes),
+            "input_shape": list(dataset.input_shape),
+        },
+    }
+
+
+def data_origin(dataset: Dataset) -> dict[str, Any]:
+    """What a ticket says of its data: what identifies them, if it is known, and how samples become inputs."""
+    identified = {"data_digest": dataset.digest} if dataset.digest else {}
+    return {**identified, "preprocessing": Preprocessing.of(dataset).to_json()}
+
+
 def tickets_config(config: Config) -> tuple[Any, ...]:
     """The settings that tickets depend on: if these and the seed are equal, the tickets are the same to the byte."""
     return config.data, config.model, config.training, config.pruning
@@ -136,18 +159,8 @@ def pruning_run(config: Config, dataset: Dataset, folder: RunFolder, seed: int) 
     """What is the same for all levels of one seed, with the network at its initialisation."""
     model = network(config, dataset, seed)
     prunable = registry.prunable(model, config.model.prunable)
-    origin = {
-        "config": identity(tickets_config(config)),
-        "seed": seed,
-        "data": config.data.name,
-        "model": {
-            "name": config.model.name,
-            "arguments": dict(config.model.arguments),
-            "classes": len(dataset.classes),
-            "input_shape": list(dataset.input_shape),
-        },
-    }
-    return PruningRun(config, dataset, folder, seed, model, prunable, rewind_step(config, dataset.epoch_size), origin)
+    step = rewind_step(config, dataset.epoch_size)
+    return PruningRun(config, dataset, folder, seed, model, prunable, step, origin(config, dataset, seed))
 
 
 def _mask(run: PruningRun, previous: Ticket | None, density: float) -> dict[str, Tensor]:
