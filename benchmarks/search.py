@@ -24,15 +24,16 @@ from torch import nn
 
 from lottery_pools.config import toml
 from lottery_pools.data.sources import stratified
-from lottery_pools.evaluation.metrics import paired_intervals
+from lottery_pools.evaluation.intervals import paired_intervals
 from lottery_pools.experiment.run import Run
-from lottery_pools.experiment.selection import Selection, hits, logits
+from lottery_pools.experiment.selection import Selection, logits
 from lottery_pools.pooling.methods import DEFAULT, find
 from lottery_pools.runs import engine
 from lottery_pools.runs.folder import run_folder
 from lottery_pools.runs.rows import pack_hits, unpack
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import files
+from lottery_pools.tickets.measures import hits
 from lottery_pools.tickets.ticket import Ticket, load_into
 
 PAPER, EXACT, TICKET = "interpolation", "interpolation, exact", "recalibrated"
@@ -103,7 +104,7 @@ def outcomes(run: Run, targets: Sequence[int], searches: Searches, done: set[tup
                 images = _search(run, model, tickets, _selection(run, name, n, target))
             seconds = time.perf_counter() - start
             run.recalibrate(model)  # all alike
-            correct = hits(logits(model, run.config, dataset, dataset.test), dataset.test).cpu().numpy()
+            correct = hits(logits(model, run.config, dataset, dataset.test), dataset.test.labels).cpu().numpy()
             yield Outcome(run.config.name, name, n, target, run.seed, images, seconds, len(correct), pack_hits(correct))
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from lottery_pools.config import toml
 from lottery_pools.experiment import opening
-from lottery_pools.experiment.selection import hits, logits
+from lottery_pools.experiment.selection import logits
+from lottery_pools.tickets.measures import hits
 from lottery_pools.tickets.ticket import load_into
 
 COLUMNS = ("study", "seed", "level", "density", "correct", "n", "data")
@@ -30,7 +31,7 @@ def rows(folder: Path) -> Iterator[tuple[str, int, int, float, int, int, str]]:
         data = hashlib.sha256(train.images.numpy().tobytes()).hexdigest()[:16]
         for ticket in run.tickets(model):
             load_into(model, ticket.weights)
-            correct = int(hits(logits(model, config, run.dataset, train), train).sum())
+            correct = int(hits(logits(model, config, run.dataset, train), train.labels).sum())
             yield config.name, run.seed, ticket.level, round(ticket.density, 4), correct, len(train), data
 
 

@@ -61,7 +61,8 @@ def test_moments_are_those_of_all_outputs_but_of_layers_before_batchnorm() -> No
 
 
 def test_repair_gives_each_layer_the_moments_of_the_goal() -> None:
-    model = nn.Sequential(nn.Linear(3, 4, bias=False), nn.ReLU(), nn.Linear(4, 2)).double()
+    first, last = nn.Linear(3, 4, bias=False), nn.Linear(4, 2)
+    model = nn.Sequential(first, nn.ReLU(), last).double()
     inputs = random(8, 3)
     goal = {
         "0.weight": (random(4), random(4).abs() + 0.1),
@@ -71,10 +72,10 @@ def test_repair_gives_each_layer_the_moments_of_the_goal() -> None:
     with torch.no_grad():
         factor, shift = affine(seen["0.weight"], goal["0.weight"], has_bias=False)
         assert not shift.any()
-        model[0].weight *= factor[:, None]
+        first.weight *= factor[:, None]
         factor, shift = affine(seen["2.weight"], goal["2.weight"], has_bias=True)
-        model[2].weight *= factor[:, None]
-        model[2].bias.mul_(factor).add_(shift)
+        last.weight *= factor[:, None]
+        last.bias.mul_(factor).add_(shift)
     repaired = output_moments(model, [inputs])
     assert torch.allclose(repaired["0.weight"][1], goal["0.weight"][1])
     for moment, expected in zip(repaired["2.weight"], goal["2.weight"], strict=True):

@@ -568,5 +568,31 @@ def test_optimism_is_what_choosing_the_best_of_noise_gains() -> None:
         estimates.append(estimate)
         truths.append(float(coins.double().mean(1).max()) - 0.5)
     assert sum(estimates) / 20 == pytest.approx(sum(truths) / 20, rel=0.35)
+    assert sum(estimates) <= sum(truths), "a lower bound"
     assert optimism([torch.ones(5)]) == 0  # no choice, no optimism
     assert optimism([0.5, torch.ones(5)]) is None
+
+
+def test_optimism_of_equal_scores_is_none_at_all() -> None:
+    """Two networks that are right on the same samples: nothing was chosen, whatever samples are drawn again."""
+    hits = torch.rand(500, generator=generator(0, "hits")) < 0.7
+    assert optimism([hits, hits.clone()]) == 0
+
+
+@pytest.mark.parametrize(("networks", "n"), [(2, 200), (11, 1000), (40, 400)])
+def test_optimism_is_a_lower_bound_on_average(networks: int, n: int) -> None:
+    """Networks that agree on nine samples of ten, as tickets do, and are all as good as the target, the first."""
+    estimates, truths = [], []
+    for repeat in range(60):
+        draws = generator(repeat, "networks")
+        shared = torch.rand(n, generator=draws) < 0.7
+        changed = torch.rand(networks, n, generator=draws) < 0.1
+        hits = torch.where(changed, torch.rand(networks, n, generator=draws) < 0.5, shared)
+        estimate = optimism(list(hits))
+        assert estimate is not None
+        estimates.append(estimate)
+        means = hits.double().mean(1)
+        truths.append(float(means.max() - means[0]))
+    ratio = sum(estimates) / sum(truths)
+    assert 0.5 < ratio <= 1
+    assert min(estimates) > 0

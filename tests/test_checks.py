@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -80,3 +83,56 @@ def test_weights_that_are_left_alone_are_told(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(imp, "network", lambda *_: network)
     with pytest.warns(Notice, match=r"leaves 1 weights of this network alone: 1\.weight \(parametrised"):
         checks.check_settings(CONFIG, DATA)
+
+
+def test_class_weights_of_another_number_of_classes() -> None:
+    config = replace(CONFIG, training=replace(CONFIG.training, class_weights=(1.0, 2.0)))
+    with pytest.raises(UserError, match=r"^training\.class_weights has 2 weights, 'mnist1d' needs 3$"):
+        checks.check_settings(config, DATA)
+    checks.check_settings(replace(config, training=replace(config.training, class_weights=(1.0, 2.0, 3.0))), DATA)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return outputs", "does not return a tensor of one number that follows from the outputs"),
+        ("return outputs.detach().sum()", "does not return a tensor of one number that follows from the outputs"),
+        ("return 1.0", "does not return a tensor of one number that follows from the outputs"),
+        ("return (outputs @ labels.float()).sum()", r"cannot take outputs \(2, 3\) and labels \(2,\): "),
+        ("return torch.nn.functional.cross_entropy(outputs, labels)", None),
+    ],
+)
+def test_a_loss_of_ones_own_is_tried(
+    body: str, message: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tried_loss.py").write_text(f"import torch\n\n\ndef loss(outputs, labels):\n    {body}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tried_loss", raising=False)
+    config = replace(CONFIG, training=replace(CONFIG.training, loss="tried_loss:loss"))
+    if message is None:
+        checks.check_settings(config, DATA)
+        return
+    with pytest.raises(UserError, match=message):
+        checks.check_settings(config, DATA)
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "supported", "refused"),
+    [
+        ("cuda", "bfloat16", False, True),
+        ("cuda", "bfloat16", True, False),
+        ("cuda", "float32", False, False),
+        ("cpu", "bfloat16", False, False),
+    ],
+)
+def test_a_gpu_without_bfloat16_is_named(
+    device: str, precision: Any, supported: bool, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
+    settings = replace(CONFIG.training, precision=precision)
+    if refused:
+        with pytest.raises(UserError, match=r"give --training\.precision float32$"):
+            checks.check_precision(settings, torch.device(device))
+    else:
+        checks.check_precision(settings, torch.device(device))

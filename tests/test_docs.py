@@ -50,8 +50,8 @@ def blocks(page: Path) -> Iterator[Block]:
     These are all but those after `<!-- not run: the reason -->`, or `<!-- needs packages -->` that are not installed.
     """
     for mark, language, title, content in BLOCK.findall(page.read_text(encoding="utf-8")):
-        missing = [name for name in mark.removeprefix("needs ").split() if importlib.util.find_spec(name) is None]
-        if not mark or (mark.startswith("needs ") and not missing):
+        needed = mark.removeprefix("needs ").split() if mark.startswith("needs ") else []
+        if not mark or (needed and all(importlib.util.find_spec(name) for name in needed)):
             yield Block(language, title or None, content)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 
 from lottery_pools.config.schema import Training
 from lottery_pools.data.dataset import Dataset, Split
-from lottery_pools.evaluation.evaluate import evaluate
+from lottery_pools.evaluation.evaluate import evaluate, log_probabilities
 from lottery_pools.runs.seeds import generator
 
 
@@ -64,3 +65,25 @@ def test_batch_size_does_not_matter_and_hits_are_in_order() -> None:
         part = evaluate(identity(3), dataset_of(split), split, Training(), batch)
         assert (part.hits == whole.hits).all()
         assert (part.loss, part.ece) == (whole.loss, whole.ece)
+
+
+def test_a_sample_of_several_labels_is_right_if_all_of_them_are() -> None:
+    probabilities = torch.tensor([[0.9, 0.2], [0.6, 0.7], [0.3, 0.1]])
+    labels = torch.tensor([[1.0, 0], [0, 1], [0, 0]])
+    split = Split(probabilities.logit()[:, None], labels)
+    data = replace(dataset_of(split), task="multi-label")
+    measured = evaluate(identity(2), data, split, Training())
+    assert measured.hits.tolist() == [True, False, True]
+    assert measured.loss == pytest.approx(-sum(map(math.log, (0.9 * 0.8, 0.4 * 0.7, 0.7 * 0.9))) / 3, rel=1e-5)
+    confident = [0.9 * 0.8, 0.6 * 0.7, 0.7 * 0.9]  # in fifteenths: three bins of their own
+    expected = (abs(1 - confident[0]) + abs(0 - confident[1]) + abs(1 - confident[2])) / 3
+    assert measured.ece == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_mean_prediction_of_several_networks_has_several_labels_too() -> None:
+    logits = torch.tensor([[1.0, -2], [0.5, 3]])
+    logs = log_probabilities(logits, "multi-label")
+    assert logs.shape == (2, 2, 2)
+    torch.testing.assert_close(logs[..., 1].exp(), logits.sigmoid())
+    torch.testing.assert_close(logs.exp().sum(2), torch.ones(2, 2))
+    assert torch.equal(log_probabilities(logits), logits.log_softmax(1))

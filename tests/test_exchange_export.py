@@ -399,3 +399,14 @@ def test_every_format_is_in_the_docs() -> None:
     page = (Path(__file__).parents[1] / "docs/howto/export.md").read_text(encoding="utf-8")
     for name in FORMATS:
         assert f"`{name}`" in page
+
+
+@pytest.mark.parametrize("to", ["hub", "compressed-tensors"])
+def test_folders_are_of_networks_that_predict_classes(to: str, tmp_path: Path) -> None:
+    ticket = made()
+    ticket = Ticket(ticket.weights, ticket.mask, ticket.level, {**ticket.origin, "task": "regression"})
+    with pytest.raises(
+        UserError, match=f"^{to} says that a network predicts one of its classes, the ticket is of regr"
+    ):
+        lp.export(ticket, to, tmp_path / "out")
+    lp.export(ticket, "safetensors", tmp_path / "out.safetensors")

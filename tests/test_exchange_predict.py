@@ -121,3 +121,15 @@ def test_a_pickled_array_is_not_opened(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([object()]), allow_pickle=True)
     with pytest.raises(UserError, match=r"cannot read .*a\.npy: .* give an array of numbers"):
         lp.predict(network_of(made()), [tmp_path / "a.npy"], preprocessing=PREPROCESSING)
+
+
+def test_a_network_that_predicts_no_classes_is_not_asked_for_them(tmp_path: Path) -> None:
+    ticket = made()
+    lp.save(
+        lp.Ticket(ticket.weights, ticket.mask, ticket.level, {**ticket.origin, "task": "multi-label"}),
+        tmp_path / "ticket.safetensors",
+    )
+    with pytest.raises(
+        UserError, match="is of multi-label data, predict gives probabilities of classes: call the network"
+    ):
+        lp.predict(tmp_path / "ticket.safetensors", samples(), preprocessing=PREPROCESSING)

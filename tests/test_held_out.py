@@ -27,7 +27,9 @@ def ticket() -> Ticket:
 def test_survivors_learn_the_held_out_samples_and_no_other_weight_returns() -> None:
     before, model = ticket(), imp.network(CONFIG, DATA, SEED)
     tuned = held_out.tune(model, before, DATA, CONFIG.training, SEED)
-    assert tuned.images == 30 * 24  # two steps an epoch, and 60 steps at least
+    assert tuned.rate in held_out.RATES
+    # 200 passes over 16 of 24 samples with each rate, and 100 of two steps over all
+    assert tuned.images == 3 * 200 * 16 + 100 * 24 == held_out.most_images(CONFIG.training, 24)
     assert Ticket(tuned.weights, before.mask, 2).kept == 54  # refuses weights that are not zero where pruned
     assert not torch.equal(tuned.weights["conv1.weight"], before.weights["conv1.weight"])
 
@@ -42,10 +44,20 @@ def test_survivors_learn_the_held_out_samples_and_no_other_weight_returns() -> N
     assert same(held_out.tune(model, before, DATA, CONFIG.training, SEED).weights, tuned.weights)
 
 
-@pytest.mark.parametrize(("samples", "epochs"), [(24, 30), (7, 60), (4000, 10)])
+def test_where_no_rate_helps_the_weights_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_out, "RATES", (1e3,))  # wrecks any network
+    monkeypatch.setattr(held_out, "STEPS", 4)
+    before, model = ticket(), imp.network(CONFIG, DATA, SEED)
+    wrecked = held_out.tune(model, before, DATA, CONFIG.training, SEED)
+    assert wrecked.rate is None
+    assert same(wrecked.weights, dict(before.weights))
+    assert wrecked.images == 10 * 16
+
+
+@pytest.mark.parametrize(("samples", "epochs"), [(24, 100), (7, 200), (1, 200), (6400, 10)])
 def test_small_sets_are_passed_over_more_often(samples: int, epochs: int) -> None:
-    settings = held_out.tuning(Training(batch=16, nesterov=True), samples)
-    assert (settings.epochs, settings.optimizer, settings.weight_decay) == (epochs, "adamw", 0.0)
+    settings = held_out.tuning(Training(batch=16, nesterov=True), samples, 0.01)
+    assert (settings.epochs, settings.optimizer, settings.weight_decay, settings.lr) == (epochs, "adamw", 0.0, 0.01)
     assert settings.epochs * steps_per_epoch(samples, settings.batch) >= held_out.STEPS
 
 

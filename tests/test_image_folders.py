@@ -11,6 +11,7 @@ import pytest
 
 from lottery_pools.data import image_folders
 from lottery_pools.data.encoded import EncodedSet, EncodedSplit, ImageFiles
+from lottery_pools.data.labels import CELLS
 from lottery_pools.errors import UserError
 from tests.image_sets import png
 
@@ -241,3 +242,21 @@ def test_what_cannot_be_told_is_asked(tmp_path: Path, build: Callable[[Path], Pa
     with pytest.raises(UserError, match=message) as caught:
         read(build(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+def test_images_with_several_labels_each(tmp_path: Path) -> None:
+    make(tmp_path, *(f"{split}/{number}.png" for split in ("train", "test") for number in range(2)))
+    for split in ("train", "test"):
+        (tmp_path / split / "labels.csv").write_text("file_name,sun,sea\n0.png,1,0\n1.png,1,1\n")
+    encoded = image_folders.read(tmp_path, None, "multi-label")
+    assert encoded.train.labels.columns == ("sun", "sea")
+    assert encoded.test is not None
+    assert [str(value).split(CELLS) for value in encoded.test.labels.values] == [["1", "0"], ["1", "1"]]
+    assert "the labels of train are read from train/labels.csv" in encoded.notes
+
+
+def test_folders_do_not_say_several_labels(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match=r"has no label file, and folders say one label an image, where data\.task is mul"
+    ):
+        image_folders.read(folders(tmp_path, "train"), None, "multi-label")

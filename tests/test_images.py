@@ -15,7 +15,7 @@ from lottery_pools.data import decoding
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.data.sources import load
 from lottery_pools.errors import UserError
-from tests.image_sets import small
+from tests.image_sets import pixels, png, small
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +44,39 @@ def test_the_second_load_reads_the_cache_and_follows_the_content(
     assert len(changed.train) == 16
     load(Data(name=str(folder), validation=6, size=4))
     assert len(list(cache.iterdir())) == 3
+
+
+def test_several_labels_a_sample_are_cached_apart_from_classes(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for number, image in enumerate(pixels(12)):
+        (folder / f"{number}.png").write_bytes(png(image))
+    lines = [f"{number}.png,{number % 2},{number / 4}" for number in range(12)]
+    (folder / "labels.csv").write_text("\n".join(["file_name,odd,size", *lines]))
+    settings = Data(name=str(folder), validation=4, test=3, task="regression")
+    first = load(settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "decode", None)
+        second = load(settings)
+    for data in (first, second):
+        assert data.classes == ("odd", "size")
+        assert data.train.labels.dtype == torch.float32
+        assert data.train.labels.shape == (5, 2)
+    assert torch.equal(first.train.labels, second.train.labels)
+    both = torch.cat([first.train.labels, first.validation.labels, first.test.labels])
+    assert sorted(both[:, 1].tolist()) == [number / 4 for number in range(12)]
+    only = load(Data(name=str(folder), validation=4, test=3, task="multi-label", label_column="odd"))
+    assert only.classes == ("odd",)
+    classes = load(Data(name=str(folder), validation=4, test=3, label_column="odd"))
+    assert classes.train.labels.dtype == torch.int64
+    assert len(list(cache.iterdir())) == 3
+
+
+def test_a_table_has_one_label_a_sample(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is a table with one column of labels, data\.task is regression"):
+        load(Data(name=str(small(tmp_path / "set")), validation=6, task="regression"))
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, cache: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lottery_pools.data import label_files
 from lottery_pools.data.label_files import Entry
+from lottery_pools.data.labels import CELLS
 from lottery_pools.errors import UserError
 
 
@@ -113,3 +114,32 @@ def test_the_label_file_of_a_split_comes_before_that_of_the_set(tmp_path: Path) 
     for name in ("labels.jsonl", "train.csv", "train/x_annotations.txt", "train/metadata.csv"):
         (tmp_path / name).write_text("")
         assert label_files.find(split, tmp_path) == tmp_path / name
+
+
+TABLE = "file_name,age,height,name,split\na.png,3,1.5,Ann,train\nb.png,4,2,Bob,test\n"
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"), [(None, ("age", "height")), ("height , age", ("height", "age")), ("age", ("age",))]
+)
+def test_several_columns_of_numbers(tmp_path: Path, columns: str | None, expected: tuple[str, ...]) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(TABLE)
+    cells = {"age": ("3", "4"), "height": ("1.5", "2")}
+    assert label_files.read(path, columns, "regression") == [
+        Entry(f"{name}.png", CELLS.join(cells[column][row] for column in expected), split, expected)
+        for row, (name, split) in enumerate((("a", "train"), ("b", "test")))
+    ]
+
+
+def test_numbers_of_json_and_missing_ones(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text('{"file_name": "a.png", "age": 3.5}\n')
+    assert label_files.read(path, None, "regression") == [Entry("a.png", "3.5", None, ("age",))]
+    path.write_text('{"file_name": "a.png", "age": 3.5}\n{"file_name": "b.png", "age": null}\n')
+    with pytest.raises(UserError, match="has no file name or no label in line 2"):
+        label_files.read(path, "age", "regression")
+    with pytest.raises(UserError, match="has no column of numbers beside that of the files"):
+        label_files.read(path, None, "regression")
+    with pytest.raises(UserError, match=r"unknown column in .* 'agee': did you mean 'age'"):
+        label_files.read(path, "age,agee", "regression")

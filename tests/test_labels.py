@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lottery_pools.data.labels import Labels, numbered
+from lottery_pools.data.labels import CELLS, Labels, numbered, numeric, parsed
 from lottery_pools.errors import UserError
 
 
@@ -68,3 +69,25 @@ def test_labels_are_hidden_where_none_is_known() -> None:
     assert not Labels([None, -1, ""]).present
     assert not Labels([]).present
     assert Labels([None, 0]).present == {0}
+
+
+def test_several_numbers_a_sample() -> None:
+    labels = Labels([f"1{CELLS}0.5", f"0{CELLS}-2e3"], columns=("a", "b"))
+    assert parsed(labels, "set").tolist() == [[1, 0.5], [0, -2000]]
+    with pytest.raises(
+        UserError, match=r"set has labels 1, x \(sample 0, from 0\), which are no numbers: name the columns"
+    ):
+        parsed(Labels([f"1{CELLS}x"]), "set")
+
+
+def test_several_labels_a_sample_are_checked() -> None:
+    values = torch.tensor([[1.0, 0], [0, 2]])
+    classes = numeric({"train": values, "test": values}, ("a", "b"), "regression", "set")
+    assert classes.names == ("a", "b")
+    assert classes.test is values
+    with pytest.raises(UserError, match=r"set has b = 2 in its test split: give 0 or 1 .* \(sample 1, from 0\)"):
+        numeric({"train": values.clamp(max=1), "test": values}, ("a", "b"), "multi-label", "set")
+    with pytest.raises(UserError, match="set has a = inf in its train split: give finite numbers"):
+        numeric({"train": values / 0.0 + 1}, ("a", "b"), "regression", "set")
+    with pytest.raises(UserError, match="set has the same b in all samples of train: leave it out"):
+        numeric({"train": values * torch.tensor([1, 0])}, ("a", "b"), "regression", "set")

@@ -67,3 +67,43 @@ def test_a_device_without_float64_will_do() -> None:
     with NoFloat64():  # type: ignore[no-untyped-call]
         likelihood = log_likelihood(logits, labels)
     assert torch.allclose(likelihood, expected, atol=1e-5)
+
+
+def test_labels_that_are_there_or_not_have_a_temperature_too() -> None:
+    draws = generator(3, "labels")
+    labels = (torch.rand(200, 4, generator=draws) < 0.3).float()
+    logits = 3 * (torch.randn(200, 4, generator=draws) + 2 * labels - 1)
+    values = log_likelihood(logits, labels, "multi-label")
+    assert values.shape == (200,)
+    grid = [
+        -float(F.binary_cross_entropy_with_logits(logits * scale, labels, reduction="none").sum(1).mean())
+        for scale in torch.logspace(-1, 1, 101).tolist()
+    ]
+    assert float(values.mean()) >= max(grid) - 1e-6
+    assert float(values.mean()) == pytest.approx(max(grid), abs=1e-3)
+    assert torch.allclose(log_likelihood(logits * 7, labels, "multi-label"), values, atol=1e-3)
+
+
+def test_errors_of_numbers_are_gaussian_with_the_variance_that_they_have() -> None:
+    draws = generator(4, "numbers")
+    labels = torch.randn(300, 2, generator=draws) * torch.tensor([1.0, 50])
+    outputs = labels + torch.randn(300, 2, generator=draws) * torch.tensor([0.3, 20])
+    values = log_likelihood(outputs, labels, "regression")
+    deviation = (outputs - labels).square().mean(0).sqrt()
+    expected = torch.distributions.Normal(outputs, deviation).log_prob(labels).sum(1)  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(values, expected)
+    better = labels + 0.5 * (outputs - labels)
+    assert log_likelihood(better, labels, "regression").mean() > values.mean()
+    assert bool(log_likelihood(labels, labels, "regression").isfinite().all())
+
+
+def test_labels_may_be_probabilities() -> None:
+    logits, labels = predictions(1)
+    one_hot = F.one_hot(labels, 5).double()
+    assert torch.allclose(log_likelihood(logits, one_hot), log_likelihood(logits, labels), atol=1e-6)
+    soft = torch.softmax(3 * logits + torch.randn(logits.shape, generator=generator(2, "noise")), 1)
+    best = max(-float(F.cross_entropy(logits * scale, soft)) for scale in torch.logspace(-1, 1, 401).tolist())
+    assert float(log_likelihood(logits, soft).mean()) == pytest.approx(best, abs=1e-4)
+    # a class that both exclude plays no part
+    masked, without = F.pad(logits, (0, 1), value=-torch.inf), F.pad(soft, (0, 1))
+    assert torch.allclose(log_likelihood(masked, without), log_likelihood(logits, soft), atol=1e-6)

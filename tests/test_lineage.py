@@ -15,6 +15,15 @@ def test_recipes_are_told_in_words() -> None:
     assert lineage({}) == []
 
 
+def test_a_ticket_of_a_gpu_says_whether_another_run_gives_its_bytes() -> None:
+    origin = {"gpu": "NVIDIA H100", "deterministic": False}
+    assert lineage(origin) == [
+        ("trained on", "NVIDIA H100; another run may give other bytes: train with --deterministic")
+    ]
+    origin["deterministic"] = True
+    assert lineage(origin) == [("trained on", "NVIDIA H100; another run gives the same bytes")]
+
+
 def test_a_pool_tells_its_score_cost_parents_and_run() -> None:
     origin = {
         "target": 1,
@@ -39,7 +48,7 @@ def test_a_pool_tells_its_score_cost_parents_and_run() -> None:
         ("pruned back to", "the target's density (largest weights, global)"),
         (
             "score",
-            "log-likelihood −1.5000 on validation; the target, recalibrated: −1.2500 (−0.2500); too good by about "
+            "log-likelihood −1.5000 on validation; the target, recalibrated: −1.2500 (−0.2500); too good by at least "
             "−0.0020, as the best of several",
         ),
         ("epoch", "3 of its training"),

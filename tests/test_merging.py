@@ -67,6 +67,10 @@ def test_they_merge_the_target_and_sparser_tickets_and_keep_its_mask(method: str
         assert torch.allclose(alone.weights[name], tensor, atol=1e-8), name
 
 
+def mean_of(name: str) -> Tensor:
+    return (TICKETS[1].weights[name] + TICKETS[2].weights[name]) / 2
+
+
 def test_fisher_merging_weighs_by_the_information() -> None:
     model, total, weights = Two(), dict[str, Tensor](), dict[str, Tensor]()
     for ticket in TICKETS[1:]:
@@ -78,14 +82,13 @@ def test_fisher_merging_weighs_by_the_information() -> None:
     pooled = merged("fisher", 1).ticket.weights
     for name, tensor in total.items():
         assert torch.allclose(pooled[name], tensor / weights[name]), name
-    assert not torch.allclose(pooled["first.weight"], sum(t.weights["first.weight"] for t in TICKETS[1:]) / 2)
+    assert not torch.allclose(pooled["first.weight"], mean_of("first.weight"))
 
 
 def test_regmean_solves_its_least_squares_within_the_mask() -> None:
     pooled = merged("regmean", 1).ticket.weights
     # the first layers see the same inputs, so their least squares is the mean
-    mean = (TICKETS[1].weights["first.weight"] + TICKETS[2].weights["first.weight"]) / 2
-    assert torch.allclose(pooled["first.weight"], mean)
+    assert torch.allclose(pooled["first.weight"], mean_of("first.weight"))
     gram, product = torch.zeros(5, 5).double(), torch.zeros(3, 5).double()
     for ticket in TICKETS[1:]:
         own = hidden(ticket).T @ hidden(ticket)
@@ -95,9 +98,7 @@ def test_regmean_solves_its_least_squares_within_the_mask() -> None:
         kept = TICKETS[1].mask["second.weight"][row].numpy()
         solved = np.linalg.solve(gram.numpy()[np.ix_(kept, kept)], product[row].numpy()[kept])
         assert pooled["second.weight"][row].numpy()[kept] == pytest.approx(solved)
-    assert torch.allclose(
-        pooled["second.bias"], (TICKETS[1].weights["second.bias"] + TICKETS[2].weights["second.bias"]) / 2
-    )
+    assert torch.allclose(pooled["second.bias"], mean_of("second.bias"))
 
 
 def test_least_squares_leave_weights_of_inputs_that_are_always_zero() -> None:
@@ -145,11 +146,11 @@ def test_repaired_outputs_vary_as_those_of_the_tickets() -> None:
     outputs = [hidden(t) @ t.weights["second.weight"].T + t.weights["second.bias"] for t in TICKETS[1:]]
     output = (INPUTS @ pooled["first.weight"].T).relu() @ pooled["second.weight"].T + pooled["second.bias"]
     # in two batches, each repaired by itself on the way, so the last layer's agree about
-    deviation = sum(out.std(0, correction=0) for out in outputs) / 2
+    deviation = torch.stack([out.std(0, correction=0) for out in outputs]).mean(0)
     assert output.std(0, correction=0).tolist() == pytest.approx(deviation.tolist(), rel=0.1)
     before = [INPUTS @ t.weights["first.weight"].T for t in TICKETS[1:]]
     first = (INPUTS @ pooled["first.weight"].T).std(0, correction=0)
-    assert torch.allclose(first, sum(out.std(0, correction=0) for out in before) / 2)
+    assert torch.allclose(first, torch.stack([out.std(0, correction=0) for out in before]).mean(0))
 
 
 @pytest.mark.parametrize("method", ["fisher", "regmean", "repair"])

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy import stats
 
-from lottery_pools.evaluation.metrics import accuracies, calibration_error, comparable, gains, paired_intervals, student
+from lottery_pools.evaluation.metrics import accuracies, calibration_error, comparable, gains
 from lottery_pools.runs.rows import Gain, Row, pack_hits
 
 
@@ -39,66 +38,6 @@ def test_calibration_error_against_a_loop(samples: list[tuple[float, bool]], bin
             total += len(inside) / len(samples) * abs(accuracy - sum(c for c, _ in inside) / len(inside))
     confidence, correct = (np.array(part) for part in zip(*samples, strict=True))
     assert calibration_error(confidence, correct, bins) == pytest.approx(total, abs=1e-12)
-
-
-def simulate(rng: np.random.Generator, seeds: int, n: int, between: float) -> NDArray[np.float64]:
-    """(1, seeds, n) differences of mean 0.3: noise of each sample, of each seed's sample, and of each seed."""
-    noise = rng.normal(size=(1, 1, n)) + rng.normal(size=(1, seeds, n)) + between * rng.normal(size=(1, seeds, 1))
-    return np.asarray(0.3 + noise)
-
-
-def test_intervals_of_one_seed_are_the_normal_ones() -> None:
-    differences = simulate(np.random.default_rng(0), 1, 400, 0)
-    mean, low, high = paired_intervals(differences, 20_000)
-    half = 1.96 * differences.std(ddof=1) / 20
-    assert mean[0] == pytest.approx(differences.mean())
-    assert low[0] == pytest.approx(differences.mean() - half, abs=0.05 * half)
-    assert high[0] == pytest.approx(differences.mean() + half, abs=0.05 * half)
-
-
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_intervals_against_brute_force(seeds: int) -> None:
-    rng = np.random.default_rng(1)
-    differences = np.concatenate([simulate(rng, seeds, 60, 0.3), simulate(rng, seeds, 60, 0) ** 2])
-    mean, low, high = paired_intervals(differences, 10_000, seed=3)
-    for i, comparison in enumerate(differences):
-        by_seed = comparison.mean(1, keepdims=True)
-        factor = (
-            np.sqrt(seeds / (seeds - 1)) * stats.t.ppf(0.975, seeds - 1) / stats.norm.ppf(0.975) if seeds > 1 else 1
-        )
-        stretched = comparison + (factor - 1) * (by_seed - by_seed.mean())
-        replicates = []
-        for _ in range(10_000):
-            samples, chosen = rng.integers(0, 60, 60), rng.integers(0, seeds, seeds)
-            replicates.append(stretched[chosen][:, samples].mean())
-        width = high[i] - low[i]
-        assert mean[i] == pytest.approx(comparison.mean())
-        assert low[i] == pytest.approx(np.percentile(replicates, 2.5), abs=0.04 * width)
-        assert high[i] == pytest.approx(np.percentile(replicates, 97.5), abs=0.04 * width)
-
-
-@pytest.mark.parametrize(("seeds", "between"), [(1, 0.0), (3, 0.0), (3, 0.1), (3, 1.0), (5, 1.0)])
-def test_intervals_cover_the_truth_about_95_times_in_100(seeds: int, between: float) -> None:
-    rng = np.random.default_rng(2)
-    inside = 0
-    for trial in range(200):
-        _, low, high = paired_intervals(simulate(rng, seeds, 80, between), 300, trial)
-        inside += bool(low[0] <= 0.3 <= high[0])
-    assert inside >= 180
-    assert seeds > 1 or inside <= 199  # with several seeds the noise of each seed's own samples counts twice
-
-
-@pytest.mark.parametrize("freedom", [*range(1, 15), 30, 100])
-def test_students_quantile(freedom: int) -> None:
-    assert student(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), abs=0.002)
-
-
-def test_intervals_are_the_same_every_time_and_each_comparison_stands_alone() -> None:
-    differences = np.concatenate([simulate(np.random.default_rng(i), 2, 50, 0.1) for i in range(3)])
-    together = np.array(paired_intervals(differences, 150))
-    assert np.array_equal(together, np.array(paired_intervals(differences, 150)))
-    assert not np.array_equal(together[1], np.array(paired_intervals(differences, 150, seed=1))[1])
-    np.testing.assert_allclose(np.array(paired_intervals(differences[1:2], 150))[:, 0], together[:, 1], rtol=1e-5)
 
 
 def row(method: str, level: int, seed: int, hits: str) -> Row:
@@ -143,7 +82,23 @@ def test_gains_by_hand() -> None:
 
 def test_an_unvarying_gain_has_no_width() -> None:
     rows = [row("ticket", 0, seed, "0000") for seed in (0, 1)] + [row("average", 0, seed, "1111") for seed in (0, 1)]
-    assert gains(rows)[0] == Gain("average", "ticket", 0, 1.0, "none", 100.0, 100.0, 100.0, 2, 4)
+    assert gains(rows)[0] == Gain("average", "ticket", 0, 1.0, "none", 100.0, 100.0, 100.0, 2, 4, 0.0, 2, 0)
+
+
+def test_cells_that_lose_are_counted() -> None:
+    by_level = {gain.level: (gain.losses, gain.cells) for gain in gains(ROWS)}
+    # level 0: 3 - 1 and 2 - 2 of 4 samples; level 2: 4 - 4 and 0 - 1
+    assert by_level == {0: (0, 2), 2: (1, 2), None: (1, 4)}
+
+
+def test_an_interval_over_seeds_is_students_and_that_of_one_seed_is_over_its_samples() -> None:
+    over_seeds = gains(ROWS)[0]
+    half = stats.t.ppf(0.975, 1) * np.std([50, 0], ddof=1) / np.sqrt(2)
+    assert (over_seeds.low, over_seeds.high) == pytest.approx((25 - half, 25 + half), abs=1e-3)
+    one_seed = gains([row for row in ROWS if row.seed == 0])[0]
+    half = stats.norm.ppf(0.975) * np.std([-100, 100, 100, 100], ddof=1) / 2
+    assert one_seed.seeds == 1
+    assert (one_seed.low, one_seed.high) == pytest.approx((50 - half, 50 + half), abs=1e-3)
 
 
 def test_baselines_are_compared_only_with_those_before_them() -> None:

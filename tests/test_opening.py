@@ -160,3 +160,11 @@ def test_baselines_in_a_folder_with_its_former_name_are_not_trained_again(tmp_pa
     stages.tickets(config, run, ONE)
     assert not (run / "trained_baselines").exists()
     assert {name.replace("competitors", "trained_baselines"): digest for name, digest in hashes(run).items()} == before
+
+
+def test_methods_that_draw_classes_are_for_single_labels(tmp_path: Path) -> None:
+    config = asking(("fisher",))
+    data = dataclasses.replace(config.data, name=str(tmp_path), task="multi-label")
+    config = dataclasses.replace(config, data=data, evaluation=Evaluation())
+    with pytest.raises(UserError, match=r"method fisher draws classes from predictions, data\.task is multi-label"):
+        opening.resolve(config, tmp_path / "run", ONE)

@@ -20,7 +20,7 @@ Loss = Callable[[nn.Module], Tensor]
 def score_on(samples: slice) -> Loss:
     def score(model: nn.Module) -> Tensor:
         with torch.no_grad():
-            logits = torch.cat([model.eval()(part) for part in IMAGES[samples].split(5)])
+            logits = torch.cat([model.eval()(part) for part in torch.split(IMAGES[samples], 5)])
         return -nn.functional.cross_entropy(logits, LABELS[samples], reduction="none")
 
     return score

@@ -16,6 +16,7 @@ import pytest
 from lottery_pools.errors import UserError
 from lottery_pools.runs import results
 from lottery_pools.runs.rows import PoolRow
+from tests.test_row_checks import METRIC
 from tests.test_rows import ROW
 
 ROWS = [ROW, replace(ROW, level=3, loss=0.1 + 0.2), replace(ROW, seed=4)]
@@ -251,3 +252,14 @@ def test_pools_of_wrong_types(tmp_path: Path, changes: dict[str, object]) -> Non
     with pytest.raises(UserError, match=r"pools\.jsonl is missing or damaged") as error:
         results.read_pools(tmp_path / "pools.jsonl")
     assert "\n" not in str(error.value)
+
+
+def test_rows_of_another_metric_are_read_as_such_only(path: Path) -> None:
+    rows = [METRIC, replace(METRIC, level=2)]
+    results.append(path, rows)
+    assert results.read_metrics(path) == rows
+    with pytest.raises(UserError, match="line 1 is not a result row"):
+        results.read(path)
+    results.append(path, ROWS)
+    with pytest.raises(UserError, match="line 3 is not a result row"):
+        results.read_metrics(path)

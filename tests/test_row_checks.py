@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lottery_pools.runs.row_checks import check
-from lottery_pools.runs.rows import PoolRow, pack_hits
+from lottery_pools.runs.rows import MetricRow, PoolRow, pack_hits, pack_values
 from tests.test_rows import ROW
 
 POOL = PoolRow(0, "average", 1, 0.8, ((2, 0.5),), 7)
@@ -51,3 +51,42 @@ def test_pools_that_cannot_be_true(changes: dict[str, Any]) -> None:
     check(replace(POOL, optimism=0.1))
     with pytest.raises(ValueError, match=r"^(its|it|a) "):
         check(replace(POOL, **changes))
+
+
+VALUES = np.array([0.5, -1.25, 2], np.float32)
+METRIC = MetricRow(
+    "tiny",
+    0,
+    "ticket",
+    1,
+    0.8,
+    "test",
+    "none",
+    0,
+    3,
+    "r2",
+    float(VALUES.mean()),
+    0.4,
+    1,
+    100,
+    0,
+    7,
+    pack_values(VALUES),
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"n": 4}, "it has values of 3 samples, not of 4"),
+        ({"value": 0.5}, "it says that its metric is 0.5, the mean of its values is 0.416667"),
+        ({"value": float("nan")}, "its value is"),
+        ({"loss": float("inf")}, "its loss is"),
+        ({"values": "="}, "padding|base64"),
+        ({"metric": None}, "its metric is"),
+    ],
+)
+def test_metrics_that_cannot_be_true(changes: dict[str, Any], message: str) -> None:
+    check(METRIC)
+    with pytest.raises(ValueError, match=message):
+        check(replace(METRIC, **changes))

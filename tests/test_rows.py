@@ -8,7 +8,20 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lottery_pools.runs.rows import Row, clean, common_rows, complete, corrupted, pack_hits, unpack_hits
+from lottery_pools.runs.rows import (
+    MetricRow,
+    Row,
+    clean,
+    common_rows,
+    complete,
+    corrupted,
+    merit,
+    pack_hits,
+    pack_values,
+    unpack_hits,
+    unpack_values,
+    values_of,
+)
 
 ROW = Row(
     run="größer",
@@ -61,3 +74,18 @@ def test_complete_and_common_rows() -> None:
     assert [row for row in rows if row not in complete(rows)] == [rows[-1]]
     assert common_rows(rows) == [row for row in rows if row.level == 0]
     assert common_rows([]) == complete([]) == []
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False), max_size=20))
+def test_values_are_packed_without_loss(values: list[float]) -> None:
+    assert unpack_values(pack_values(np.array(values, np.float32))).tolist() == values
+
+
+def test_both_kinds_of_rows_say_what_networks_are_compared_by() -> None:
+    values = np.array([0.25, -1], np.float32)
+    described = {name: value for name, value in vars(ROW).items() if name in MetricRow.__dataclass_fields__}
+    row = MetricRow(**{**described, "n": 2}, metric="r2", value=-0.375, values=pack_values(values))
+    assert (merit(row), merit(ROW)) == (-0.375, 0.4)
+    assert row.key == ROW.key
+    assert values_of(row).tolist() == [0.25, -1]
+    assert values_of(ROW).tolist() == [True] * 4 + [False] * 6

@@ -58,6 +58,22 @@ from lottery_pools.errors import UserError
         (lambda: Config(evaluation=Evaluation(corrupted_from="CIFAR-10-C")), "corrupted_from is for images"),
         (lambda: Config(pruning=Pruning(rewind=182)), "pruning.rewind is epoch 182"),
         (lambda: Config(pooling=Pooling(targets=(19,))), "levels 0 to 18"),
+        (lambda: Data(task="regression"), "data.task is regression, mnist1d has one label a sample"),
+        (lambda: Training(class_weights=(1.0, 0.0)), "training.class_weights has 0.0"),
+        (lambda: Training(loss="m:f", class_weights=(1.0,)), "training.loss is your own"),
+        (lambda: Training(loss="m:f", label_smoothing=0.1), "training.loss is your own"),
+        (
+            lambda: Config(data=Data("x", task="regression"), training=Training(label_smoothing=0.1)),
+            "training.label_smoothing is for labels",
+        ),
+        (
+            lambda: Config(data=Data("x", task="regression"), evaluation=Evaluation(corruptions=("fog",))),
+            "evaluation.corruptions are reported as accuracies",
+        ),
+        (
+            lambda: Config(data=Data("x"), evaluation=Evaluation(corruptions=("fog",), metric="m:f")),
+            "evaluation.corruptions are reported as accuracies",
+        ),
     ],
 )
 def test_bad_settings_are_refused_by_name(build: object, message: str) -> None:

@@ -107,3 +107,35 @@ def test_a_search_keeps_within_its_budget(selection: int | None) -> None:
 
 def whole(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return masks.dense(model.state_dict(), registry.prunable(model, "convolutions"))
+
+
+def test_agreement_is_scored_on_inputs_without_labels() -> None:
+    held_out, training = selection_of("consensus-soup"), selection_of("consensus-soup-training")
+    assert [(one.images, len(one.split)) for one in (held_out, training)] == [(10, 40), (10, 40)]
+    scarce = selection_of("consensus-soup", selection=400)
+    assert (scarce.images, len(scarce.split)) == (50, 60)
+    model = network()
+    tickets = [
+        Ticket(registry.build("conv1d", {"width": 4}, 10, DATA.input_shape, seed).state_dict(), whole(model), seed)
+        for seed in range(4)
+    ]
+    inputs = torch.cat(list(training.samples()))
+    assert len(inputs) == training.forwarded == 40
+    train = DATA.normalise(DATA.train.images)
+    assert all(any(torch.equal(sample, other) for other in train) for sample in inputs)
+    pooled, images = selection_of("consensus-soup").pool(model, tickets)
+    assert images == 4 * 40 + pooled.evaluations * (10 + 40) + 50  # every ticket once, the looks, the last one
+
+
+def test_methods_that_look_at_samples_are_counted() -> None:
+    model = network()
+    tickets = [
+        Ticket(registry.build("conv1d", {"width": 4}, 10, DATA.input_shape, seed).state_dict(), whole(model), seed)
+        for seed in range(3)
+    ]
+    levels = replace(CONFIG.pruning, levels=2)
+    for method, passes in (("fisher", 3 * 3), ("regmean", 3), ("repair", 4)):
+        selection = Selection(replace(CONFIG, pruning=levels), DATA, 0, find(method), 0)
+        assert selection.sample_images == passes * 50
+        _, images = selection.pool(model, tickets)
+        assert images == passes * 50 + 2 * (50 + 60)

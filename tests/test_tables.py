@@ -246,6 +246,28 @@ def test_nothing_measured_gives_tables_without_lines() -> None:
         assert not any(table.numeric)
 
 
+def test_the_summary_counts_cells_that_lose_and_weights_that_are_not_zero() -> None:
+    rows = [replace(row, nonzero=row.density / 2 if row.method == "average" else row.density) for row in make_rows()]
+    gains = [replace(make_gain("average"), cells=8, losses=3), replace(make_gain(level=1), cells=2, losses=2)]
+    table = tables.summary(rows, gains)
+    shown = {line[0]: dict(zip(table.columns, line, strict=True)) for line in table.rows}
+    assert shown["Average"]["Cells that lose"] == "3 of 8"
+    assert shown["Interpolation"]["Cells that lose"] == DASH
+    assert (shown["Average"]["Density"], shown["Average"]["Density of non-zeros"]) == ("73.8 %", "36.9 %")
+    assert (shown["Interpolation"]["Density"], shown["Interpolation"]["Density of non-zeros"]) == ("73.8 %", "73.8 %")
+    mixed = [replace(row, nonzero=None) if row.method == "average" else row for row in rows]
+    assert tables.costs(mixed).rows[3][-2:] == ("73.8 %", DASH), "of a version that did not count them"
+    assert all(table.numeric[1:])
+    assert sorted(place for group in table.groups for place in group) == list(range(len(table.columns)))
+
+
+def test_claims_of_levels_are_explained_where_there_are_any() -> None:
+    sure = replace(make_gain(level=2), error=0.0001)
+    assert "Holm" in tables.by_level(make_rows(), [sure]).note
+    assert "Holm" in tables.gains_by_level("t", [sure], "none").note
+    assert tables.gains_by_level("t", [make_gain(level=2)], "none").note == ""
+
+
 def test_controls_on_the_held_out_samples_stand_beside_the_pools_with_what_pooling_is_for() -> None:
     rows = make_rows((*METHODS, "tuned-pool", "held-out-training"))
     table = tables.by_level(rows, [])

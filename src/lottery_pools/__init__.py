@@ -30,13 +30,16 @@ if TYPE_CHECKING:
     from lottery_pools.pooling.methods import METHODS
     from lottery_pools.pooling.pool import Recipe, pool, replay
     from lottery_pools.pooling.result import Pooled, Trial
+    from lottery_pools.tickets.default_training import DefaultTraining
     from lottery_pools.tickets.files import load, save
     from lottery_pools.tickets.masks import from_zeros
+    from lottery_pools.tickets.own_training import imp
     from lottery_pools.tickets.ticket import Ticket
 
 __all__ = [
     "METHODS",
     "Card",
+    "DefaultTraining",
     "Figure",
     "Method",
     "Pooled",
@@ -49,6 +52,7 @@ __all__ = [
     "compile",
     "export",
     "from_zeros",
+    "imp",
     "import_run",
     "load",
     "load_model",
@@ -65,6 +69,7 @@ __all__ = [
 _HOMES = {
     "METHODS": "pooling.methods",
     "Card": "exchange.card",
+    "DefaultTraining": "tickets.default_training",
     "Figure": "exchange.card",
     "Method": "pooling.method",
     "Pooled": "pooling.result",
@@ -76,6 +81,7 @@ _HOMES = {
     "Trial": "pooling.result",
     "export": "exchange.export",
     "from_zeros": "tickets.masks",
+    "imp": "tickets.own_training",
     "import_run": "exchange.imported_run",
     "load": "tickets.files",
     "load_model": "exchange.network",

@@ -51,7 +51,8 @@ def export(arguments: list[str]) -> None:
     from lottery_pools.exchange.card import Card
     from lottery_pools.experiment import measured
 
-    card = Card(options.title, options.licence, options.data, measured.figures(options.file))
+    figures = measured.figures(options.file) if options.to == "hub" else ()
+    card = Card(options.title, options.licence, options.data, figures)
     suffix = SUFFIXES.get(options.to, f"-{options.to}")
     out = options.out or Path(options.file.stem + suffix)
     model = _named(options.file, options.model)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lottery_pools.experiment.estimate import Plan, Step
     from lottery_pools.reporting.content import ReportContent
     from lottery_pools.reporting.diagnosis import Diagnoses
+    from lottery_pools.reporting.metric_report import MetricReport
     from lottery_pools.reporting.table import Table
     from lottery_pools.tickets.ticket import Ticket
 
@@ -58,11 +59,20 @@ def _plan_row(step: Step) -> tuple[str, ...]:
     return (step.stage, step.detail, *items, images or "–", words.duration(step.seconds))
 
 
-def show_report(folder: Path, page: Path, report: ReportContent, as_json: bool) -> None:
+def show_report(folder: Path, page: Path, report: ReportContent | MetricReport, as_json: bool) -> None:
     """Print the outcome of the run in `folder`: its main tables, its gains, and where the page of its report is."""
-    from lottery_pools.reporting import tables, terminal
+    from lottery_pools.reporting import metric_report, tables, terminal
     from lottery_pools.reporting.verdict import headline, headlines, verdict
+    from lottery_pools.reporting.words import meaning_of_accuracy
 
+    if isinstance(report, metric_report.MetricReport):
+        gains = [dataclasses.asdict(gain) for gain in report.gains]
+        if as_json:
+            print(json.dumps({"folder": str(folder), "report": str(page), "metric": report.metric, "gains": gains}))
+            return
+        _show_tables(metric_report.tables(report))
+        print(f"Report: {page}")
+        return
     if as_json:
         best = headline(report.gains)
         outcome = {
@@ -75,6 +85,8 @@ def show_report(folder: Path, page: Path, report: ReportContent, as_json: bool) 
         return
     _show_tables((tables.by_level(report.rows, report.gains), tables.summary(report.rows, report.comparable)))
     terminal.say(*(verdict(gain, report.gains) for gain in headlines(report.gains) or (None,)))
+    if meaning := meaning_of_accuracy(report.config.data.task):
+        terminal.say(meaning)
     print(f"Report: {page}")
 
 

@@ -7,6 +7,9 @@ from typing import Literal
 
 from lottery_pools.config.fields import Rare, require
 
+Task = Literal["single-label", "multi-label", "regression"]
+"""What is predicted of a sample: its class, which of several labels it has, or numbers."""
+
 
 @dataclass(frozen=True)
 class Difficulty:
@@ -47,6 +50,9 @@ class Data:
     name: str = "mnist1d"
     """The data set: `mnist1d`, `cifar10`, `cifar100`, a Hugging Face hub id, a folder of parquet files, or an image
     folder."""
+    task: Rare[Task] = "single-label"
+    """What is predicted of a sample: `single-label`, its class; `multi-label`, which of several labels it has;
+    `regression`, numbers. Loss, selection and metric follow from it."""
     size: int | None = None
     """Side in pixels to which images are resized; none: they keep their size."""
     train: int | None = None
@@ -70,7 +76,8 @@ class Data:
     image_column: Rare[str | None] = None
     """Column of the data set that holds the images; none: it is detected."""
     label_column: Rare[str | None] = None
-    """Column of the data set that holds the labels; none: it is detected."""
+    """Column of the data set that holds the labels; none: it is detected. With another `task` than `single-label`, the
+    columns of a label file, separated by commas; none: all whose cells are numbers."""
     mean: Rare[tuple[float, ...]] = ()
     """Mean of each channel, or one for all, that is subtracted from samples, images counted from 0 to 1; none: that of
     the training samples. A network that normalises images itself takes `mean` 0 and `std` 1."""
@@ -115,6 +122,10 @@ class Data:
         require(
             not self.resized_crop or (self.size is not None and self.crop == 0 and self.name != "mnist1d"),
             "data.resized_crop is for images, needs data.size, and replaces data.crop: set these",
+        )
+        require(
+            self.task == "single-label" or self.name != "mnist1d",
+            f"data.task is {self.task}, mnist1d has one label a sample: give other data in data.name",
         )
         require(
             self.test_part == "all" or self.name != "mnist1d",

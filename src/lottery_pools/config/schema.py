@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from lottery_pools.config.data import Data, Difficulty
+from lottery_pools.config.data import Data, Difficulty, Task
 from lottery_pools.config.fields import Rare, require, require_finite, require_unique
 from lottery_pools.config.training import Pruning, Training
 
@@ -27,6 +27,7 @@ __all__ = [
     "Model",
     "Pooling",
     "Pruning",
+    "Task",
     "Training",
 ]
 
@@ -112,6 +113,9 @@ class Evaluation:
     corrupted_from: Rare[str | None] = None
     """Folder of a published set (CIFAR-10-C, CIFAR-100-C, ImageNet-C) that is read instead of corrupting test samples;
     none: test samples are corrupted."""
+    metric: Rare[str | None] = None
+    """Your own metric, `package.module:function`, which is called with the outputs and labels of a split and returns
+    one value a sample, higher is better; none: whether the prediction is right, or for a regression R²."""
     batch: Rare[int] = 500
     """Number of samples that are forwarded at once."""
 
@@ -147,6 +151,10 @@ class Config:
         require_unique("seeds", self.seeds)
         require_finite(self)
         require(
+            self.data.task != "regression" or not self.training.label_smoothing,
+            "training.label_smoothing is for labels, data.task is regression: leave it out",
+        )
+        require(
             self.evaluation.corrupted_from is None or self.data.name != "mnist1d",
             "evaluation.corrupted_from is for images, the shifts of mnist1d are generated: leave it out",
         )
@@ -161,8 +169,17 @@ class Config:
                 f"({self.training.epochs})",
             )
         levels = len(self.pruning.schedule())
+        require(
+            self.measures_accuracy or not self.evaluation.corruptions,
+            "evaluation.corruptions are reported as accuracies: leave them out with evaluation.metric and regression",
+        )
         for target in self.pooling.targets:
             require(0 <= target < levels, f"pooling.targets has level {target}: this run has levels 0 to {levels - 1}")
+
+    @property
+    def measures_accuracy(self) -> bool:
+        """Whether networks are measured by the share of right predictions; if not, by R² or the user's metric."""
+        return self.evaluation.metric is None and self.data.task != "regression"
 
     def of_seed(self, seed: int) -> Config:
         """The settings of the run with this seed alone, which draws its data as `data.draw` says.

@@ -38,6 +38,13 @@ class Training:
     part."""
     label_smoothing: Rare[float] = 0.0
     """Share of each label's probability that is spread over all classes."""
+    loss: Rare[str | None] = None
+    """Your own loss, `package.module:function`, which is called with the outputs and labels of a batch and returns a
+    tensor of one number; none: the cross-entropy, or for another `data.task` the binary cross-entropy or squared
+    error."""
+    class_weights: Rare[tuple[float, ...]] = ()
+    """Weight of each class in the loss; with `data.task` `multi-label`, that of each label where it is there; with
+    `regression`, that of each number; none: all have weight 1."""
     clip_norm: Rare[float | None] = None
     """Largest gradient norm, to which longer gradients are scaled; none: gradients stay as they are."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -71,6 +78,13 @@ class Training:
             0 <= self.label_smoothing < 1,
             f"training.label_smoothing is {self.label_smoothing}: give a number in [0, 1)",
         )
+        require(
+            self.loss is None or not (self.class_weights or self.label_smoothing),
+            "training.loss is your own, which training.class_weights and training.label_smoothing do not change: "
+            "leave them out",
+        )
+        for weight in self.class_weights:
+            require(weight > 0, f"training.class_weights has {weight}: give a positive weight for each class")
         require(
             self.clip_norm is None or self.clip_norm > 0,
             f"training.clip_norm is {self.clip_norm}: give a positive norm",

@@ -37,7 +37,7 @@ class StoredSplit:
     images: str
     """The digest of the pixels, (n, c, h, w) uint8, in SPLIT.images.npy."""
     labels: Tensor
-    """Classes, (n,) int64; they are in SPLIT.labels.npy."""
+    """Classes, (n,) int64, or labels or numbers, (n, labels) float32; they are in SPLIT.labels.npy."""
 
 
 def write_index(folder: Path, splits: dict[str, StoredSplit], classes: Sequence[str], notes: Sequence[str]) -> None:
@@ -55,7 +55,11 @@ def write_index(folder: Path, splits: dict[str, StoredSplit], classes: Sequence[
         np.save(folder / f"{name}.labels.npy", labels)
         shape = npy.open_array(folder / f"{name}.images.npy").shape
         index["arrays"][f"{name}.images"] = {"shape": shape, "type": "uint8", "digest": split.images}
-        index["arrays"][f"{name}.labels"] = {"shape": labels.shape, "type": "int64", "digest": npy.digest(labels)}
+        index["arrays"][f"{name}.labels"] = {
+            "shape": labels.shape,
+            "type": str(labels.dtype),
+            "digest": npy.digest(labels),
+        }
     index["digest"] = _sha256(index["arrays"])[:16]
     index["check"] = _sha256(index)
     (folder / _INDEX).write_text(json.dumps(index), encoding="utf-8")

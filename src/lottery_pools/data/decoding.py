@@ -60,9 +60,7 @@ def decode(samples: EncodedSet, data: schema.Data, folder: Path, progress: Progr
     """
     pixels.check_installed()
     splits = [("train", samples.train), *([("test", samples.test)] if samples.test is not None else [])]
-    classes = labels.numbered(
-        samples.train.labels, samples.test.labels if samples.test is not None else None, data.name
-    )
+    classes = _classes(samples, data)
     task = _Task(data, folder, sum(len(split.images) for _, split in splits), progress, Counter())
     shape = _first_shape(samples.train, data)
     try:
@@ -74,6 +72,21 @@ def decode(samples: EncodedSet, data: schema.Data, folder: Path, progress: Progr
     stored = {name: cache.StoredSplit(digests[name], tensor) for name, tensor in tensors.items() if tensor is not None}
     counts = [f"{task.remarks[key]} {text}" for key, text in pixels.REMARKS.items() if task.remarks[key]]
     cache.write_index(folder, stored, classes.names, (*samples.notes, *classes.notes, *counts))
+
+
+def _classes(samples: EncodedSet, data: schema.Data) -> labels.Classes:
+    """The classes of the samples, or their several labels or numbers."""
+    train, test = samples.train.labels, samples.test.labels if samples.test is not None else None
+    if data.task == "single-label":
+        return labels.numbered(train, test, data.name)
+    if test is not None and test.columns != train.columns:
+        raise UserError(
+            f"{data.name} has the labels {', '.join(train.columns)} in train and {', '.join(test.columns)} in test: "
+            "give both the same, or name them in data.label_column"
+        )
+    splits = {"train": train} if test is None else {"train": train, "test": test}
+    values = {split: labels.parsed(of_split, data.name) for split, of_split in splits.items()}
+    return labels.numeric(values, train.columns, data.task, data.name)
 
 
 def _store(splits: list[tuple[str, EncodedSplit]], shape: tuple[int, int, int], task: _Task) -> dict[str, str]:

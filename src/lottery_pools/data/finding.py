@@ -139,7 +139,7 @@ def _find_below(root: Path, data: schema.Data) -> ImageFolder | ParquetFiles:
     if unnamed and not image_files.folders(root, LeftOut()):
         note = f"no parquet file is called after a split: all are training samples ({unnamed[0].name}, …)"
         return ParquetFiles(root, {"train": unnamed}, (note,))
-    return ImageFolder(root, image_folders.read(root, data.label_column))
+    return ImageFolder(root, image_folders.read(root, data.label_column, data.task))
 
 
 def _marks(files: Sequence[Path]) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lottery_pools.config.data import Task
 from lottery_pools.data import image_files, label_files
 from lottery_pools.data.encoded import EncodedSet, EncodedSplit, ImageFiles
 from lottery_pools.data.image_files import LeftOut
@@ -22,6 +23,16 @@ from lottery_pools.errors import UserError
 FOLDER_COLUMN = "label"
 """What `data.label_column` may call the classes that folders say."""
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """Which labels are read."""
+
+    column: str | None
+    """`data.label_column`."""
+    task: Task
+    """`data.task`."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +66,25 @@ class _Samples:
     """The split of each image, where a label file says it."""
     are_numbers: bool
     """Whether the labels come from a label file and are numbers: they are then ordered as numbers."""
+    columns: tuple[str, ...] = ()
+    """As `Labels.columns`."""
 
     def encoded(self, are_numbers: bool) -> EncodedSplit:
         """Return the split as it is decoded."""
+        if self.columns:
+            return EncodedSplit(self.name, ImageFiles(self.files), Labels(self.labels, columns=self.columns))
         values = [int(label) if are_numbers and _NUMBER.fullmatch(label) else label for label in self.labels]
         return EncodedSplit(self.name, ImageFiles(self.files), Labels(values))
 
 
-def read(root: Path, label_column: str | None) -> EncodedSet:
+def read(root: Path, label_column: str | None, task: Task = "single-label") -> EncodedSet:
     """Find the samples of an image folder.
 
     Args:
         root: The folder.
         label_column: The column of a label file that holds the classes; none: the folders say them, and where they do
             not, the column that is called so.
+        task: Where it is another, label files hold several labels or numbers of each image (`label_files.read`).
 
     Raises:
         UserError: There are no training samples, their classes are not known, or a file cannot be read.
@@ -77,7 +93,8 @@ def read(root: Path, label_column: str | None) -> EncodedSet:
     parts = _parts(root, out)
     name, part = training(parts, str(root))
     notes: list[str] = []
-    train = _labelled(part, root, label_column, None, notes)
+    rule = LabelRule(label_column, task)
+    train = _labelled(part, root, rule, None, notes)
     if train is None:
         raise UserError(
             f"{part.folder} has {len(part.images)} images in no class folders: put them into {name}/CLASS/…, or write "
@@ -87,7 +104,7 @@ def read(root: Path, label_column: str | None) -> EncodedSet:
     if part.folder == root and any(train.splits):
         train, test = _by_column(train, root, notes)
     else:
-        test = _test(parts, root, label_column, set(train.labels), notes)
+        test = _test(parts, root, rule, set(train.labels), notes)
     encoded_test = test.encoded(train.are_numbers) if test is not None else None
     return EncodedSet(train.encoded(train.are_numbers), encoded_test, (*out.notes(root), *notes))
 
@@ -126,30 +143,35 @@ def _part(split: str, folder: Path) -> _Part:
     return _Part(split, folder, classes, image_files.images(folder, LeftOut(), is_nested=False), out)
 
 
-def _labelled(
-    part: _Part, root: Path, label_column: str | None, known: set[str] | None, notes: list[str]
-) -> _Samples | None:
+def _labelled(part: _Part, root: Path, rule: LabelRule, known: set[str] | None, notes: list[str]) -> _Samples | None:
     """The samples of a split, or None if nothing says their classes.
 
     Args:
         part: The images of the split.
         root: The folder of the whole set.
-        label_column: As for `read`.
+        rule: Which labels to read.
         known: The classes of the training samples; None: these are the training samples.
         notes: Gets what is left out.
     """
     # A single folder, such as `images`, is no class, unless it has the name of one.
     are_folders = len(part.classes) > 1 or any(name in (known or ()) for name in part.classes)
     label_file = label_files.find(part.folder, root)
-    if are_folders and label_column in (None, FOLDER_COLUMN):
+    if rule.task != "single-label" and label_file is None:
+        if known is not None:
+            return None
+        raise UserError(
+            f"{part.folder} has no label file, and folders say one label an image, where data.task is {rule.task}: "
+            f"write {part.folder / 'labels.csv'} (columns file_name, and one for each label)"
+        )
+    if are_folders and rule.task == "single-label" and rule.column in (None, FOLDER_COLUMN):
         if label_file is not None:
             notes.append(f"{label_file.relative_to(root)} is not read: the class of an image is its folder")
         return _by_folder(part, root, notes)
     if label_file is not None:
-        return _by_file(part, root, label_file, label_column, notes)
-    if label_column not in (None, FOLDER_COLUMN):
+        return _by_file(part, root, label_file, rule, notes)
+    if rule.column not in (None, FOLDER_COLUMN):
         raise UserError(
-            f"data.label_column is {label_column!r}, and {part.folder} has no labels.csv or metadata.csv with that "
+            f"data.label_column is {rule.column!r}, and {part.folder} has no labels.csv or metadata.csv with that "
             "column: leave it out, or add the file"
         )
     if known is None and len(part.classes) == 1 and not part.loose:
@@ -188,9 +210,9 @@ def _inner_folders(folder: Path, images: Sequence[Path]) -> set[str]:
     return {image.parts[depth] for image in images if len(image.parts) > depth + 1}
 
 
-def _by_file(part: _Part, root: Path, label_file: Path, label_column: str | None, notes: list[str]) -> _Samples | None:
+def _by_file(part: _Part, root: Path, label_file: Path, rule: LabelRule, notes: list[str]) -> _Samples | None:
     """The samples of a split whose classes a label file says."""
-    entries = label_files.read(label_file, label_column)
+    entries = label_files.read(label_file, rule.column, rule.task)
     if label_file.parent != part.folder:  # it names the images of other splits too
         own = [(root / entry.file).is_relative_to(part.folder) or not (root / entry.file).exists() for entry in entries]
         entries = [entry for entry, is_own in zip(entries, own, strict=True) if is_own]
@@ -199,12 +221,14 @@ def _by_file(part: _Part, root: Path, label_file: Path, label_column: str | None
         return None
     files = sorted(named, key=str)
     labels = [named[file].label for file in files]
-    notes.append(f"the classes of {part.name} are read from {label_file.relative_to(root)}")
+    what = "classes" if rule.task == "single-label" else "labels"
+    notes.append(f"the {what} of {part.name} are read from {label_file.relative_to(root)}")
     unnamed = LeftOut()
     unnamed.add(f"images that {label_file.name} does not name", [file for file in part.images if file not in named])
     notes += unnamed.notes(root)
     are_numbers = all(map(_NUMBER.fullmatch, labels))
-    return _Samples(part.name, files, labels, [named[file].split for file in files], are_numbers)
+    columns = named[files[0]].columns
+    return _Samples(part.name, files, labels, [named[file].split for file in files], are_numbers, columns)
 
 
 def _by_column(samples: _Samples, root: Path, notes: list[str]) -> tuple[_Samples, _Samples | None]:
@@ -231,7 +255,7 @@ def _by_column(samples: _Samples, root: Path, notes: list[str]) -> tuple[_Sample
 
 
 def _test(
-    parts: Mapping[str, _Part], root: Path, label_column: str | None, known: set[str], notes: list[str]
+    parts: Mapping[str, _Part], root: Path, rule: LabelRule, known: set[str], notes: list[str]
 ) -> _Samples | None:
     """The test samples: the first split besides `train` whose classes are known."""
     test: _Samples | None = None
@@ -239,7 +263,7 @@ def _test(
         if test is not None:
             notes.append(unused(name, len(parts[name].images)))
             continue
-        test = _labelled(parts[name], root, label_column, known, notes)
+        test = _labelled(parts[name], root, rule, known, notes)
         if test is None:
             notes.append(unlabelled(name))
     return test

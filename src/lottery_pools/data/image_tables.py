@@ -114,6 +114,11 @@ def encoded(tables: Mapping[str, Any], data: schema.Data) -> EncodedSet:
     Raises:
         UserError: A split or column is missing, or it is not clear which column to use.
     """
+    if data.task != "single-label":
+        raise UserError(
+            f"{data.name} is a table with one column of labels, data.task is {data.task}: give images with a label "
+            "file, or arrays (docs/howto/tasks.md)"
+        )
     others = {split: len(table) for split, table in tables.items() if split not in TRAIN + TEST}
     notes = [unused(split, n) for split, n in others.items()]
     name, train = training(tables, data.name)

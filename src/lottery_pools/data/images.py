@@ -40,6 +40,8 @@ def load(data: schema.Data, progress: Progress | None = None) -> Source:
     data = dataclasses.replace(data, size=size, resized_crop=False, label_column=label_column)
     origin = finding.find(data)
     key = [_CACHE_VERSION, origin.content(), data.size, data.image_column, data.label_column]
+    if data.task != "single-label":
+        key.append(data.task)
     folder = cache_root() / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
     notes = origin.notes
     try:

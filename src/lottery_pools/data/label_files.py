@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lottery_pools.config.data import Task
+from lottery_pools.data.labels import CELLS
 from lottery_pools.errors import UserError, unknown
 
 _STEMS = ("labels", "metadata", "annotations")
@@ -42,6 +44,8 @@ class Entry:
     label: str
     split: str | None
     """The split that the line says, if the file has such a column."""
+    columns: tuple[str, ...] = ()
+    """The columns whose cells are in `label`, separated by `labels.CELLS`; empty: it is one class."""
 
 
 def find(folder: Path, root: Path) -> Path | None:
@@ -59,13 +63,14 @@ def find(folder: Path, root: Path) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def read(path: Path, label_column: str | None) -> list[Entry]:
+def read(path: Path, label_column: str | None, task: Task = "single-label") -> list[Entry]:
     """Read a label file.
 
     Args:
         path: A .csv or .tsv file with a line of column names; a .jsonl file with one JSON object a line; or the
             `val_annotations.txt` of Tiny-ImageNet: file and class, with tabs between them.
         label_column: The column of the labels; none: `label`, `class` or the like.
+        task: Where it is another, there may be several columns, separated by commas; none: all whose cells are numbers.
 
     Raises:
         UserError: The file is damaged, or it is not clear which columns hold the files and the labels.
@@ -80,15 +85,19 @@ def read(path: Path, label_column: str | None) -> list[Entry]:
     file_column = _first(_FILE_COLUMNS, columns)
     if file_column is None:
         raise UserError(f"{path} has no column file_name (it has {', '.join(columns) or 'none'}): add it")
-    label_column = _label_column(path, columns, label_column)
-    split_column = _first(_SPLIT_COLUMNS, [name for name in columns if name != label_column])
+    if task == "single-label":
+        label_columns = [_label_column(path, columns, label_column)]
+    else:
+        label_columns = _number_columns(path, rows, [name for name in columns if name != file_column], label_column)
+    split_column = _first(_SPLIT_COLUMNS, [name for name in columns if name not in label_columns])
+    several = () if task == "single-label" else tuple(label_columns)
     entries = []
     for number, row in rows:
-        file, label = row.get(file_column), row.get(label_column)
-        if not isinstance(file, str | int) or not isinstance(label, str | int) or "" in (file, label):
+        file, label = row.get(file_column), _label(row, label_columns)
+        if not isinstance(file, str | int) or label is None or "" in (file, label):
             raise UserError(f"{path} has no file name or no label in line {number}: add it, or remove the line")
         split = row.get(split_column) if split_column is not None else None
-        entries.append(Entry(str(file), str(label), str(split) if split_column is not None else None))
+        entries.append(Entry(str(file), label, str(split) if split_column is not None else None, several))
     return entries
 
 
@@ -144,6 +153,37 @@ def _label_column(path: Path, columns: list[str], wanted: str | None) -> str:
             "name the one to use in data.label_column"
         )
     return known[0]
+
+
+def _number_columns(
+    path: Path, rows: Sequence[tuple[int, Mapping[str, Any]]], columns: list[str], wanted: str | None
+) -> list[str]:
+    """The columns of several labels, or of numbers: as the settings say, otherwise all whose cells are numbers."""
+    if wanted is not None:
+        names = [name.strip() for name in wanted.split(",")]
+        for name in names:
+            if name not in columns:
+                raise unknown(f"column in {path}", name, columns)
+        return names
+    names = [name for name in columns if all(_is_number(row.get(name)) for _, row in rows)]
+    if not names:
+        raise UserError(f"{path} has no column of numbers beside that of the files: add one for each label")
+    return names
+
+
+def _is_number(cell: object) -> bool:
+    try:
+        return isinstance(cell, str | int | float) and float(cell) == float(cell)
+    except ValueError:
+        return False
+
+
+def _label(row: Mapping[str, Any], columns: Sequence[str]) -> str | None:
+    """The label of a line, or its labels with `labels.CELLS` between them; None where one is missing."""
+    cells = [row.get(name) for name in columns]
+    if len(cells) > 1 or any(isinstance(cell, float) for cell in cells):
+        return CELLS.join(map(str, cells)) if all(isinstance(c, str | int | float) and c != "" for c in cells) else None
+    return str(cells[0]) if isinstance(cells[0], str | int) else None
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

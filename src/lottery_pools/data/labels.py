@@ -1,15 +1,18 @@
-"""Labels as they are published, and the classes 0, 1, … that they become."""
+"""Labels as they are published, and what they become: classes 0, 1, …, or several labels or numbers a sample."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lottery_pools.config.data import Task
 from lottery_pools.errors import UserError
 
+CELLS = "\x1f"
+"""Stands between the cells of one sample (the unit separator of ASCII)."""
 _SHOWN = 3
 """Labels that messages list."""
 
@@ -19,9 +22,12 @@ class Labels:
     """The labels of one split, in the order of its samples."""
 
     values: Sequence[int | str | None]
-    """A number, or the name of a class; None, or a number below 0, where the label is missing."""
+    """A number, or the name of a class; None, or a number below 0, where the label is missing. With `columns`, the
+    cells of these, separated by `CELLS`."""
     declared: tuple[str, ...] | None = None
     """The name of each class, if the data set lists them: a value is then an index into them."""
+    columns: tuple[str, ...] = ()
+    """The names of several labels, or of numbers; empty: each sample has one class."""
 
     @property
     def present(self) -> set[int | str]:
@@ -31,11 +37,11 @@ class Labels:
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of a data set, and those of its samples."""
+    """The classes of a data set, and those of its samples; or its labels or numbers, and which its samples have."""
 
     names: tuple[str, ...]
     train: Tensor
-    """The class of each training sample, an index into `names`, (n,) int64."""
+    """The class of each training sample, an index into `names`, (n,) int64; or (n, names) float32."""
     test: Tensor | None
     """The class of each test sample; none: there are no test samples."""
     notes: tuple[str, ...]
@@ -80,6 +86,52 @@ def numbered(train: Labels, test: Labels | None, data_name: str) -> Classes:
     ]
     names = tuple(_name(value, train.declared) for value in used)
     return Classes(names, numbers[0], numbers[1] if test is not None else None, _notes(used, train.declared))
+
+
+def parsed(labels: Labels, data_name: str) -> Tensor:
+    """The cells of labels with `columns` as numbers, (n, columns) float32; raises UserError where one is no number."""
+    rows = []
+    for row, value in enumerate(labels.values):
+        cells = str(value).split(CELLS)
+        try:
+            rows.append([float(cell) for cell in cells])
+        except ValueError:
+            raise UserError(
+                f"{data_name} has labels {', '.join(cells)} (sample {row}, from 0), which are no numbers: name the "
+                "columns of labels in data.label_column, separated by commas"
+            ) from None
+    return torch.tensor(rows, dtype=torch.float32)
+
+
+def numeric(splits: Mapping[str, Tensor], names: tuple[str, ...], task: Task, data_name: str) -> Classes:
+    """Labels that are there or not, or numbers, checked.
+
+    Args:
+        splits: `train`, and `test` if there are test samples: (n, names) float32.
+        names: What the labels or numbers are called.
+        task: `multi-label` or `regression`.
+        data_name: What messages call the data set.
+
+    Raises:
+        UserError: One is not 0 or 1, not finite, or a number is the same in all samples of a split.
+    """
+    for split, values in splits.items():
+        if task == "multi-label":
+            wrong = (values != 0) & (values != 1)
+            advice = "give 0 or 1 for each label, or set data.task to regression"
+        else:
+            wrong = ~values.isfinite()
+            advice = "give finite numbers"
+        if wrong.any():
+            row, column = wrong.nonzero()[0].tolist()
+            raise UserError(
+                f"{data_name} has {names[column]} = {values[row, column]:g} in its {split} split: {advice} "
+                f"(sample {row}, from 0)"
+            )
+        if task == "regression" and (constant := (values == values[:1]).all(0)).any():
+            name = names[int(constant.nonzero()[0])]
+            raise UserError(f"{data_name} has the same {name} in all samples of {split}: leave it out")
+    return Classes(names, splits["train"], splits.get("test"), ())
 
 
 def _is_missing(value: int | str | None) -> bool:

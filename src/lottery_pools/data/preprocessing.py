@@ -45,8 +45,8 @@ class Preprocessing:
     stored_shape: tuple[int, ...]
     """Of one sample as it is stored."""
     classes: tuple[str, ...] = ()
-    task: str = "classification"
-    """What the outputs are: `classification` gives one logit a class."""
+    task: str = "single-label"
+    """What the outputs are, as the setting `data.task`: with `single-label`, one logit a class."""
 
     def __post_init__(self) -> None:
         shapes = (self.input_shape, self.stored_shape)
@@ -67,6 +67,7 @@ class Preprocessing:
             tuple(dataset.input_shape),
             tuple(dataset.test.stored.shape[1:]),
             tuple(dataset.classes),
+            dataset.task,
         )
 
     @classmethod
@@ -81,7 +82,7 @@ class Preprocessing:
                 tuple(map(int, values["input_shape"])),
                 tuple(map(int, values["stored_shape"])),
                 tuple(map(str, values.get("classes", ()))),
-                str(values.get("task", "classification")),
+                str(values.get("task", "single-label")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(

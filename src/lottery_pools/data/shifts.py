@@ -78,6 +78,10 @@ def shifted(dataset: Dataset, data: Data, evaluation: Evaluation, name: str, sev
         UserError: The published set is missing, damaged, or not of these classes; or the cache cannot be written.
     """
     path = cached(dataset, data, evaluation, name, severity)
+    if path is not None and dataset.test.stored.dtype != torch.uint8:
+        raise UserError(
+            f"corruptions are for images of 8 bits, {data.name} has {dataset.test.stored.dtype}: leave them out"
+        )
     if path is not None:
         labels = dataset.test.labels.cpu()
         chosen = _chosen(labels, data, evaluation)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lottery_pools.config import schema
-from lottery_pools.data import images, mnist1d
+from lottery_pools.data import arrays, images, mnist1d
 from lottery_pools.data.dataset import LARGE, Dataset, Source, Split
 from lottery_pools.data.decoding import Progress
 from lottery_pools.errors import UserError
@@ -26,11 +26,11 @@ _SUMMED_AT_ONCE = 3 << 20
 def load(data: schema.Data, large: int = LARGE, progress: Progress | None = None) -> Dataset:
     """Load the data that the settings describe, on the CPU.
 
-    `mnist1d` is generated. All others are images: `cifar10`, `cifar100`, the id of a data set on the Hugging Face hub,
-    a folder of parquet files (train*.parquet, and test*.parquet or val*.parquet), or an image folder (train/CLASS/…
-    and test/CLASS/…; docs/howto/images.md has all layouts). Without a test split, test samples are drawn from the
-    training samples. Images are decoded once, and kept in the folder $LOTTERY_POOLS_CACHE (by default
-    ~/.cache/lottery-pools) under a name that follows from their content.
+    `mnist1d` is generated. A folder with `train_inputs.npy` holds arrays (`arrays.load`). All others are images:
+    `cifar10`, `cifar100`, the id of a data set on the Hugging Face hub, a folder of parquet files (train*.parquet, and
+    test*.parquet or val*.parquet), or an image folder (train/CLASS/… and test/CLASS/…; docs/howto/images.md has all
+    layouts). Without a test split, test samples are drawn from the training samples. Images are decoded once, and kept
+    in the folder $LOTTERY_POOLS_CACHE (by default ~/.cache/lottery-pools) under a name that follows from their content.
 
     Args:
         data: The settings `[data]`.
@@ -52,15 +52,19 @@ def load(data: schema.Data, large: int = LARGE, progress: Progress | None = None
     """
     if data.name == "mnist1d":
         data = _counted(data, data.train or _GENERATED)
-        return _divide(data, _generated(data), large)
-    return _divide(data, images.load(data, progress), large)
+        source = _generated(data)
+    elif arrays.is_array_folder(data.name):
+        source = arrays.load(data)
+    else:
+        source = images.load(data, progress)
+    return _divide(data, source, large)
 
 
 def stratified(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
     """Draw a random subset that has the class proportions of the whole, as nearly as whole numbers allow.
 
     Args:
-        labels: Class of each sample, (N,) int64.
+        labels: Class of each sample, (N,) int64; or numbers, (N, …) floating, of which the subset is any.
         n: Size of the subset, at most N.
         generator: Draws the subset; on the CPU.
 
@@ -68,6 +72,8 @@ def stratified(labels: Tensor, n: int, generator: torch.Generator) -> Tensor:
         The indices of the subset, (n,) int64, ascending. Each class gets the whole part of its share; the samples still
         missing go one each to the classes with the largest remainders, the lower class first if they are equal.
     """
+    if labels.is_floating_point():  # several labels, or numbers: there are no classes to draw in proportion to
+        return torch.randperm(len(labels), generator=generator)[:n].sort().values
     counts = labels.bincount()
     shares = counts * n
     quota = shares // len(labels)
@@ -126,6 +132,7 @@ def _divide(data: schema.Data, source: Source, large: int) -> Dataset:
         resized_crop=data.size if data.resized_crop else None,
         digest=source.digest,
         notes=source.notes,
+        task=data.task,
         epoch_samples=len(train) if data.train_on_validation else None,
     )
 

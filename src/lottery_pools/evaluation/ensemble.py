@@ -10,8 +10,9 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
+from lottery_pools.config.schema import Task
 from lottery_pools.errors import UserError
-from lottery_pools.evaluation.evaluate import measured
+from lottery_pools.evaluation.evaluate import log_probabilities, measured
 from lottery_pools.pooling.evaluator import Recalibrate, load_and_recalibrate
 from lottery_pools.runs.rows import pack_hits
 from lottery_pools.tickets.ticket import Ticket
@@ -95,6 +96,7 @@ def mean_log_probabilities(
     tickets: Sequence[Ticket],
     predict: Callable[[nn.Module], Iterable[Tensor]],
     recalibrate: Recalibrate | None = None,
+    task: Task = "single-label",
 ) -> list[Tensor]:
     """The mean of the probabilities that tickets predict, on each of several sets of samples, as logarithms.
 
@@ -106,8 +108,9 @@ def mean_log_probabilities(
         tickets: the members of the ensemble.
         predict: `predict(model)` yields the logits, (n, classes), of each set of samples.
         recalibrate: re-estimates the BatchNorm statistics of each member; none: they stay as they are.
+        task: `single-label` or `multi-label`.
 
-    Returns a tensor (n, classes) on the CPU for each set.
+    Returns a tensor on the CPU for each set, as `evaluate.log_probabilities` makes them.
 
     Raises UserError where there are no tickets, or a ticket does not fit the model.
     """
@@ -118,7 +121,7 @@ def mean_log_probabilities(
         load_and_recalibrate(model, ticket.weights, recalibrate)
         with torch.no_grad():
             for place, logits in enumerate(predict(model)):
-                logs = logits.cpu().log_softmax(1)
+                logs = log_probabilities(logits.cpu(), task)
                 sums[place] = torch.logaddexp(sums[place], logs) if place in sums else logs
     return [total - math.log(len(tickets)) for total in sums.values()]
 

@@ -1,8 +1,8 @@
-"""Numbers from predictions: calibration error, and gains with paired bootstrap intervals."""
+"""Numbers from predictions: calibration error, and gains with paired intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, stdev
@@ -10,9 +10,11 @@ from statistics import fmean, stdev
 import numpy as np
 from numpy.typing import NDArray
 
+from lottery_pools.evaluation.intervals import freedom, means, student
 from lottery_pools.runs.rows import (
     BASELINES,
     Accuracy,
+    AnyRow,
     Bins,
     Gain,
     Row,
@@ -20,11 +22,8 @@ from lottery_pools.runs.rows import (
     common_rows,
     complete,
     corrupted,
-    unpack_hits,
+    values_of,
 )
-
-Z = 1.959964
-"""The 97.5 % quantile of the normal distribution."""
 
 
 def calibration_error(confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = 15) -> float:
@@ -51,67 +50,12 @@ def _bin(confidence: NDArray[np.floating], bins: int) -> NDArray[np.int_]:
     return index
 
 
-def proportion_interval(correct: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share of `n` samples, by Wilson's score (Wilson, 1927): it stays within 0 and 1.
-
-    >>> [round(end, 3) for end in proportion_interval(90, 100)]
-    [0.826, 0.945]
-    """
-    centre, width = correct / n + Z**2 / (2 * n), Z * sqrt(correct * (n - correct) / n + Z**2 / 4) / n
-    scale = 1 + Z**2 / n
-    return (centre - width) / scale, (centre + width) / scale
-
-
-def student(freedom: int) -> float:
-    """The 97.5 % quantile of Student's distribution: from tables, from 10 degrees of freedom by expansion (± 0.001)."""
-    table = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-    if freedom <= len(table):
-        return table[freedom - 1]
-    first, second = (Z**3 + Z) / 4, (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96
-    third = (3 * Z**7 + 19 * Z**5 + 17 * Z**3 - 15 * Z) / 384
-    return Z + first / freedom + second / freedom**2 + third / freedom**3
-
-
-def paired_intervals(
-    differences: NDArray[np.floating], resamples: int = 2000, seed: int = 0
-) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
-    """Mean and ends of the 95 % interval of each comparison, over seeds and samples.
-
-    The bootstrap draws samples, the same for both networks, all comparisons and all seeds, since they share the test
-    set. Where there are several seeds it draws these too, their means pulled apart by √(S / (S - 1)) · t / z: drawing S
-    seeds makes their variance too small by (S - 1) / S, and at few seeds Student's quantile t (S - 1 degrees of
-    freedom) belongs in the place of the normal z.
-
-    Args:
-        differences: (comparisons, seeds, n), what sample i of a seed's test set adds.
-        resamples: how often samples and seeds are drawn.
-        seed: of the draws.
-
-    Returns (mean, low, high), each (comparisons,).
-    """
-    comparisons, seeds, n = differences.shape
-    rng = np.random.default_rng(seed)
-    by_seed = differences.mean(2, keepdims=True)
-    mean = by_seed.mean(1, keepdims=True)
-    if seeds > 1:
-        stretch = np.sqrt(seeds / (seeds - 1)) * student(seeds - 1) / Z
-        differences = differences + (stretch - 1) * (by_seed - mean)
-    flat = differences.reshape(-1, n).astype(np.float32)
-    drawn = np.empty((comparisons * seeds, resamples), np.float32)
-    for start in range(0, resamples, 100):
-        counts = np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(min(100, resamples - start))])
-        drawn[:, start : start + 100] = flat @ counts.T.astype(np.float32) / n
-    times = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
-    replicates = np.einsum("csb,bs->cb", drawn.reshape(comparisons, seeds, resamples), times)
-    low, high = np.percentile(replicates, [2.5, 97.5], axis=1)
-    return mean[:, 0, 0], low, high
-
-
-def gains(rows: Sequence[Row], baselines: Sequence[str] = BASELINES) -> list[Gain]:
+def gains(rows: Sequence[AnyRow], baselines: Sequence[str] = BASELINES) -> list[Gain]:
     """Every method against every baseline, level by level and over all levels, on clean and on corrupted test samples.
 
-    Only what every seed has of both is compared, so that nothing is averaged over different sets: a level, and of
-    corrupted samples every (corruption, severity) that any network was measured on, averaged sample by sample.
+    Accuracies are compared in percentage points, other metrics in their unit. Only what every seed has of both is
+    compared, so that nothing is averaged over different sets: a level, and of corrupted samples every (corruption,
+    severity) that any network was measured on, averaged sample by sample.
 
     Args:
         rows: of one experiment, so that all have the same test samples.
@@ -154,7 +98,7 @@ def accuracies(rows: Sequence[Row]) -> list[Accuracy]:
     return result
 
 
-def _parts(rows: Sequence[Row]) -> tuple[tuple[str, list[Row]], tuple[str, list[Row]]]:
+def _parts(rows: Sequence[AnyRow]) -> tuple[tuple[str, list[AnyRow]], tuple[str, list[AnyRow]]]:
     """The rows on clean and on corrupted test samples, each by what their gains say they are of."""
     return ("none", clean(rows)), ("all", corrupted(rows))
 
@@ -169,30 +113,50 @@ class _Comparison:
     """None: the mean over all levels that both have."""
     differences: NDArray[np.float32]
     """(seeds, n)."""
+    cells: NDArray[np.float64]
+    """The mean difference of every level and seed that went into it."""
 
 
-def _gains(rows: Sequence[Row], corruption: str, baselines: Sequence[str]) -> list[Gain]:
+def _gains(rows: Sequence[AnyRow], corruption: str, baselines: Sequence[str]) -> list[Gain]:
     """The gains in rows that are all on clean samples, or all on corrupted ones."""
     comparisons = _comparisons(rows, baselines)
     if not comparisons:
         return []
     density = {row.level: row.density for row in rows if row.method == "ticket"}
-    means, lows, highs = paired_intervals(np.stack([comparison.differences for comparison in comparisons]) * 100)
-    result = []
-    for i, comparison in enumerate(comparisons):
-        gain, low, high = (round(float(values[i]), 4) for values in (means, lows, highs))
-        level = comparison.level
-        at = None if level is None else density[level]
-        seeds, n = comparison.differences.shape
-        result.append(Gain(comparison.method, comparison.against, level, at, corruption, gain, low, high, seeds, n))
-    return result
+    scale = 100 if isinstance(rows[0], Row) else 1
+    all_means, errors = means(np.stack([comparison.differences for comparison in comparisons]) * scale)
+    return [
+        _gain(comparison, corruption, density, float(mean), float(error))
+        for comparison, mean, error in zip(comparisons, all_means, errors, strict=True)
+    ]
 
 
-def _comparisons(rows: Sequence[Row], baselines: Sequence[str]) -> list[_Comparison]:
+def _gain(comparison: _Comparison, corruption: str, density: Mapping[int, float], mean: float, error: float) -> Gain:
+    """The gain of a comparison, with its mean and the standard error of that in its unit."""
+    seeds, n = comparison.differences.shape
+    half = student(freedom(seeds)) * error
+    return Gain(
+        method=comparison.method,
+        against=comparison.against,
+        level=comparison.level,
+        density=None if comparison.level is None else density[comparison.level],
+        corruption=corruption,
+        gain=round(mean, 4),
+        low=round(mean - half, 4),
+        high=round(mean + half, 4),
+        seeds=seeds,
+        n=n,
+        error=round(error, 6),
+        cells=comparison.cells.size,
+        losses=int((comparison.cells.round(7) < 0).sum()),  # less than any sample is worth, more than rounding
+    )
+
+
+def _comparisons(rows: Sequence[AnyRow], baselines: Sequence[str]) -> list[_Comparison]:
     """Every method against every baseline, at each level that all seeds have of both, then over all these levels."""
     seeds = sorted({row.seed for row in rows})
     levels = sorted({row.level for row in rows if row.method == "ticket"})
-    hits = _mean_hits(rows)
+    hits = _mean_values(rows)
     comparisons = []
     for method in dict.fromkeys(row.method for row in rows):
         for against in baselines[: baselines.index(method)] if method in baselines else baselines:
@@ -201,14 +165,20 @@ def _comparisons(rows: Sequence[Row], baselines: Sequence[str]) -> list[_Compari
                 for level in levels
                 if all((name, level, seed) in hits for name in (method, against) for seed in seeds)
             }
-            comparisons += [_Comparison(method, against, level, values) for level, values in by_level.items()]
+            by_cell = {level: values.mean(1, dtype=np.float64) for level, values in by_level.items()}
+            comparisons += [
+                _Comparison(method, against, level, values, by_cell[level]) for level, values in by_level.items()
+            ]
             if by_level:
-                comparisons.append(_Comparison(method, against, None, np.mean(list(by_level.values()), axis=0)))
+                over_levels = np.mean(list(by_level.values()), axis=0)
+                cells = np.concatenate(list(by_cell.values()))
+                comparisons.append(_Comparison(method, against, None, over_levels, cells))
     return comparisons
 
 
-def _mean_hits(rows: Sequence[Row]) -> dict[tuple[str, int, int], NDArray[np.float32]]:
-    """Share of the conditions under which each sample was predicted correctly, (n,), by (method, level, seed).
+def _mean_values(rows: Sequence[AnyRow]) -> dict[tuple[str, int, int], NDArray[np.float32]]:
+    """Share of the conditions under which each sample was predicted correctly, (n,), by (method, level, seed); of
+    another metric, its mean over the conditions.
 
     A network that was not measured under all conditions that any network was measured under is left out.
     """
@@ -217,6 +187,6 @@ def _mean_hits(rows: Sequence[Row]) -> dict[tuple[str, int, int], NDArray[np.flo
     counts: dict[tuple[str, int, int], int] = {}
     for row in rows:
         key = (row.method, row.level, row.seed)
-        sums[key] = sums.get(key, np.float32(0)) + unpack_hits(row).astype(np.float32)
+        sums[key] = sums.get(key, np.float32(0)) + values_of(row).astype(np.float32)
         counts[key] = counts.get(key, 0) + 1
     return {key: total / np.float32(len(conditions)) for key, total in sums.items() if counts[key] == len(conditions)}

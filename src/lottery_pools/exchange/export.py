@@ -121,6 +121,11 @@ def export(
     if normalise and (to not in PROGRAMS or preprocessing is None):
         raise UserError(f"normalise is for {' and '.join(PROGRAMS)}, and needs preprocessing: leave it out for {to}")
     out = Path(out)
+    if to in FOLDERS and ticket.origin.get("task"):
+        raise UserError(
+            f"{to} says that a network predicts one of its classes, {where} is of {ticket.origin['task']} data: "
+            f"export it as {', '.join(name for name in FORMATS if name not in FOLDERS)}"
+        )
     if (to in FOLDERS) != out.is_dir() and out.exists():
         kind = "a folder" if to in FOLDERS else "a file"
         raise UserError(f"{out} is {'a folder' if out.is_dir() else 'a file'}, {to} is written to {kind}: give another")

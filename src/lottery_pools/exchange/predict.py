@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.errors import UserError
 from lottery_pools.exchange import network
+from lottery_pools.tickets import files
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,16 @@ def predict(
     """
     if batch < 1:
         raise UserError(f"batch is {batch}: give 1 or more")
+    if not isinstance(source, nn.Module):
+        _check_task(Path(source))
     ready = source.eval() if isinstance(source, nn.Module) else network.load_model(source, model=model, trust=trust)
     own = getattr(ready, "preprocess", None)
     if preprocessing is None and isinstance(own, Preprocessing):
         preprocessing = own
     if preprocessing is None:
         raise UserError("how samples become inputs is not known: give preprocessing=, lp.Preprocessing.of(dataset)")
-    if preprocessing.task != "classification":
-        raise UserError(f"the network is for {preprocessing.task}, not classes: use lp.load_model, and its outputs")
+    if preprocessing.task != "single-label":
+        raise UserError(f"the network is of {preprocessing.task} data, predict gives probabilities of classes: call it")
     samples, names = _samples(inputs)
     if not names:
         raise UserError("no samples to predict: give one or more")
@@ -94,6 +97,16 @@ def predict(
     numbered = tuple(map(str, range(probabilities.shape[1])))
     classes = preprocessing.classes if len(preprocessing.classes) == len(numbered) else numbered
     return Predictions(names, probabilities, classes)
+
+
+def _check_task(source: Path) -> None:
+    """Raise UserError if a ticket's file says that its network predicts something else than one of several classes."""
+    task = files.read_metadata(source)["origin"].get("task") if source.is_file() else None
+    if task is not None:
+        raise UserError(
+            f"{source} is of {task} data, predict gives probabilities of classes: call the network that lp.load_model "
+            "returns"
+        )
 
 
 def _samples(

@@ -54,6 +54,11 @@ def diagnose(config: Config, out: Path, machine: Machine = THIS_MACHINE, points:
     Returns what `diagnosis_of_run` says of each seed. Raises UserError where the rows of a ticket are missing, and as
     `opening.resolve`.
     """
+    if config.data.task != "single-label" or config.evaluation.metric is not None:
+        raise UserError(
+            f"diagnose explains accuracies of single labels, {out} has data.task {config.data.task} and "
+            f"evaluation.metric {config.evaluation.metric or 'none'}: see the report instead"
+        )
     experiment = opening.resolve(config, out, machine)
     for run in experiment.runs:
         _check_rows(run, out)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lottery_pools.evaluation.metrics import proportion_interval
+from lottery_pools.evaluation.intervals import proportion_interval
 from lottery_pools.exchange.card import Figure
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.rows import Row, clean
+from lottery_pools.tickets import files
 
 
 def figures(file: Path) -> tuple[Figure, ...]:
-    """The figures of the network in a file of a run's folder, on test samples; none if it was not measured.
+    """The figures of a classifier in a file of a run's folder, on test samples; none if it was not measured.
 
     The interval of the accuracy is Wilson's, over test samples. Expected calibration error and loss have none.
 
@@ -24,6 +25,8 @@ def figures(file: Path) -> tuple[Figure, ...]:
         figures(Path("runs/demo/seed_0/pools/interpolation/level_03.safetensors"))[0].cells()
         ```
     """
+    if files.read_metadata(file)["origin"].get("task") is not None:
+        return ()
     place = file.resolve()
     row = next((row for run in place.parents[1:3] for row in _rows(RunFolder(run), place)), None)
     if row is None:

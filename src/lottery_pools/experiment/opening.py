@@ -19,6 +19,7 @@ from lottery_pools.data import record, shifts
 from lottery_pools.data.record import DataRecord
 from lottery_pools.errors import Notice, UserError, unknown
 from lottery_pools.experiment.run import OTHER_RUN, OTHER_SEED, NetworkFacts, OtherRun, Run
+from lottery_pools.experiment.selection import check_metric
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
@@ -101,6 +102,7 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
     for note in runs[0].dataset.notes:
         warnings.warn(note, Notice, stacklevel=2)
     checks.check_settings(runs[0].config, runs[0].dataset)
+    check_metric(runs[0].config, runs[0].dataset)
     _check_controls(runs, other_run)
     baselines = tuple(baseline for run in runs for baseline in run.trained_baselines())
     of_experiment = SettingsFile(out, held, _to_write(joined, held))
@@ -236,6 +238,10 @@ def _check_methods(config: Config) -> None:
     for name in config.pooling.methods:
         if name not in known:
             raise unknown("method", name, known)
+        if name == "fisher" and config.data.task != "single-label":
+            raise UserError(
+                f"method fisher draws classes from predictions, data.task is {config.data.task}: leave it out"
+            )
         if name == OTHER_SEED and config.data.draw == "per-seed":
             raise UserError(
                 f"method {name} pools tickets of the next seed, which with data.draw = per-seed were trained on "

@@ -10,7 +10,6 @@ from lottery_pools.experiment import tasks as work
 from lottery_pools.experiment.opening import Experiment
 from lottery_pools.experiment.run import CLEAN, Condition, Run
 from lottery_pools.pooling.methods import DEFAULT, METHODS
-from lottery_pools.runs import results
 from lottery_pools.runs.rows import CONTROLS, ENSEMBLE, TUNED
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
@@ -134,7 +133,7 @@ def measuring(experiment: Experiment, planned: Collection[tuple[Run, str]] = ())
     tuned = [task.arguments for task in tuning(experiment, planned).tasks]
     tasks = []
     for run in experiment.runs:
-        there = {row.key for row in results.read(run.folder.results)}
+        there = {row.key for row in run.rows()}
         pools = [(method, target) for of, method in planned if of == run for target in run.targets]
         if planned:
             pools += [(name, target) for name in run.pools_of_baselines for target in run.targets]
@@ -149,7 +148,10 @@ def measuring(experiment: Experiment, planned: Collection[tuple[Run, str]] = ())
 
 
 def networks(run: Run) -> list[Network]:
-    """Every network of a run that is measured: tickets, the ensemble, the pools that there are, trained baselines."""
+    """Every network of a run that is measured: tickets, the ensemble, the pools that there are, trained baselines.
+
+    The ensemble is one of predicted probabilities: it is left out where another metric than accuracy is measured.
+    """
     tickets = [(method, level) for method in ("ticket", "recalibrated") for level in run.levels]
     pools = [(method, level) for method in (*METHODS, *CONTROLS) for level in run.levels]
     baselines = [
@@ -159,7 +161,8 @@ def networks(run: Run) -> list[Network]:
     ]
     pools += [(method, level) for method in (*TUNED, *run.pools_of_baselines) for level in run.targets]
     there = [(method, level) for method, level in pools if run.path(method, level).exists()]
-    return [*tickets, (ENSEMBLE, 0), *there, *baselines]
+    ensemble = [(ENSEMBLE, 0)] if run.config.measures_accuracy else []
+    return [*tickets, *ensemble, *there, *baselines]
 
 
 def levels_of_rows(run: Run, method: str, level: int) -> Sequence[int]:

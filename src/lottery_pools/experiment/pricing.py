@@ -12,7 +12,6 @@ from lottery_pools.experiment.selection import Selection, recalibration_images
 from lottery_pools.experiment.timing import Cost
 from lottery_pools.runs.rows import ENSEMBLE
 from lottery_pools.tickets import held_out, training_costs
-from lottery_pools.tickets.schedule import steps_per_epoch
 
 CORRUPTING = 10.0
 """Images that a small network forwards while one is corrupted, about."""
@@ -117,10 +116,8 @@ def check_pooling(network: NetworkFacts, run: Run, methods: Iterable[str]) -> No
 
 
 def tuning(network: NetworkFacts, run: Run, name: str, level: int) -> Cost:
-    """One network, fine-tuned on the held-out samples."""
-    samples = len(run.dataset.validation)
-    settings = held_out.tuning(run.config.training, samples)
-    images = settings.epochs * min(samples, steps_per_epoch(samples, settings.batch) * settings.batch)
+    """One network, fine-tuned on the held-out samples, at most."""
+    images = held_out.most_images(run.config.training, len(run.dataset.validation))
     return Cost(trained=images, written=network.ticket_bytes)
 
 

@@ -13,20 +13,27 @@ from lottery_pools.config import toml
 from lottery_pools.config.schema import Config
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation.metrics import accuracies, comparable, gains
-from lottery_pools.reporting import corruption_tables, page
+from lottery_pools.reporting import corruption_tables, metric_report, page
 from lottery_pools.reporting.content import ReportContent
+from lottery_pools.reporting.metric_report import MetricReport
 from lottery_pools.runs import results, speeds
 from lottery_pools.runs.folder import run_folder, write
 from lottery_pools.runs.rows import PoolRow, Row
 from lottery_pools.tickets import files
 
 
-def make(folder: Path, reference: Path | None = None, out: Path | None = None) -> tuple[Path, ReportContent]:
+def make(
+    folder: Path, reference: Path | None = None, out: Path | None = None
+) -> tuple[Path, ReportContent | MetricReport]:
     """Write the report of a folder's runs as `report.html` and `report.md` there, or `out`; returns path and report.
+
+    Of runs that are measured by another metric than accuracy it is `report.md` alone, and `reference` is refused.
 
     With `reference`, another run's folder, there is a table of mean corruption errors (mCE) relative to its dense
     network, which the table names: raises UserError where either was not measured under corruption.
     """
+    if reference is None and not toml.of_folder(folder).measures_accuracy:
+        return _make_metric_report(folder, out or folder / "report.md")
     content, page_path = report_of(folder), out or folder / "report.html"
     if reference is not None:
         of, others, _ = read(reference)
@@ -42,6 +49,23 @@ def make(folder: Path, reference: Path | None = None, out: Path | None = None) -
     write(page_path.with_suffix(".md"), page.markdown(content))
     write(page_path, page.render(content))
     return page_path, content
+
+
+def _make_metric_report(folder: Path, out: Path) -> tuple[Path, MetricReport]:
+    if out.suffix != ".md":
+        raise UserError(f"the report of this run is Markdown, {out} is not: give a name that ends in .md")
+    config = toml.of_folder(folder)
+    runs = [run_folder(config, folder, seed) for seed in config.seeds]
+    rows = [row for run in runs for row in results.read_metrics(run.results)]
+    if not rows:
+        raise _no_results(folder)
+    content = MetricReport(config.name, rows, gains(rows), config)
+    write(out, metric_report.page(content))
+    return out, content
+
+
+def _no_results(folder: Path) -> UserError:
+    return UserError(f"{folder} has no results yet: run `lottery-pools evaluate {folder}` first")
 
 
 def compare(folders: Sequence[Path], out: Path) -> tuple[Path, dict[str, ReportContent]]:
@@ -116,12 +140,17 @@ def report_of(folder: Path) -> ReportContent:
 def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
     """The settings of an experiment's folder, the rows of its runs, and how its pools came about."""
     config = toml.of_folder(folder)
+    if not config.measures_accuracy:
+        raise UserError(
+            f"{folder} is not measured by accuracy: `report` compares, refers to and publishes accuracies only; "
+            f"`lottery-pools report {folder}` alone makes its report"
+        )
     if (folder / "results.jsonl.xz").exists():
         return config, results.read(folder / "results.jsonl.xz"), results.read_pools(folder / "pools.jsonl")
     runs = [run_folder(config, folder, seed) for seed in config.seeds]
     rows = [row for run in runs for row in results.read(run.results)]
     if not rows:
-        raise UserError(f"{folder} has no results yet: run `lottery-pools evaluate {folder}` first")
+        raise _no_results(folder)
     pools = [_pool_row(path) for run in runs for path in sorted((run.path / "pools").glob("*/level_*.safetensors"))]
     return config, rows, pools
 

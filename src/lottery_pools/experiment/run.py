@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -16,13 +17,14 @@ from lottery_pools.data.record import DataRecord
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation import cost
 from lottery_pools.experiment import ticket_cache
-from lottery_pools.experiment.selection import Selection, hits, logits, recalibrate
+from lottery_pools.experiment.selection import Selection, logits, metric, recalibrate
 from lottery_pools.models import registry
 from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.pooling.method import Method
 from lottery_pools.pooling.methods import DEFAULT, METHODS, PAPERS_RULE, find
+from lottery_pools.runs import results
 from lottery_pools.runs.folder import RunFolder
-from lottery_pools.runs.rows import CONTROLS, TUNED, pooled_by
+from lottery_pools.runs.rows import CONTROLS, TUNED, MetricRow, Row, pooled_by
 from lottery_pools.tickets import imp
 from lottery_pools.tickets.ticket import Ticket
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
@@ -166,6 +168,12 @@ class Run:
 
     # Measuring.
 
+    def rows(self) -> Sequence[Row] | Sequence[MetricRow]:
+        """The rows that there are: of accuracies, or of the other metric that the settings name."""
+        if self.config.measures_accuracy:
+            return results.read(self.folder.results)
+        return results.read_metrics(self.folder.results)
+
     def samples(self, condition: Condition) -> Split:
         """The samples of a condition."""
         split, corruption, severity = condition
@@ -190,9 +198,9 @@ class Run:
         return cached is None or cached.exists()
 
     def score(self, model: nn.Module) -> Tensor:
-        """Which validation samples are predicted correctly, (n,) bool."""
+        """The metric of each validation sample, (n,): whether it is predicted correctly, as bool."""
         split = self.dataset.validation
-        return hits(logits(model, self.config, self.dataset, split), split)
+        return metric(self.config)(logits(model, self.config, self.dataset, split), split.labels)
 
     def recalibrate(self, model: nn.Module) -> int:
         """Re-estimate BatchNorm as in every final network; returns how many images were forwarded."""

@@ -11,18 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lottery_pools.config.schema import Config
+from lottery_pools.config.schema import Config, Training
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.data.sources import stratified
 from lottery_pools.errors import UserError
+from lottery_pools.models import external
 from lottery_pools.pooling import batchnorm
 from lottery_pools.pooling.likelihood import inverse_temperature, log_likelihood
 from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.pooling.pool import pool
 from lottery_pools.pooling.result import Pooled
 from lottery_pools.runs.seeds import generator
-from lottery_pools.tickets import forward
+from lottery_pools.tickets import forward, losses, measures
 from lottery_pools.tickets.forward import inputs, precision
+from lottery_pools.tickets.measures import Metric
 from lottery_pools.tickets.ticket import Ticket
 
 LEARNING_BATCH = 256
@@ -63,7 +65,9 @@ class Selection:
         self.final_images = self.images if self.method.final_recalibration else 0
         self.split, self.learning = validation, torch.arange(len(validation))
         if self.method.scored_on == "selection":
-            self._score_on_few()
+            self._score_on_few(validation)
+        elif self.method.scored_on == "training":
+            self._score_on_few(self.dataset.train)
         elif self.method.scored_on == "two thirds":
             self._score_on_two_thirds()
         size = LEARNING_BATCH if self._by_likelihood else self.config.training.batch
@@ -74,15 +78,25 @@ class Selection:
     def _by_likelihood(self) -> bool:
         return self.method.scored_by == "log-likelihood"
 
-    def _score_on_few(self) -> None:
-        """Score on `pooling.selection` validation samples, and re-estimate BatchNorm on a quarter as many images."""
-        validation, size = self.dataset.validation, self.config.pooling.selection
+    @property
+    def _by_agreement(self) -> bool:
+        return self.method.scored_by == "agreement"
+
+    def _score_on_few(self, split: Split) -> None:
+        """Score on `pooling.selection` samples of a split, and re-estimate BatchNorm on a quarter as many images.
+
+        For agreement the number of images is also at most that of the samples.
+        """
+        self.split, size = split, self.config.pooling.selection
         if size is None:
             return
         self.images = min(self.images, max(2, size // 4))
-        if size < len(validation):
-            chosen = stratified(validation.labels.cpu(), size, generator(self.seed, "selection"))
-            self.split = validation.take(chosen.to(self.dataset.device))
+        draws = generator(self.seed, "selection")
+        if self._by_agreement:  # sees no labels, so it is not stratified by them
+            self.images = min(self.images, max(2, len(split)))
+            self.split = split.take(torch.randperm(len(split), generator=draws)[:size].to(self.dataset.device))
+        elif size < len(split):
+            self.split = split.take(stratified(split.labels.cpu(), size, draws).to(self.dataset.device))
 
     def _score_on_two_thirds(self) -> None:
         """Learn on a third of the validation samples, score on the others; with fewer than three do both on all."""
@@ -95,10 +109,12 @@ class Selection:
         self.split = validation.take(scoring.to(self.dataset.device))
 
     def score(self, model: nn.Module) -> Tensor:
-        """One value per sample, (n,): its log-likelihood, or whether it is predicted correctly."""
+        """One value per sample, (n,): its log-likelihood, or the metric (whether it is predicted correctly)."""
         self.forwarded += len(self.split)
         predicted = logits(model, self.config, self.dataset, self.split)
-        return log_likelihood(predicted, self.split.labels) if self._by_likelihood else hits(predicted, self.split)
+        if self._by_likelihood:
+            return log_likelihood(predicted, self.split.labels, self.dataset.task)
+        return metric(self.config)(predicted, self.split.labels)
 
     def recalibrate(self, model: nn.Module) -> None:
         """Re-estimate BatchNorm on the images of one evaluation."""
@@ -120,17 +136,26 @@ class Selection:
         labels = dataset.validation.labels[batch.to(dataset.device)]
         with precision(settings, dataset.device):
             output = model(inputs(dataset, dataset.validation.batch(batch), settings)).float()
-        scaled = output * inverse_temperature(output, labels) if self._by_likelihood else output
-        return F.cross_entropy(scaled, labels)
+        if not self._by_likelihood:
+            return losses.of(Training(), dataset.task, dataset.device)(output, labels)
+        if dataset.task != "single-label":
+            return -log_likelihood(output, labels, dataset.task).mean()
+        return F.cross_entropy(output * inverse_temperature(output, labels), labels)
 
     def samples(self) -> Iterator[Tensor]:
-        """The inputs that re-estimate BatchNorm, batch by batch, for methods that look at what networks compute."""
-        if self.images == 0:
-            return
+        """The inputs that a method looks at, without labels: those that re-estimate BatchNorm or, for agreement, those
+        that it scores on."""
         passes = 3 if self.method.differentiates_samples else 1
-        for batch in calibration_batches(self.config, self.dataset, self.seed, self.images):
+        for batch in self._sample_batches():
             self.forwarded += passes * len(batch)
             yield batch
+
+    def _sample_batches(self) -> Iterator[Tensor]:
+        if not self._by_agreement:
+            yield from calibration_batches(self.config, self.dataset, self.seed, self.images)
+            return
+        for batch in self.split.batches(self.config.evaluation.batch):
+            yield inputs(self.dataset, batch, self.config.training)
 
     @property
     def offer(self) -> Offer:
@@ -144,8 +169,8 @@ class Selection:
     @property
     def sample_images(self) -> int:
         """Images that the method's passes over `samples` cost."""
-        passes = self.method.passes(self.offer)
-        return passes * self.images * (3 if self.method.differentiates_samples else 1)
+        images = len(self.split) if self._by_agreement else self.images
+        return self.method.passes(self.offer) * images * (3 if self.method.differentiates_samples else 1)
 
     def pool(self, model: nn.Module, tickets: Sequence[Ticket], **options: Any) -> tuple[Pooled, int]:
         """(what the method makes of its target, images that this forwarded); `options` go to `lottery_pools.pool`."""
@@ -195,9 +220,33 @@ def logits(model: nn.Module, config: Config, dataset: Dataset, split: Split) -> 
     return forward.logits(model, dataset, split, config.training, config.evaluation.batch)
 
 
-def hits(logits: Tensor, split: Split) -> Tensor:
-    """Which samples are predicted correctly, (n,) bool."""
-    return logits.argmax(1) == split.labels
+def metric(config: Config) -> Metric:
+    """What networks are measured by, one value a sample: the user's metric, or that of the task."""
+    if config.evaluation.metric is None:
+        return measures.of(config.data.task)
+    return measures.checked(external.function(config.evaluation.metric, "metric"), config.evaluation.metric)
+
+
+def check_metric(config: Config, dataset: Dataset) -> None:
+    """Raise UserError if the user's metric cannot be imported or does not return one value a sample."""
+    if config.evaluation.metric is None:
+        return
+    labels = dataset.validation.labels[:8]
+    outputs = torch.zeros(len(labels), len(dataset.classes), device=labels.device)
+    try:
+        metric(config)(outputs, labels)
+    except (RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"evaluation.metric {config.evaluation.metric!r} cannot take outputs {tuple(outputs.shape)} and labels "
+            f"{tuple(labels.shape)}: {str(error).partition(chr(10))[0]}"
+        ) from error
+
+
+def metric_name(config: Config) -> str:
+    """What `metric` is called: `accuracy`, `r2`, or the name of the user's function."""
+    return config.evaluation.metric or measures.NAMES[config.data.task]
 
 
 def recalibration_images(config: Config, dataset: Dataset) -> int:
@@ -220,6 +269,8 @@ def recalibrate(model: nn.Module, config: Config, dataset: Dataset, seed: int, i
 
 def calibration_batches(config: Config, dataset: Dataset, seed: int, images: int) -> Iterator[Tensor]:
     """Augmented training images as inputs, batch by batch, the same ones each time."""
+    if images == 0:
+        return
     order = torch.randperm(len(dataset.train), generator=generator(seed, "recalibrate"))
     chosen = order[:images].to(dataset.device)
     draws = generator(seed, "recalibrate", "augment")

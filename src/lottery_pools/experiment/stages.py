@@ -15,15 +15,16 @@ from lottery_pools.experiment.opening import NOBODY, THIS_MACHINE, Experiment
 from lottery_pools.experiment.plan import Part, Task
 from lottery_pools.experiment.run import OtherRun, Run
 from lottery_pools.reporting.content import ReportContent
+from lottery_pools.reporting.metric_report import MetricReport
 from lottery_pools.runs import results
 from lottery_pools.runs.engine import Machine
-from lottery_pools.runs.rows import Row
+from lottery_pools.runs.rows import AnyRow
 
 STAGES = ("tickets", "pool", "evaluate")
 """The commands that do the work, in their order."""
 
 
-def run(config: Config, out: Path, machine: Machine = THIS_MACHINE) -> tuple[Path, ReportContent]:
+def run(config: Config, out: Path, machine: Machine = THIS_MACHINE) -> tuple[Path, ReportContent | MetricReport]:
     """Train the tickets of all seeds, pool them, measure everything, and write the report.
 
     Args:
@@ -144,16 +145,20 @@ def _evaluate(experiment: Experiment) -> None:
     _corrupt(experiment)
     for run in experiment.runs:
         results.mend(run.folder.results)
-    there = {run.folder: {row.key for row in results.read(run.folder.results)} for run in experiment.runs}
+    there = {run.folder: {row.key for row in run.rows()} for run in experiment.runs}
 
-    def keep(task: Task, rows: list[Row]) -> None:
+    def keep(task: Task, rows: list[AnyRow]) -> None:
         folder = task.arguments[0].folder
         # the rows of all levels of an ensemble come together: a kill may have left the first of them
         results.append(folder.results, [row for row in rows if row.key not in there[folder]])
 
     do(plan.measuring(experiment), experiment.machine, keep)
     for run in experiment.runs:
-        results.append(run.folder.results, tasks.admissible(results.read(run.folder.results)))
+        path = run.folder.results
+        if run.config.measures_accuracy:
+            results.append(path, tasks.admissible(results.read(path)))
+        else:
+            results.append(path, tasks.admissible(results.read_metrics(path)))
 
 
 def _corrupt(experiment: Experiment) -> None:

@@ -15,10 +15,11 @@ from lottery_pools.evaluation import cost, ensemble
 from lottery_pools.evaluation.evaluate import Measured, evaluate, measured
 from lottery_pools.experiment import ticket_cache
 from lottery_pools.experiment.run import CLEAN, Condition, Run, Search, recalibrates
-from lottery_pools.experiment.selection import logits
+from lottery_pools.experiment.selection import logits, metric, metric_name
+from lottery_pools.pooling.method import Method
 from lottery_pools.pooling.result import Pooled
-from lottery_pools.runs.rows import ENSEMBLE, Row, pack_hits
-from lottery_pools.tickets import files, held_out, imp, retraining, rigl
+from lottery_pools.runs.rows import ENSEMBLE, AnyRow, MetricRow, Row, merit, pack_hits, pack_values
+from lottery_pools.tickets import files, held_out, imp, losses, measures, retraining, rigl
 from lottery_pools.tickets.ticket import Ticket, load_into
 from lottery_pools.tickets.training import Epoch
 
@@ -29,7 +30,9 @@ def train(run: Run) -> None:
 
     def log(level: int, epoch: Epoch) -> None:
         epochs = retraining.epochs(run.config, level)
-        run.folder.event(stage="training", level=level, epochs=epochs, done=3 * images, **dataclasses.asdict(epoch))
+        values = dataclasses.asdict(epoch)
+        values[measures.NAMES[run.dataset.task]] = values.pop("accuracy")
+        run.folder.event(stage="training", level=level, epochs=epochs, done=3 * images, **values)
 
     tickets = rigl.tickets if run.config.pruning.criterion == "rigl" else imp.tickets
     for ticket in tickets(run.config, run.dataset, run.folder, run.seed, log):
@@ -46,12 +49,13 @@ def pool(run: Run, search: Search, target: int) -> None:
     pooled, images = selection.pool(model, tickets, base=base, allow_other_run=search.allow_other_run)
     origin = {
         **_lineage(run, search, target, dict(zip(paths, tickets, strict=True))),
-        **_outcome(pooled, images, selection.method.scored_by),
+        **_outcome(pooled, images, _score_name(run, selection.method)),
         "threads": torch.get_num_threads(),
         "device": run.device,
     }
     files.save(replace(pooled.ticket, origin=origin), run.folder.pool(search.name, target))
-    run.folder.event(stage="pooling", method=search.name, level=target, accuracy=pooled.score, done=images)
+    score = {"accuracy" if run.config.measures_accuracy else "score": pooled.score}
+    run.folder.event(stage="pooling", method=search.name, level=target, done=images, **score)
 
 
 def _lineage(run: Run, search: Search, target: int, tickets: Mapping[int, Ticket]) -> dict[str, Any]:
@@ -66,6 +70,11 @@ def _lineage(run: Run, search: Search, target: int, tickets: Mapping[int, Ticket
         "candidates": os.path.relpath(search.candidates.path, run.folder.path),
         "train_images": max(of_target["train_images"], of_last["train_images"]),
     }
+
+
+def _score_name(run: Run, method: Method) -> str:
+    """What a method's search was scored by, as it is told."""
+    return method.scored_by if method.scored_by == "log-likelihood" else metric_name(run.config)
 
 
 def _outcome(pooled: Pooled, images: int, scored_by: str) -> dict[str, Any]:
@@ -89,7 +98,7 @@ def tune(run: Run, name: str, level: int) -> None:
     kept = ("config", "seed", "data", "model", "density", "search_images")
     origin = {
         **{key: before.origin[key] for key in kept if key in before.origin},
-        "tuned": {"network": name, "rate": held_out.RATE, "images": tuned.images},
+        "tuned": {"network": name, "rate": tuned.rate, "images": tuned.images},
         "train_images": before.origin["train_images"] + tuned.images,
     }
     files.save(Ticket(tuned.weights, before.mask, level, origin), run.folder.tuned(name, level))
@@ -114,26 +123,29 @@ class _Network:
     nonzero: float | None = None
 
 
-def measure(run: Run, method: str, level: int, conditions: tuple[Condition, ...]) -> list[Row]:
+def measure(run: Run, method: str, level: int, conditions: tuple[Condition, ...]) -> list[Row] | list[MetricRow]:
     """The rows of one network, one a condition; of the ensemble, the same for every level."""
     rows = _measure_ensemble(run, conditions) if method == ENSEMBLE else _measure(run, method, level, conditions)
-    done = sum(row.n for row in rows)
-    run.folder.event(stage="evaluation", method=method, level=level, accuracy=rows[-1].accuracy, done=done)
+    done, last = sum(row.n for row in rows), rows[-1]
+    measured = {"accuracy": last.accuracy} if isinstance(last, Row) else {"metric": last.metric, "value": last.value}
+    run.folder.event(stage="evaluation", method=method, level=level, done=done, **measured)
     return rows
 
 
-def _measure(run: Run, method: str, level: int, conditions: Sequence[Condition]) -> list[Row]:
+def _measure(run: Run, method: str, level: int, conditions: Sequence[Condition]) -> list[Row] | list[MetricRow]:
     model = run.network()
     ticket = files.load(run.path(method, level), model)
     load_into(model, ticket.weights)
     search_images = ticket.origin.get("search_images", 0)
     if recalibrates(method):
-        search_images = run.recalibrate(model)
+        search_images += run.recalibrate(model)
     flops = cost.flops(model, run.dataset.input_shape, ticket.mask)
     network = _Network(
         method, level, ticket.density, ticket.origin["train_images"], search_images, flops, ticket.nonzero_density
     )
     training, batch = run.config.training, run.config.evaluation.batch
+    if not run.config.measures_accuracy:
+        return [_metric_row(run, network, condition, model) for condition in conditions]
     return [
         _row(run, network, condition, evaluate(model, run.dataset, run.samples(condition), training, batch))
         for condition in conditions
@@ -153,7 +165,7 @@ def _measure_ensemble(run: Run, conditions: Sequence[Condition]) -> list[Row]:
         for condition in conditions:
             yield logits(member, run.config, run.dataset, run.samples(condition))
 
-    means = ensemble.mean_log_probabilities(model, tickets, predict, recalibrate)
+    means = ensemble.mean_log_probabilities(model, tickets, predict, recalibrate, run.dataset.task)
     flops = sum(cost.flops(model, run.dataset.input_shape, ticket.mask) for ticket in tickets)
     train_images = tickets[-1].origin["train_images"]
     networks = [
@@ -197,7 +209,38 @@ def _row(run: Run, network: _Network, condition: Condition, measures: Measured) 
     )
 
 
-def admissible(rows: Sequence[Row]) -> list[Row]:
+def _metric_row(run: Run, network: _Network, condition: Condition, model: nn.Module) -> MetricRow:
+    """The row of a network by the metric that the settings name."""
+    split, corruption, severity = condition
+    samples = run.samples(condition)
+    outputs = logits(model, run.config, run.dataset, samples)
+    unsmoothed = replace(run.config.training, label_smoothing=0.0)
+    loss = losses.of(unsmoothed, run.dataset.task, run.dataset.device)(outputs, samples.labels)
+    values = metric(run.config)(outputs, samples.labels).float().cpu().numpy()
+    return MetricRow(
+        run=run.config.name,
+        seed=run.seed,
+        method=network.method,
+        level=network.level,
+        density=network.density,
+        split=split,
+        corruption=corruption,
+        severity=severity,
+        n=len(values),
+        metric=metric_name(run.config),
+        value=float(values.mean(dtype=float)),
+        loss=float(loss),
+        source=network.level,
+        train_images=network.train_images,
+        search_images=network.search_images,
+        flops=network.flops,
+        values=pack_values(values),
+        part=run.config.data.test_part if split == "test" else "all",
+        data=run.dataset.digest,
+    )
+
+
+def admissible(rows: Sequence[AnyRow]) -> list[AnyRow]:
     """The rows of the best admissible ticket of every level that `rows` lack: those of the ticket taken over.
 
     It is the ticket at least as sparse as the target that is best on validation, recalibrated; the denser of equals.
@@ -207,7 +250,7 @@ def admissible(rows: Sequence[Row]) -> list[Row]:
     added = []
     for level in sorted({row.level for row in recalibrated}):
         eligible = [row for row in recalibrated if row.split == "validation" and row.level >= level]
-        best = max(eligible, key=lambda row: (row.accuracy, -row.level)).level
+        best = max(eligible, key=lambda row: (merit(row), -row.level)).level
         taken_over = [row for row in recalibrated if row.level == best]
         rows_of_level = [replace(row, method="admissible", level=level, source=best) for row in taken_over]
         added += [row for row in rows_of_level if row.key not in done]

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lottery_pools.data import corruptions
 from lottery_pools.data.dataset import Dataset
@@ -21,6 +20,7 @@ from lottery_pools.models import registry
 from lottery_pools.pooling import arithmetic, pruning
 from lottery_pools.runs import engine
 from lottery_pools.runs.seeds import generator
+from lottery_pools.tickets import losses
 from lottery_pools.tickets.forward import inputs, precision, predict
 from lottery_pools.tickets.ticket import Ticket, snapshot
 
@@ -182,6 +182,7 @@ def _seconds_to_train(run: Run, model: nn.Module, first: int) -> float:
     pruned = {name: weight <= 0 for name, weight in parameters.items() if name in prunable}
     velocities = {name: torch.zeros_like(weight) for name, weight in parameters.items()}
     draws = generator(run.seed, "timing")
+    loss = losses.of(settings, dataset.task, dataset.device)
 
     def differentiate(images: int) -> int:
         batch = min(images, settings.batch, len(dataset.train))
@@ -191,7 +192,7 @@ def _seconds_to_train(run: Run, model: nn.Module, first: int) -> float:
             raw = dataset.augment(dataset.train.batch(indices), dataset.draws(batch, draws))
             with precision(settings, dataset.device):
                 output = model(inputs(dataset, raw, settings))
-            F.cross_entropy(output.float(), dataset.train.labels[indices]).backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss(output.float(), dataset.train.labels[indices]))
         _wait(dataset.device)
         return images // batch * batch
 

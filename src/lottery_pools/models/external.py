@@ -56,10 +56,25 @@ def _package(package: str, name: str) -> Any:
         raise UserError(f"model {name!r} needs {error.name}: pip install 'lottery-pools[{package}]'") from error
 
 
-def _imported_factory(name: str, module: str, attribute: str) -> Factory:
+def function(name: str, kind: str) -> Callable[..., Any]:
+    """Return a function of the user's, such as a loss.
+
+    Args:
+        name: `package.module:function`.
+        kind: What it is, as messages call it.
+
+    Raises:
+        UserError: The module cannot be imported, or has no such function.
+    """
+    module, _, attribute = name.partition(":")
+    return _imported_factory(name, module, attribute, kind)
+
+
+def _imported_factory(name: str, module: str, attribute: str, kind: str = "model") -> Factory:
     """The callable `attribute` of a module of the user's."""
     if not all(part.isidentifier() for part in (*module.split("."), attribute)):
-        raise UserError(f"model {name!r} is not an importable name: write package.module:factory")
+        what = "factory" if kind == "model" else "function"
+        raise UserError(f"{kind} {name!r} is not an importable name: write package.module:{what}")
     # As `python -m` does. It stays there, because the module may import others beside it later.
     current_directory = str(Path.cwd())
     if current_directory not in sys.path:
@@ -68,10 +83,14 @@ def _imported_factory(name: str, module: str, attribute: str) -> Factory:
         imported = importlib.import_module(module)
     except (ImportError, SyntaxError) as error:
         raise UserError(
-            f"model {name!r} cannot be imported from {current_directory}: {error}; "
+            f"{kind} {name!r} cannot be imported from {current_directory}: {error}; "
             "install the module, or run the command in its folder"
         ) from error
     callables: dict[str, Factory] = {key: value for key, value in vars(imported).items() if callable(value)}
     if attribute not in callables:
-        raise unknown(f"factory of module {module}", attribute, (key for key in callables if not key.startswith("_")))
+        raise unknown(
+            f"{'factory' if kind == 'model' else kind} of module {module}",
+            attribute,
+            (key for key in callables if not key.startswith("_")),
+        )
     return callables[attribute]

@@ -35,7 +35,7 @@ def layers(model: nn.Module) -> dict[str, Layer]:
 
 
 def input_products(model: nn.Module, batches: Iterable[Tensor]) -> dict[str, Tensor]:
-    """Σ x xᵀ over all inputs x of each layer, by the name of its weight: (inputs, inputs), float64 on the CPU.
+    """Σ x xᵀ over all inputs x of each layer, by the name of its weight: (inputs, inputs), float64.
 
     The inputs of a convolution are its patches, in the order of its weight. Convolutions in groups, and those padded
     with anything but zeros or by a word, are left out.

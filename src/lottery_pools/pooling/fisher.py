@@ -29,13 +29,13 @@ def diagonal_fisher(model: nn.Module, batches: Iterable[Tensor], seed: int) -> d
         seed: decides the y.
 
     Returns:
-        Name → tensor in float64 on the CPU, of the parameter's shape.
+        Name → tensor in float64, of the parameter's shape.
 
     Raises UserError where there are no batches, or the output is not (n, classes).
     """
     names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    sums = {name: torch.zeros(parameter.shape, dtype=torch.float64) for name, parameter in parameters.items()}
+    sums = {name: torch.zeros_like(wide(parameter)) for name, parameter in parameters.items()}
     draws, samples = generator(seed, "fisher"), 0
     with in_evaluation_mode(model):
         for batch in batches:

@@ -37,7 +37,7 @@ def weighted_by_importance(task: PoolingTask, tickets: Sequence[Ticket], seed: i
         load_into(task.evaluator.model, ticket.weights)
         for name, information in diagonal_fisher(task.evaluator.model, samples(), seed).items():
             information = information.clamp(min=least)
-            product = information * wide(ticket.weights[name])
+            product = information * wide(ticket.weights[name], information)
             total[name] = total[name] + product if name in total else product
             weights[name] = weights[name] + information if name in weights else information
     return _merged(task, tickets, {name: total[name] / weights[name] for name in total})
@@ -60,7 +60,7 @@ def regression_mean(task: PoolingTask, tickets: Sequence[Ticket], diagonal: floa
         load_into(model, ticket.weights)
         for name, gram in activations.input_products(model, samples()).items():
             gram = diagonal * gram + (1 - diagonal) * torch.diag(gram.diagonal())
-            product = wide(ticket.weights[name]).flatten(1) @ gram
+            product = wide(ticket.weights[name], gram).flatten(1) @ gram
             grams[name] = grams[name] + gram if name in grams else gram
             products[name] = products[name] + product if name in products else product
     means = arithmetic.weighted(task.target.weights, *_equal(tickets))
@@ -68,8 +68,8 @@ def regression_mean(task: PoolingTask, tickets: Sequence[Ticket], diagonal: floa
     for name, gram in grams.items():
         shape = means[name].shape
         everywhere = torch.ones(shape, dtype=torch.bool)
-        mask = task.target.mask.get(name, everywhere).cpu().flatten(1)
-        start = wide(means[name]).flatten(1) * mask
+        mask = task.target.mask.get(name, everywhere).to(gram.device).flatten(1)
+        start = wide(means[name], gram).flatten(1) * mask
         solved[name] = least_squares_within(mask, gram, products[name], start).view(shape)
     return _merged(task, tickets, solved)
 
@@ -117,9 +117,9 @@ def stock(task: PoolingTask, tickets: Sequence[Ticket]) -> Network:
     for name in task.parameters:
         base = wide(task.base[name])
         if name in task.target.mask:
-            base = base * task.target.mask[name].cpu()
-        share = _share_of_mean([wide(ticket.weights[name]) - base for ticket in tickets])
-        moved[name] = share * wide(means[name]) + (1 - share) * base
+            base = base * task.target.mask[name].to(base.device)
+        share = _share_of_mean([wide(ticket.weights[name], base) - base for ticket in tickets])
+        moved[name] = share * wide(means[name], base) + (1 - share) * base
     return _merged(task, tickets, moved)
 
 
@@ -157,9 +157,9 @@ def repaired_mean(task: PoolingTask, tickets: Sequence[Ticket]) -> Network:
         bias = name.removesuffix("weight") + "bias"
         factor, shift = activations.affine(seen, goal[name], has_bias=bias in repaired)
         scale = factor.view(-1, *[1] * (mean[name].ndim - 1))
-        repaired[name] = (wide(mean[name]) * scale).to(mean[name])
+        repaired[name] = (wide(mean[name], scale) * scale).to(mean[name])
         if bias in repaired:
-            repaired[bias] = (wide(mean[bias]) * factor + shift).to(mean[bias])
+            repaired[bias] = (wide(mean[bias], factor) * factor + shift).to(mean[bias])
     return _with_tied(task, repaired), mask
 
 

@@ -82,12 +82,12 @@ class Method:
     needs: tuple[Literal["loss", "base", "samples"], ...] = ()
     """What `lottery_pools.pool` must be given: a differentiable `loss`, `base`, the weights at the rewind point, or
     `samples`, batches of inputs without labels."""
-    scored_by: Literal["accuracy", "log-likelihood"] = "accuracy"
-    """What an experiment compares networks by: accuracy, as the papers do, or log-likelihood after temperature
-    scaling."""
-    scored_on: Literal["all", "selection", "two thirds"] = "all"
-    """Which validation samples an experiment scores networks on: all, `pooling.selection` of them, or two thirds, where
-    the loss is computed on the other third."""
+    scored_by: Literal["accuracy", "log-likelihood", "agreement"] = "accuracy"
+    """What an experiment compares networks by: accuracy, as the papers do, log-likelihood after temperature scaling, or
+    agreement with all tickets together, for which the search itself sees and which needs no labels."""
+    scored_on: Literal["all", "selection", "two thirds", "training"] = "all"
+    """Which samples an experiment scores networks on: all validation samples, `pooling.selection` of them, two thirds,
+    where the loss is computed on the other third, or `pooling.selection` training samples."""
     final_recalibration: bool = False
     """Whether BatchNorm of the returned network is re-estimated once more, on as many images as for every final
     network."""

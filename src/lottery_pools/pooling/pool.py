@@ -30,7 +30,7 @@ from lottery_pools.pooling.soup import mixture
 from lottery_pools.pooling.task import Loss, Network, PoolingTask, Samples
 from lottery_pools.tickets.ticket import Ticket, load_into
 
-INHERITED = ("model", "preprocessing", "data", "data_digest", "config", "seed")
+INHERITED = ("model", "task", "preprocessing", "data", "data_digest", "config", "seed")
 """What a pooled ticket's origin takes over from its target's, so that its file says how it is used."""
 NOT_RECALIBRATED = (
     "the model has BatchNorm and no `recalibrate` was given: the statistics of mixtures are averages of the tickets', "
@@ -42,7 +42,7 @@ def pool(
     model: nn.Module,
     tickets: Sequence[Ticket],
     target: int,
-    score: Score,
+    score: Score | None,
     recalibrate: Recalibrate | None = None,
     *,
     method: str | Method = DEFAULT,
@@ -67,6 +67,7 @@ def pool(
         target: level of the ticket to strengthen.
         score: `score(model)` is one number, higher is better, or a 1-D tensor with one per sample. Use held-out data.
             For classifiers give `log_likelihood`: it tells networks apart with a tenth of the samples accuracy needs.
+            `consensus-soup` needs none: give None.
         recalibrate: `recalibrate(model)` re-estimates BatchNorm statistics; called after each change of weights.
         method: a name in `METHODS`, or a `Method` of your own.
         coefficients: α, the weight of the best network so far, of the methods that try several.
@@ -81,8 +82,8 @@ def pool(
             the statistics of the batch, everything else is in evaluation mode. `best` keeps what it learned only where
             the score is better: give `loss` samples that `score` does not have.
         base: for `ties`, `dare` and `model-stock`: the weights at the rewind point.
-        samples: for `fisher`, `regmean` and `repair`: `samples()` gives batches of inputs, without labels, the same at
-            each call. Training inputs do.
+        samples: for `consensus-soup`, `fisher`, `regmean` and `repair`: `samples()` gives batches of inputs, without
+            labels, the same at each call. Training inputs do; for `consensus-soup`, others are a little better.
         seed: decides what `dare` drops, and the classes that `fisher` draws.
         allow_other_run: take tickets whose origin names other data, settings or seed; as a control.
 
@@ -109,6 +110,7 @@ def pool(
     check_at_least_one("max_evaluations", max_evaluations)
     check_rules(scope, mask)
     by_level = checked_tickets(model, tickets, target, allow_other_run)
+    score = checked_score(score, chosen)
     if loss is not None and chosen.scored_on == "two thirds":
         score, loss = warn_of_overlap(model, score, loss)
     task = PoolingTask(
@@ -139,6 +141,15 @@ def pool(
         "settings": dict(pooled.settings),
     }
     return replace(pooled, ticket=replace(pooled.ticket, origin=origin))
+
+
+def checked_score(score: Score | None, method: Method) -> Score:
+    """The score; raises UserError where there is none and the method needs one."""
+    if score is not None:
+        return score
+    if method.scored_by != "agreement":
+        raise UserError(f"{method.name} needs a score: give one, or choose consensus-soup, which needs none")
+    return lambda model: 0.0  # never asked
 
 
 @dataclass(frozen=True)

@@ -69,5 +69,5 @@ class Pooled:
     settings: Settings = field(default_factory=dict)
     """What the method needs beside the recipe to rebuild the network."""
     optimism: float | None = None
-    """By how much `score` is estimated to be too good because it is the best of several (see `evaluator.optimism`).
-    None where nothing was chosen, or where scores are not one per sample."""
+    """By how much, at least, `score` is estimated to be too good because it is the best of several (see
+    `evaluator.optimism`). None where nothing was chosen, or where scores are not one per sample."""

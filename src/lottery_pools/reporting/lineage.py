@@ -17,7 +17,7 @@ def lineage(origin: Mapping[str, Any]) -> Lines:
 
     Whatever the metadata lack has no line.
     """
-    parts = (_recipe, _pruning, _score, _epoch, _cost, _parents, _candidates, _model, _inputs, _run)
+    parts = (_recipe, _pruning, _score, _epoch, _gpu, _cost, _parents, _candidates, _model, _inputs, _run)
     return [line for part in parts for line in part(origin)]
 
 
@@ -57,12 +57,20 @@ def _score(origin: Mapping[str, Any]) -> Lines:
     words = f"{scored_by} {fixed(score, 4)} on validation; the target, recalibrated: {fixed(before, 4)}"
     words += f" ({signed(score - before, 4)})"
     if origin.get("optimism") is not None:
-        words += f"; too good by about {fixed(origin['optimism'], 4)}, as the best of several"
+        words += f"; too good by at least {fixed(origin['optimism'], 4)}, as the best of several"
     return [("score", words)]
 
 
 def _epoch(origin: Mapping[str, Any]) -> Lines:
     return [("epoch", f"{origin['epoch']} of its training")] if "epoch" in origin else []
+
+
+def _gpu(origin: Mapping[str, Any]) -> Lines:
+    """The GPU that a ticket was trained on, and whether another run there gives the same bytes."""
+    if "gpu" not in origin:
+        return []
+    same = "gives the same bytes" if origin.get("deterministic") else "may give other bytes: train with --deterministic"
+    return [("trained on", f"{origin['gpu']}; another run {same}")]
 
 
 def _cost(origin: Mapping[str, Any]) -> Lines:

@@ -17,7 +17,7 @@ from lottery_pools.reporting.names import instead, label, pooled
 from lottery_pools.reporting.sections import Section, sections, shift
 from lottery_pools.reporting.table import markdown as table_as_markdown
 from lottery_pools.reporting.verdict import averaged_over, headline, headlines, judge, over_admissible, undertrained
-from lottery_pools.reporting.words import interval, plural, signed, unbroken
+from lottery_pools.reporting.words import interval, meaning_of_accuracy, plural, signed, unbroken
 from lottery_pools.runs.rows import Gain, clean, corrupted
 
 
@@ -34,7 +34,7 @@ def render(report: ReportContent) -> str:
         verdict=judge(gain, report.gains),
         numbers=_numbers(gain, report.gains),
         basis=f"{label(gain.method)}: {_basis(gain, report.gains)}" if gain else "",
-        also=_also(report.gains),
+        also=" ".join(filter(None, (_also(report.gains), meaning_of_accuracy(report.config.data.task)))),
         warning=undertrained(report.rows),
         sections=sections(report),
         settings=to_toml(relevant(report.config)),
@@ -59,6 +59,8 @@ def markdown(report: ReportContent) -> str:
             f"{_basis(gain, report.gains)}.\n"
         )
         parts += [f"{also}\n"] if (also := _also(report.gains)) else []
+    if meaning := meaning_of_accuracy(report.config.data.task):
+        parts.append(f"{meaning}\n")
     shown = [table for section in sections(report) for table in section.tables]
     return "\n".join([*parts, *map(table_as_markdown, [*shown, tables.settings(report.config)])])
 

@@ -40,14 +40,14 @@ _LOOKS = {
     "swamp": (_AMBER, "2"),
     "learning-rate-rewinding": (COLOURS[0], "X"),
     "rigl": (_PINK, "*"),
-    "lawa": (_PINK, "<"),
-    "tail-ema": (_AMBER, ">"),
+    "lawa": (_PINK, "D"),
+    "tail-ema": (_AMBER, "D"),
     "held-out-training": (COLOURS[1], "H"),
-    "tuned-ticket": (COLOURS[2], "h"),
+    "tuned-ticket": (COLOURS[2], "d"),
     "tuned-pool": (COLOURS[2], "H"),
     "swa-training": (_PINK, "P"),
     "ema-training": (_AMBER, "p"),
-    "longer": (_SKY, "*"),
+    "longer": (_SKY, "s"),
 }
 """Colour and marker of all that is no method of pooling, in every figure; baselines have the colour of the text."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lottery_pools.reporting.words import DASH
 
-_NUMBER = re.compile(r"[+−-]?[\d,]+(\.\d+)?( ?[%kMGT])?( \[.*\])?")
+_NUMBER = re.compile(r"[+−-]?[\d,]+(\.\d+)?( ?[%kMGT])?( \[.*\])?( \*)?( of \d+)?")
 
 
 @dataclass(frozen=True)

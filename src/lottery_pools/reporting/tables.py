@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
 from lottery_pools.config.schema import Config
 from lottery_pools.config.toml import relevant
+from lottery_pools.reporting import claims
 from lottery_pools.reporting.names import HELD_OUT, featured, label, percent, place
 from lottery_pools.reporting.table import Table
 from lottery_pools.reporting.verdict import undertrained
 from lottery_pools.reporting.words import DASH, JOINED, big, fixed, interval, plural
 from lottery_pools.runs.rows import BASELINES, Gain, PoolRow, Row, clean, common_rows, complete, corrupted
 
+LOSING, NONZERO = "Cells that lose", "Density of non-zeros"
+"""Headings of the summary: cells of one level and one seed; prunable weights that are not zero."""
 PURPOSE = (
     "Pooling is for tickets that are there, where training is not wanted: it only chooses by the held-out samples. The "
     "controls show what the same samples give where they train, either from the beginning, in as many steps, or in a "
@@ -33,7 +37,7 @@ def by_level(rows: Sequence[Row], gains: Sequence[Gain]) -> Table:
     """
     measured = clean(rows)
     accuracy = _accuracies(measured)
-    gain = {(g.method, g.level): interval(g) for g in gains if (g.against, g.corruption) == ("recalibrated", "none")}
+    gain = claims.cells_by_level(gains, "recalibrated", "none")
     baselines = [method for method in in_order(row.method for row in measured) if method in BASELINES]
     methods = featured((row.method for row in measured), 2)
     controls = [method for method in HELD_OUT if any(row.method == method for row in measured)]
@@ -48,10 +52,15 @@ def by_level(rows: Sequence[Row], gains: Sequence[Gain]) -> Table:
         line += [accuracy.get((method, level), DASH) for method in controls]
         lines.append(tuple(line))
     title = "Test accuracy by level (%), and gain over the recalibrated ticket"
-    note = " ".join(filter(None, (PURPOSE if controls else "", undertrained(rows))))
+    note = " ".join(filter(None, (PURPOSE if controls else "", _note(gain), undertrained(rows))))
     groups = _important(baselines, methods)
     beside = tuple(range(len(columns) - len(controls), len(columns)))
     return Table(title, tuple(columns), tuple(lines), note, (*groups, beside) if controls else groups)
+
+
+def _note(cells: Mapping[tuple[str, int], str]) -> str:
+    """What the sign in some of the cells means; empty where none has it."""
+    return claims.NOTE if any(cell.endswith(claims.SIGN) for cell in cells.values()) else ""
 
 
 def _important(baselines: Sequence[str], methods: Sequence[str]) -> tuple[tuple[int, ...], ...]:
@@ -73,28 +82,42 @@ def summary(rows: Sequence[Row], gains: Sequence[Gain]) -> Table:
     kinds = {"Over recalibrated": ("recalibrated", "none"), "Over best admissible": ("admissible", "none")}
     if corrupted(rows):
         kinds["Over recalibrated, corrupted"] = ("recalibrated", "all")
+    losses = {
+        g.method: claims.losing_cells(g)
+        for g in gains
+        if (g.level, g.against, g.corruption) == (None, "recalibrated", "none") and g.cells
+    }
     cost = costs(rows)
     methods = in_order(row.method for row in clean(rows))
     lines = tuple(
-        (label(method), *(overall_gain.get((method, *kind), DASH) for kind in kinds.values()), *spent[1:])
+        (
+            label(method),
+            *(overall_gain.get((method, *kind), DASH) for kind in kinds.values()),
+            *([losses.get(method, DASH)] if losses else []),
+            *spent[1:],
+        )
         for method, spent in zip(methods, cost.rows, strict=True)
     )
-    columns = ("Method", *kinds, *cost.columns[1:])
+    columns = ("Method", *kinds, *([LOSING] if losses else []), *cost.columns[1:])
     title = (
         f"Gain in percentage points [95 % interval], and cost of one network (means over {what_all_have(clean(rows))})"
     )
     first = ("Method", "Over recalibrated", "Over best admissible")
-    then = ("Search images", "Training images", "Multiply-adds", "Search / training", "Over recalibrated, corrupted")
+    then = (
+        *("Search images", LOSING, "Training images", "Multiply-adds", "Search / training"),
+        *("Over recalibrated, corrupted", "Density", NONZERO),
+    )
     groups = (tuple(map(columns.index, first)), *((columns.index(name),) for name in then if name in columns))
     return Table(title, columns, lines, groups=groups)
 
 
 def costs(rows: Sequence[Row]) -> Table:
-    """One line a method: images seen to get one network, and multiply-adds to use it on one sample.
+    """One line a method: images seen to get one network, multiply-adds to use it on one sample, and its densities.
 
     The mean over the levels that every method has.
     """
     lines = []
+    counted = any(row.nonzero is not None for row in rows)
     for method, group in shared(clean(rows)).items():
         training, search = sum(row.train_images for row in group), sum(row.search_images for row in group)
         lines.append(
@@ -104,10 +127,19 @@ def costs(rows: Sequence[Row]) -> Table:
                 big(fmean(row.search_images for row in group)) if group else DASH,
                 percent(search / training) if training else DASH,
                 big(fmean(row.flops for row in group)) if group else DASH,
+                *(_densities(group) if counted else ()),
             )
         )
-    columns = ("Method", "Training images", "Search images", "Search / training", "Multiply-adds")
-    return Table(f"Cost of one network (mean over {what_all_have(clean(rows))})", columns, tuple(lines))
+    columns = ["Method", "Training images", "Search images", "Search / training", "Multiply-adds"]
+    columns += ["Density", NONZERO] if counted else []
+    return Table(f"Cost of one network (mean over {what_all_have(clean(rows))})", tuple(columns), tuple(lines))
+
+
+def _densities(rows: Sequence[Row]) -> tuple[str, str]:
+    """Mean density by the masks, and mean density of the weights that are not zero, where it is known of all rows."""
+    nonzero = [row.nonzero for row in rows if row.nonzero is not None]
+    by_mask = percent(fmean(row.density for row in rows)) if rows else DASH
+    return by_mask, percent(fmean(nonzero)) if rows and len(nonzero) == len(rows) else DASH
 
 
 def calibration(rows: Sequence[Row]) -> Table:
@@ -154,12 +186,10 @@ def accuracy_by_level(title: str, rows: Sequence[Row]) -> Table:
 
 def gains_by_level(title: str, gains: Sequence[Gain], corruption: str) -> Table:
     """One line a method, one column a level: the gain over the recalibrated ticket with its 95 % interval."""
-    cells, density = {}, {}
-    for gain in gains:
-        if gain.against == "recalibrated" and gain.corruption == corruption and gain.level is not None:
-            cells[gain.method, gain.level] = interval(gain)
-            density[gain.level] = gain.density or 0.0
-    return methods_by_levels(title, cells, density)
+    cells = claims.cells_by_level(gains, "recalibrated", corruption)
+    shown = {level for _, level in cells}
+    density = {gain.level: gain.density or 0.0 for gain in gains if gain.level is not None and gain.level in shown}
+    return replace(methods_by_levels(title, cells, density), note=_note(cells))
 
 
 def recipes(pools: Sequence[PoolRow]) -> Table:
@@ -178,7 +208,7 @@ def recipes(pools: Sequence[PoolRow]) -> Table:
         for pool in sorted(pools, key=lambda pool: (pool.seed, place(pool.method), pool.level))
     )
     columns = ("Method", "Seed", "Target", "Density", "Steps: level (coefficient)", "Search images")
-    last = ("Selected score too good by",) if estimated else ()
+    last = ("Selected score too good by at least",) if estimated else ()
     return Table("Recipes", (*columns, *last), lines)
 
 

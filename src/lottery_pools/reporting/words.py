@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from lottery_pools.config.schema import Task
 from lottery_pools.runs.rows import Gain
 
 MINUS = "−"
@@ -26,9 +27,16 @@ def fixed(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}".replace("-", MINUS)
 
 
-def interval(gain: Gain) -> str:
-    """A gain in percentage points with its 95 % interval: `+0.73 [+0.48, +0.99]`."""
-    return f"{signed(gain.gain)} [{signed(gain.low)}, {signed(gain.high)}]"
+def interval(gain: Gain, digits: int = 2) -> str:
+    """A gain, of accuracy in percentage points, with its 95 % interval: `+0.73 [+0.48, +0.99]`."""
+    return f"{signed(gain.gain, digits)} [{signed(gain.low, digits)}, {signed(gain.high, digits)}]"
+
+
+def meaning_of_accuracy(task: Task) -> str:
+    """A sentence that says what a right prediction is, where that is not the class of a sample; else empty."""
+    if task != "multi-label":
+        return ""
+    return "Accuracy is the share of samples of which every label is predicted correctly."
 
 
 def big(number: float) -> str:

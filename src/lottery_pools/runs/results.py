@@ -17,7 +17,7 @@ from lottery_pools.errors import UserError
 from lottery_pools.runs import strict_json
 from lottery_pools.runs.folder import failed_write
 from lottery_pools.runs.row_checks import check
-from lottery_pools.runs.rows import PoolRow, Row
+from lottery_pools.runs.rows import AnyRow, MetricRow, PoolRow, Row
 
 MAX_RATIO = 64
 """A compressed file is refused if it holds more than so many times its own size. Published rows hold 6 to 13 times."""
@@ -27,14 +27,13 @@ _MIN_BYTES = 1 << 20
 """So many bytes may be held by a compressed file of any size."""
 _DECODER_BYTES = 128 << 20
 """The memory that decompression itself may take; the highest standard setting of xz needs 65 MiB."""
-_ROW_FIELDS = frozenset(field.name for field in dataclasses.fields(Row))
 _LEFT_OUT: dict[str, object] = {"bins": (), "part": "all", "nonzero": None, "data": ""}
 """Fields of a row that are not written where they have these values, so that rows of old versions keep their bytes."""
 _CHECK = re.compile(rb', "check": "([0-9a-f]{16})"}')
 """How a line ends that carries a digest of itself."""
 
 
-def append(path: Path, rows: Iterable[Row]) -> None:
+def append(path: Path, rows: Iterable[AnyRow]) -> None:
     """Add rows to a file, all or none of them, and wait until they are on the disk.
 
     Each line ends with a digest of itself, `check`: the first sixteen hexadecimal digits of the SHA-256 of the line as
@@ -57,7 +56,7 @@ def append(path: Path, rows: Iterable[Row]) -> None:
         raise failed_write(path, error) from error
 
 
-def to_lines(rows: Iterable[Row] | Iterable[PoolRow]) -> str:
+def to_lines(rows: Iterable[Row | PoolRow | MetricRow]) -> str:
     """Return rows as text, one JSON object a line, without digests.
 
     Raises:
@@ -96,14 +95,23 @@ def read(path: Path) -> list[Row]:
         >>> rows[0].method, rows[0].level, rows[0].split
         ('ticket', 0, 'validation')
     """
+    return _read(path, Row)
+
+
+def read_metrics(path: Path) -> list[MetricRow]:
+    """Read the rows of a file whose networks are measured by another metric than accuracy; as `read`."""
+    return _read(path, MetricRow)
+
+
+def _read(path: Path, kind: type[AnyRow]) -> list[AnyRow]:
     content = path.read_bytes() if path.exists() else b""
     if path.suffix == ".xz":
         content = _decompressed(path, content)
-    rows: list[Row] = []
+    rows: list[AnyRow] = []
     lines: dict[tuple[object, ...], int] = {}
     for number, line in enumerate(_lines(path, content), start=1):
         try:
-            row = _row(line)
+            row: AnyRow = _row(line, kind)
             measured = row.run, row.seed, row.part, *row.key
             if (before := lines.setdefault(measured, number)) != number:
                 raise ValueError(f"it measures what line {before} does")
@@ -140,7 +148,7 @@ def read_pools(path: Path) -> list[PoolRow]:
     return pools
 
 
-def _fields(row: Row | PoolRow) -> dict[str, Any]:
+def _fields(row: Row | PoolRow | MetricRow) -> dict[str, Any]:
     """The fields of a row as they are written: those that were added later are left out where they have no value."""
     values = dataclasses.asdict(row)
     if isinstance(row, Row):
@@ -150,15 +158,18 @@ def _fields(row: Row | PoolRow) -> dict[str, Any]:
     return values
 
 
-def _row(line: bytes) -> Row:
+def _row(line: bytes, kind: type[AnyRow]) -> AnyRow:
     """The row that a line holds; raises ValueError (no JSON, or no text), TypeError or AttributeError if it is none."""
     if (end := _CHECK.search(line)) and (end.end() < len(line) or _digest(line[: end.start()] + b"}") != end[1]):
         raise ValueError("it is not what its digest `check` was made of")
     values: dict[str, Any] = strict_json.parse(line)
     if "check" in values and not end:
         raise ValueError("its digest `check` is not at its end")
-    bins = tuple((n, correct, confidence) for n, correct, confidence in values.get("bins", ()))
-    row = Row(**{**{name: value for name, value in values.items() if name in _ROW_FIELDS}, "bins": bins})
+    known = {field.name for field in dataclasses.fields(kind)}
+    values = {name: value for name, value in values.items() if name in known}
+    if "bins" in values:
+        values["bins"] = tuple((n, correct, confidence) for n, correct, confidence in values["bins"])
+    row = kind(**values)
     check(row)
     return row
 

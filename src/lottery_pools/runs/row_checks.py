@@ -6,14 +6,14 @@ import base64
 import math
 from dataclasses import fields
 
-from lottery_pools.runs.rows import Bins, PoolRow, Row
+from lottery_pools.runs.rows import Bins, MetricRow, PoolRow, Row, unpack_values
 from lottery_pools.runs.strict_json import shown
 
-_DECLARED: dict[str, object] = {field.name: field.type for row in (Row, PoolRow) for field in fields(row)}
+_DECLARED: dict[str, object] = {field.name: field.type for row in (Row, PoolRow, MetricRow) for field in fields(row)}
 """The type of every field, as it is written in the class."""
 
 
-def check(row: Row | PoolRow) -> None:
+def check(row: Row | PoolRow | MetricRow) -> None:
     """Raise ValueError, saying why, if a row has values of wrong types, or values that contradict each other."""
     _check_types(row)
     if not 0 <= row.density <= 1:
@@ -21,6 +21,8 @@ def check(row: Row | PoolRow) -> None:
     if isinstance(row, Row):
         _check_measures(row)
         _check_bins(row.bins)
+    elif isinstance(row, MetricRow):
+        _check_values(row)
     else:
         _check_steps(row.steps)
 
@@ -39,6 +41,15 @@ def _check_measures(row: Row) -> None:
         raise ValueError(f"its hits are not {row.correct} of {row.n} samples")
 
 
+def _check_values(row: MetricRow) -> None:
+    values = unpack_values(row.values)
+    if len(values) != row.n:
+        raise ValueError(f"it has values of {len(values)} samples, not of {row.n}")
+    mean = float(values.mean(dtype=float)) if row.n else 0.0
+    if not math.isclose(mean, row.value, rel_tol=1e-6, abs_tol=1e-9):
+        raise ValueError(f"it says that its metric is {row.value:g}, the mean of its values is {mean:g}")
+
+
 def _check_bins(bins: Bins) -> None:
     for n, correct, confidence in bins:
         if type(n) is not int or type(correct) is not int or not 0 <= correct <= n:
@@ -53,7 +64,7 @@ def _check_steps(steps: tuple[tuple[int, float], ...]) -> None:
             raise ValueError(f"a step has level {shown(level)} and coefficient {shown(coefficient)}")
 
 
-def _check_types(row: Row | PoolRow) -> None:
+def _check_types(row: Row | PoolRow | MetricRow) -> None:
     """Raise ValueError unless counts are whole numbers, 0 or more, and the other values are what they are declared."""
     for name, value in vars(row).items():
         declared = _DECLARED[name]

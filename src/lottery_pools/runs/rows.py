@@ -5,9 +5,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Values = NDArray[np.bool_] | NDArray[np.float32]
+"""What each sample adds to a measure, (n,): whether it was predicted correctly, or a number."""
 
 BASELINES = ("ticket", "recalibrated", "admissible")
 """What pooled networks are compared with, as `Row.method` calls it: the ticket, the same ticket with its BatchNorm
@@ -82,8 +86,48 @@ class Row:
 
 
 @dataclass(frozen=True)
+class MetricRow:
+    """The measurement of one network by another metric than accuracy; fields that are not described are as in `Row`."""
+
+    run: str
+    seed: int
+    method: str
+    level: int
+    density: float
+    split: str
+    corruption: str
+    severity: int
+    n: int
+    metric: str
+    """`r2`, or the user's `package.module:function`."""
+    value: float
+    """The metric: the mean over the samples, higher is better."""
+    loss: float
+    """What the network was trained to make small, on these samples, without label smoothing: squared error, nats."""
+    source: int
+    train_images: int
+    search_images: int
+    flops: int
+    values: str
+    """What each sample adds to the metric, in the order of the samples (`pack_values`)."""
+    part: str = "all"
+    data: str = ""
+
+    @property
+    def key(self) -> tuple[str, int, str, str, int]:
+        """As that of `Row`."""
+        return self.method, self.level, self.split, self.corruption, self.severity
+
+
+AnyRow = TypeVar("AnyRow", Row, MetricRow)
+
+
+@dataclass(frozen=True)
 class Gain:
-    """The difference in accuracy between a method and a baseline on the same samples, with its 95 % interval."""
+    """The difference in accuracy between a method and a baseline on the same samples, with its 95 % interval.
+
+    Where networks are measured by another metric, it is the difference in that metric, in its unit.
+    """
 
     method: str
     against: str
@@ -101,9 +145,15 @@ class Gain:
     high: float
     """Upper end of the interval, percentage points."""
     seeds: int
-    """Number of seeds."""
+    """Number of seeds: of several, the interval is Student's over seeds; of one, it is over its samples alone."""
     n: int
     """Samples for each seed."""
+    error: float | None = None
+    """Standard error of the gain, percentage points: over seeds, or over the samples of a single seed."""
+    cells: int = 0
+    """Cells that the mean is over: one cell is one level of one seed."""
+    losses: int = 0
+    """How many of these cells are below zero."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +195,8 @@ class PoolRow:
     scored_by: str = "accuracy"
     """The score that the search compared networks by: accuracy, or log-likelihood in nats."""
     optimism: float | None = None
-    """Estimate of how much the score of the selected network is too high, because it is the best of many, in the unit
-    of the score; none: not estimated."""
+    """Lower bound of how much the score of the selected network is too high on average, because it is the best of many,
+    in the unit of the score; none: not estimated, as in the first studies, whose estimate was mostly noise."""
 
 
 def pooled_by(baseline: str, method: str) -> str:
@@ -158,12 +208,12 @@ def pooled_by(baseline: str, method: str) -> str:
     return f"{baseline}+{method}"
 
 
-def clean(rows: Sequence[Row]) -> list[Row]:
+def clean(rows: Sequence[AnyRow]) -> list[AnyRow]:
     """Return the rows measured on the test samples without corruption."""
     return [row for row in rows if row.split == "test" and row.corruption == "none"]
 
 
-def corrupted(rows: Sequence[Row]) -> list[Row]:
+def corrupted(rows: Sequence[AnyRow]) -> list[AnyRow]:
     """Return the rows measured on corrupted or shifted test samples."""
     return [row for row in rows if row.split == "test" and row.corruption != "none"]
 
@@ -208,6 +258,26 @@ def pack_hits(correct: NDArray[np.bool_]) -> str:
 def unpack_hits(row: Row) -> NDArray[np.bool_]:
     """Return which samples the network of `row` predicted correctly, (n,) bool."""
     return unpack(row.hits, row.n)
+
+
+def pack_values(values: NDArray[np.float32]) -> str:
+    """Pack a number of each sample, (n,) float32, into text: four bytes each, the lowest first, in base64."""
+    return base64.b64encode(values.astype("<f4").tobytes()).decode()
+
+
+def unpack_values(values: str) -> NDArray[np.float32]:
+    """Reverse `pack_values`: (n,) float32. Raises ValueError where the text holds no such numbers."""
+    return np.frombuffer(base64.b64decode(values, validate=True), "<f4").astype(np.float32)
+
+
+def values_of(row: Row | MetricRow) -> Values:
+    """Return what each sample adds to the measure of a row, (n,)."""
+    return unpack_hits(row) if isinstance(row, Row) else unpack_values(row.values)
+
+
+def merit(row: Row | MetricRow) -> float:
+    """Return what networks are compared by: the accuracy, or the metric."""
+    return row.accuracy if isinstance(row, Row) else row.value
 
 
 def unpack(hits: str, n: int) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lottery_pools.config.schema import Training
 from lottery_pools.data.dataset import Dataset, Split
+from lottery_pools.tickets import measures
 
 
 def precision(settings: Training, device: torch.device) -> AbstractContextManager[Any]:
@@ -82,5 +83,5 @@ def logits(model: nn.Module, dataset: Dataset, split: Split, settings: Training,
 
 
 def accuracy_of(model: nn.Module, dataset: Dataset, split: Split, settings: Training) -> float:
-    """The share of correct predictions on a split, 0 to 1."""
-    return float((logits(model, dataset, split, settings).argmax(1) == split.labels).float().mean())
+    """The share of correct predictions on a split, 0 to 1; of a regression its R², at most 1."""
+    return float(measures.of(dataset.task)(logits(model, dataset, split, settings), split.labels).float().mean())

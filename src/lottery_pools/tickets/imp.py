@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lottery_pools.config.schema import Config
@@ -17,7 +18,7 @@ from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.models import registry
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.seeds import derive, generator
-from lottery_pools.tickets import files, masks, retraining
+from lottery_pools.tickets import files, masks, measures, retraining
 from lottery_pools.tickets.averaging import blend, refit_batchnorm
 from lottery_pools.tickets.schedule import rewind_step
 from lottery_pools.tickets.ticket import Ticket, load_into, snapshot
@@ -119,6 +120,7 @@ def origin(config: Config, dataset: Dataset, seed: int) -> dict[str, Any]:
             "classes": len(dataset.classes),
             "input_shape": list(dataset.input_shape),
         },
+        **({} if dataset.task == "single-label" else {"task": dataset.task}),
     }
 
 
@@ -197,11 +199,18 @@ def _train_copy(run: PruningRun, level: Level, copy: int, on_epoch: OnEpoch) -> 
     origin = {
         **run.origin,
         "epoch": trained.epoch,
-        "accuracy": trained.accuracy,
+        measures.NAMES[run.dataset.task]: trained.accuracy,
         "train_images": level.images_before + trained.images,
         "density": level.density,
+        **_kernels(run.dataset.device),
     }
     files.save(Ticket(trained.weights, level.mask, level.number, origin), path)
+
+
+def _kernels(device: torch.device) -> dict[str, Any]:
+    """What the origin of a ticket says of a GPU: whether another run gives the same bytes. Of other devices nothing."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    return {} if device.type != "cuda" else {"gpu": torch.cuda.get_device_name(device), "deterministic": deterministic}
 
 
 def _training_run(run: PruningRun, level: Level) -> TrainingRun:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from lottery_pools.config.schema import Training
+from lottery_pools.config.schema import Task, Training
+from lottery_pools.tickets import losses
 from lottery_pools.tickets.forward import precision, to_fast_layout
+from lottery_pools.tickets.losses import Loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,15 +26,19 @@ class SparseNetwork:
     """Parameter → bool tensor of its shape, True where the weight is pruned. Parameters without pruned weights are left
     out."""
     settings: Training
+    loss: Loss
 
 
-def prepare(model: nn.Module, mask: Mapping[str, Tensor], settings: Training) -> SparseNetwork:
+def prepare(
+    model: nn.Module, mask: Mapping[str, Tensor], settings: Training, task: Task = "single-label"
+) -> SparseNetwork:
     """Make a model ready for training: change it to the fast memory format, and set its pruned weights to zero.
 
     Args:
         model: The model with the weights to begin with, changed in place.
         mask: The name of each prunable tensor → bool tensor of its shape, True where a weight survives.
         settings: How it will be trained.
+        task: What it is to predict.
 
     Returns:
         The network with a fresh optimizer.
@@ -49,7 +54,8 @@ def prepare(model: nn.Module, mask: Mapping[str, Tensor], settings: Training) ->
         for parameter, is_pruned in pruned.items():
             parameter.masked_fill_(is_pruned, 0)
     forward = torch.compile(model, dynamic=False) if settings.compile else model
-    return SparseNetwork(model, forward, optimizer, pruned, settings)
+    loss = losses.of(settings, task, next(model.parameters()).device)
+    return SparseNetwork(model, forward, optimizer, pruned, settings, loss)
 
 
 def step(network: SparseNetwork, images: Tensor, labels: Tensor, learning_rate: float | Tensor) -> Tensor:
@@ -60,7 +66,7 @@ def step(network: SparseNetwork, images: Tensor, labels: Tensor, learning_rate: 
     Args:
         network: The network, in training mode.
         images: (n, *input shape) as `forward.inputs` makes them.
-        labels: (n,) int64.
+        labels: (n,) int64; or (n, outputs) float32 (`losses.of`).
         learning_rate: The learning rate of this step: a number, or a tensor () on the device of the network.
 
     Returns:
@@ -69,8 +75,7 @@ def step(network: SparseNetwork, images: Tensor, labels: Tensor, learning_rate: 
     settings, optimizer = network.settings, network.optimizer
     _set_learning_rate(optimizer, learning_rate)
     with precision(settings, images.device):
-        logits = network.forward(images)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
+        loss = network.loss(network.forward(images).float(), labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     for parameter, is_pruned in network.pruned.items():

@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lottery_pools.config.schema import Config
 from lottery_pools.data.dataset import Dataset
@@ -124,10 +123,8 @@ class MovingMask:
         samples = torch.randperm(len(dataset.train), generator=draws)[:size].to(dataset.device)
         images = dataset.augment(dataset.train.batch(samples), dataset.draws(size, draws))
         with precision(run.settings, dataset.device):
-            logits = network.forward(inputs(dataset, images, run.settings))
-            loss = F.cross_entropy(
-                logits.float(), dataset.train.labels[samples], label_smoothing=run.settings.label_smoothing
-            )
+            outputs = network.forward(inputs(dataset, images, run.settings))
+            loss = network.loss(outputs.float(), dataset.train.labels[samples])
         return size, torch.autograd.grad(loss, list(network.pruned))
 
 

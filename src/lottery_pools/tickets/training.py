@@ -178,7 +178,7 @@ def train(
             train.
     """
     with training_stream(run.dataset.device):
-        network = prepare(model, mask, run.settings)
+        network = prepare(model, mask, run.settings, run.dataset.task)
         progress = _load_checkpoint(run, network)
         steps = _steps(run, network)
         last_checkpoint = time.monotonic()

@@ -25,17 +25,21 @@ FEW = 4
 """A soup of fewer tickets takes in denser ones."""
 
 
-def trimmed_soup(task: PoolingTask) -> Pooled:
+def trimmed_soup(task: PoolingTask, join_margin: float = 0.0) -> Pooled:
     """The mean of the target and all admissible tickets, trimmed while its score rises.
 
     Tickets are ordered by density. The densest or, where that does not help, the sparsest is left out, one at a time,
     as long as the score rises by more than half a standard error. The target alone is taken where it scores higher.
     Where fewer than four tickets are left, the target among them, the next denser ones join, one at a time, as long as
     the score rises: sparse targets have few sparser tickets, or none.
+
+    Args:
+        task: the target, its candidates and the tools.
+        join_margin: by how many standard errors the score must rise for a denser ticket to join.
     """
     from lottery_pools.pooling.learning import held_in_memory
 
-    soup = trim(task, held_in_memory(task.admissible))
+    soup = trim(task, held_in_memory(task.admissible), join_margin)
     network = task.finished(task.mixture(equal_shares(soup.tickets)))
     return task.result(network, equal_shares(soup.tickets), soup.score, soup.target_score, soup.trials)
 
@@ -72,7 +76,7 @@ class Soup:
         return accepted
 
 
-def trim(task: PoolingTask, admissible: Sequence[Ticket]) -> Soup:
+def trim(task: PoolingTask, admissible: Sequence[Ticket], join_margin: float = 0.0) -> Soup:
     """The soup that `trimmed_soup` describes, of tickets from dense to sparse, as far as the budget goes."""
     target = [ticket for ticket in admissible if ticket.level == task.target.level]
     soup = Soup(task)
@@ -83,7 +87,7 @@ def trim(task: PoolingTask, admissible: Sequence[Ticket]) -> Soup:
         while len(soup.tickets) > 1 and _drop_one_end(soup):
             pass
     _fall_back_to_target(soup, target)
-    _join_denser(soup)
+    _join_denser(soup, join_margin)
     return soup
 
 
@@ -104,15 +108,15 @@ def _fall_back_to_target(soup: Soup, target: Sequence[Ticket]) -> None:
         soup.becomes(target, soup.target_score, 0)
 
 
-def _join_denser(soup: Soup) -> None:
-    """Let the next denser tickets in while there are few, the target is among them, and the score rises."""
+def _join_denser(soup: Soup, margin: float) -> None:
+    """Let the next denser tickets in while there are few, the target is among them, and the score rises by a margin."""
     task = soup.task
     if task.target.level not in [ticket.level for ticket in soup.tickets]:
         return
     for denser in task.denser:
         if len(soup.tickets) >= FEW or not task.evaluator.can_afford(1):
             return
-        if not soup.try_tickets([denser, *soup.tickets], denser):
+        if not soup.try_tickets([denser, *soup.tickets], denser, margin):
             return
 
 

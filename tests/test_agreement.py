@@ -1,0 +1,93 @@
+"""Agreement with all tickets together: the score by hand, and the soup that it trims."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lottery_pools.errors import UserError
+from lottery_pools.pooling.agreement import ensemble_probabilities
+from lottery_pools.pooling.algorithm2 import neighbours
+from lottery_pools.pooling.likelihood import log_likelihood
+from lottery_pools.pooling.methods import METHODS
+from lottery_pools.pooling.methods.consensus_soup import JOIN_MARGIN
+from lottery_pools.pooling.methods.trimmed_soup import trimmed_soup
+from lottery_pools.pooling.pool import pool
+from tests.test_algorithm2 import Net, make_recalibrate, make_samples, make_tickets, tensors_equal
+
+TICKETS = make_tickets(0, range(4))
+INPUTS = make_samples(5)[0]
+
+
+def samples() -> list[Tensor]:
+    return [INPUTS[:20], INPUTS[20:]]
+
+
+def test_the_ensemble_is_the_mean_of_probabilities() -> None:
+    model, networks = Net(), []
+    for ticket in TICKETS:
+        network = Net()
+        network.load_state_dict(dict(ticket.weights))
+        networks.append(network.eval()(INPUTS).float().softmax(1))
+    model.train()
+    probabilities = ensemble_probabilities(model, TICKETS, samples)
+    assert torch.allclose(probabilities, torch.stack(networks).mean(0))
+    assert model.training
+
+
+@pytest.mark.parametrize("target", range(4))
+def test_the_soup_is_the_trimmed_soup_by_agreement(target: int) -> None:
+    recalibrate = make_recalibrate(0)
+    in_order = [TICKETS[target], *neighbours(TICKETS, target)]  # sums depend on it in the last bits
+    targets = ensemble_probabilities(Net(), in_order, samples)
+
+    def score(model: nn.Module) -> Tensor:
+        with torch.no_grad():
+            logits = torch.cat([model.eval()(batch).float() for batch in samples()])
+            return log_likelihood(logits, targets)
+
+    method = replace(METHODS["trimmed-soup"], run=partial(trimmed_soup, join_margin=JOIN_MARGIN))
+    trimmed = pool(Net(), TICKETS, target, score, recalibrate, method=method)
+    consensus = pool(Net(), TICKETS, target, None, recalibrate, method="consensus-soup", samples=samples)
+    assert (consensus.recipe, consensus.trials) == (trimmed.recipe, trimmed.trials)
+    assert tensors_equal(consensus.ticket, trimmed.ticket)
+    assert consensus.ticket.origin["method"] == "consensus-soup"
+
+
+def test_it_keeps_to_its_budget() -> None:
+    pooled = pool(
+        Net(),
+        TICKETS,
+        0,
+        None,
+        make_recalibrate(0),
+        method="consensus-soup",
+        samples=samples,
+        max_evaluations=2,
+    )
+    assert pooled.evaluations == 2
+
+
+def pooled_with(model: nn.Module, **options: object) -> None:
+    pool(model, TICKETS, 0, None, make_recalibrate(0), **options)  # type: ignore[arg-type]
+
+
+class Pair(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        logits = super().forward(x)
+        return torch.stack([logits, logits])
+
+
+def test_mistakes_are_refused() -> None:
+    with pytest.raises(UserError, match=r"compares predictions: give `samples`"):
+        pooled_with(Net(), method="consensus-soup")
+    with pytest.raises(UserError, match=r"samples has no batches"):
+        pooled_with(Net(), method="consensus-soup", samples=list)
+    with pytest.raises(UserError, match=r"its output must be logits, \(n, classes\)"):
+        pooled_with(Pair(), method="consensus-soup", samples=samples)
+    with pytest.raises(UserError, match="interpolation needs a score: give one, or choose consensus-soup"):
+        pooled_with(Net(), method="interpolation")

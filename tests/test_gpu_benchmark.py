@@ -1,0 +1,47 @@
+"""The benchmark for a GPU runs on a CPU in small, and what it says follows from its rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import gpu
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_row_but_the_slow_ones_is_measured_on_a_cpu() -> None:
+    for label, measure in gpu.measurements(gpu.TINY):
+        if "pooling" in label or "sharing" in label or "common" in label:
+            continue
+        row = measure()
+        assert row["images_per_second"] > 0
+        assert 0 < row.get("loss", 1.0) < 10
+
+
+def test_ratios_compare_equal_networks_precisions_and_batches() -> None:
+    rows = {
+        "vgg16 limit bfloat16 128": {"images_per_second": 50.0},
+        "vgg16 launched bfloat16 128": {"images_per_second": 20.0},
+        "vgg16 ours bfloat16 128": {"images_per_second": 40.0},
+        "vgg16 ours bfloat16 512": {"images_per_second": 45.0},
+        "vgg16 common float32 128": {"images_per_second": 10.0},
+        "vgg16 pooling best": {"seconds": 2.0},
+    }
+    assert list(gpu.ratios(rows)) == [
+        "vgg16 ours bfloat16 128: 0.80 of limit",
+        "vgg16 ours bfloat16 128: 2.00 of launched",
+        "vgg16 ours bfloat16 128: 4.00 of common",
+    ]
+
+
+@pytest.mark.parametrize("network", ["vgg16", "resnet18"])
+def test_the_committed_rows_reach_the_goals(network: str) -> None:
+    lines = (ROOT / "docs/results/gpu.jsonl").read_text(encoding="utf-8").splitlines()
+    speeds = {row["row"]: row.get("images_per_second") for row in map(json.loads, lines)}
+    ours = speeds[f"{network} ours bfloat16 128"]
+    assert ours >= 0.9 * speeds[f"{network} limit bfloat16 128"]
+    if network == "resnet18":
+        assert ours >= 2.4 * speeds["resnet18 common float32 128"]
