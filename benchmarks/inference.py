@@ -183,16 +183,19 @@ def difference(found: Tensor, expected: Tensor) -> float:
 def table(rows: Sequence[Row]) -> str:
     """Markdown: milliseconds, and how many times faster compiled is than each."""
     lines = [
-        "| network | density | multiply-adds | batch | compiled, ms | × ONNX Runtime | × OpenVINO | × PyTorch "
-        "| of the roofline |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| network | weights | density | multiply-adds | batch | compiled, ms | × ONNX Runtime | × OpenVINO "
+        "| × PyTorch | of the roofline |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        ratios = [row.times.get("onnxruntime"), row.times.get("openvino"), row.torch]
-        cells = " | ".join("" if ratio is None else f"{ratio:.1f}" for ratio in ratios)
-        ours = row.milliseconds["compiled"]
-        about = f"{row.model} | {row.density:.3g} | {row.work:.1%} | {row.batch} | {ours:.3g}"
-        lines.append(f"| {about} | {cells} | {row.bound / ours:.0%} |")
+        weights, ours = "/".join(Path(row.ticket).parts[-2:]), row.milliseconds["compiled"]
+        ratios = (row.times.get("onnxruntime"), row.times.get("openvino"), row.torch)
+        cells = (
+            *(row.model, weights, f"{row.density:.3g}", f"{row.work:.1%}", str(row.batch), f"{ours:.3g}"),
+            *("" if ratio is None else f"{ratio:.1f}" for ratio in ratios),
+            f"{row.bound / ours:.0%}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
