@@ -1,245 +1,218 @@
-"""The questions that the studies answer, from committed rows: yes, partly, no or not shown, with interval and n.
+"""The questions of PLAN.md, answered from committed rows.
 
-    python -m studies.questions docs/results/cifar10-resnet docs/results/cifar100-resnet > docs/results/questions.md
+    python -m studies.questions > docs/results/questions.md
 
-`INTRODUCTION` has the rules.
+A study whose rows are not in docs/results yet is answered "not yet run".
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from lottery_pools.evaluation.metrics import gains
 from lottery_pools.experiment import report as reports
 from lottery_pools.pooling.methods import METHODS
-from lottery_pools.reporting.names import label, percent
+from lottery_pools.reporting.names import label
 from lottery_pools.reporting.table import Table, markdown
-from lottery_pools.reporting.words import DASH, interval
-from lottery_pools.runs.rows import Gain, Row
+from lottery_pools.runs.rows import Gain
+from studies import answers
+from studies.answers import Study
 
-WORTH = 0.25
-"""Percentage points of which less would not be worth a search."""
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+DEFAULT, RULE = "trimmed-soup", "interpolation"
+PLANNED = (
+    "mnist1d",
+    "cifar10-resnet20",
+    "cifar100-vgg-small",
+    "cifar10-resnet20-19-levels",
+    "cifar100-vgg16",
+    "cifar100-resnet18",
+)
+"""The studies of PLAN.md, in its order: a to e2."""
+PRIMARY = PLANNED[:3]
+"""The studies for whose number questions 1 and 2 are corrected."""
+FIRST = ("cifar10-resnet", "cifar100-resnet", "cifar10-vgg", "cifar10-vgg-fresh", "cifar10-longer")
+"""The studies that were made before the plan."""
+NOT_RUN = "not yet run"
 
-ALIKE = 0.15
-"""Share by which the training images of two networks may differ at equal cost."""
-
-INTRODUCTION = f"""\
-Differences are percentage points of accuracy on test samples, means over all levels and n seeds, with 95 % intervals
-over seeds and samples. A gain is over the recalibrated ticket of the same density unless a question says otherwise.
+INTRODUCTION = """\
+The questions are those of `studies/PLAN.md`, which was committed before the numbers of its studies existed. It also
+says what the words mean. In short: differences are percentage points of accuracy on test samples, means over all levels
+of a study, with Student's 95 % interval over n seeds, on these test samples.
 
 - **yes**: the interval lies above zero.
-- **partly**: it lies above zero but ends below {WORTH} points, a difference that is there and too small to matter; or
-  it includes zero, while those of two levels or more, which are named, lie above (of nine levels independent of one
-  another, two would do so by chance in one study of fifty).
-- **no**: it ends below {WORTH} points.
-- **not shown**: none of these, which mostly says that there are too few seeds. It does not say that there is no
-  difference.
+- **no**: it lies below zero.
+- **equivalent**: two one-sided tests, each at 5 %, show that the difference is smaller than 0.3 points.
+- **not shown**: none of these.
 
-A method that was not tried at all levels of a study has no answer there.
+Questions 1 and 2 of the plan's studies a, b and c are corrected for their number, and claims about single levels for
+the number of levels, by Holm's method.
 """
 
-COST = f"""\
-Only levels at which a trained baseline was trained on as many images as all tickets of the pool, within
-{100 * ALIKE:.0f} %; they are named. (Short rewound copies train two networks a level from the rewind point and average
-them, all levels for about half the epochs, the dense one too: neither Sparse Model Soups nor SWAMP as published. Those
-of dense levels cost a fraction, so nothing can be said of them.)
+TOUCHED = """\
+These studies came before the plan. They hold out as many images as they train on, or more. Two are touched by
+selection: `cifar10-vgg`, whose seeds chose the rule that lets denser tickets join, and `cifar10-resnet` (and
+`cifar10-longer`, which has its tickets), whose seed 0 chose constants of the default. So their answers are no
+confirmation. `cifar100-resnet` and `cifar10-vgg-fresh` have seeds that chose nothing. Nothing is corrected for the
+number of studies.
 """
 
-PAIRS = (
-    ("Does averaging neighbours help?", "average", "recalibrated", "none"),
-    ("Does interpolation, the paper's rule, help?", "interpolation", "recalibrated", "none"),
-    ("Does interpolation beat averaging?", "interpolation", "average", "none"),
-    ("Does our default help?", "trimmed-soup", "recalibrated", "none"),
-    ("Does our default beat the paper's rule?", "trimmed-soup", "interpolation", "none"),
-    ("Does `best` help?", "best", "recalibrated", "none"),
-    ("Does `best` beat the paper's rule?", "best", "interpolation", "none"),
-    ("Is the paper's rule more than taking over a better, sparser ticket?", "interpolation", "admissible", "none"),
-    ("Is our default more than taking over a better, sparser ticket?", "trimmed-soup", "admissible", "none"),
-    ("Is the plain mean of all tickets enough?", "uniform-soup", "recalibrated", "none"),
-    ("Does the paper's rule hold under corruption?", "interpolation", "recalibrated", "all"),
-    ("Does our default hold under corruption?", "trimmed-soup", "recalibrated", "all"),
-    ("Is it BatchNorm: does recalibration alone help?", "recalibrated", "ticket", "none"),
-    ("Is a greedy soup better than our default?", "greedy-soup", "trimmed-soup", "none"),
-    ("Is a learned soup better than our default?", "learned-soup-layers", "trimmed-soup", "none"),
-    ("Is SWA over neighbours better than the paper's rule?", "swa", "interpolation", "none"),
-    ("Is EMA over neighbours better than the paper's rule?", "ema", "interpolation", "none"),
-    ("Is an ensemble of all tickets, nine passes, better still?", "ensemble", "trimmed-soup", "none"),
+
+@dataclass(frozen=True)
+class Question:
+    """A question of the plan: its number and words, and what answers it from a study; an empty answer: no rows."""
+
+    number: int
+    text: str
+    answer: Callable[[Study], str]
+
+
+def pair(number: int, text: str, method: str, against: str, corruption: str = "none") -> Question:
+    """A question that a difference between two methods answers, over all levels."""
+
+    def answer(study: Study) -> str:
+        if not (study.whole(method) and study.whole(against)):
+            return ""
+        gain = answers.over_all_levels(study.compared(method, against), corruption)
+        return answers.said(gain, answers.word(gain)) if gain else ""
+
+    return Question(number, text, answer)
+
+
+def of_gains(number: int, text: str, method: str, words: Callable[[list[Gain]], str]) -> Question:
+    """A question about the gains of a method over the recalibrated ticket at single levels."""
+
+    def answer(study: Study) -> str:
+        return words(study.compared(method, "recalibrated")) if study.whole(method) else ""
+
+    return Question(number, text, answer)
+
+
+def selected(method: str) -> Question:
+    """What one would have claimed on the samples that chose the pools."""
+
+    def answer(study: Study) -> str:
+        gain = answers.on_held_out(study, method) if study.whole(method) else None
+        return answers.said(gain) if gain else ""
+
+    return Question(14, f"What would one have claimed on the held-out images? {label(method)}", answer)
+
+
+def equal_cost(baseline: str) -> Question:
+    """Whether what was trained instead gains more at equal cost."""
+
+    def answer(study: Study) -> str:
+        gain = answers.at_equal_cost(study, baseline, DEFAULT)
+        return answers.said(gain, answers.word(gain)) if gain else ""
+
+    return Question(12, f"Does it gain more at equal training cost? {label(baseline)}", answer)
+
+
+def is_any(number: int, text: str, names: Sequence[str]) -> tuple[Question, ...]:
+    """The same question of several methods, each held against the default."""
+    return tuple(pair(number, f"{text} {label(name)}", name, DEFAULT) for name in names)
+
+
+SIMPLE = ("average", "uniform-soup")
+OTHERS = tuple(name for name in METHODS if name not in (DEFAULT, RULE, "best", "interpolation-likelihood", *SIMPLE))
+CONTROLS = ("held-out-training", "tuned-ticket", "tuned-pool")
+TRAINED = (
+    *("longer", "sparse-model-soups", "swamp-equal-cost", "learning-rate-rewinding", "rigl", "lawa", "tail-ema"),
+    *("swa-training", "ema-training", "sms", "swamp"),
 )
-EQUAL = tuple(
-    (f"Does {words} beat {trained_baseline}{under}?", method, against, corruption)
-    for against, trained_baseline in (
-        ("longer", "training one network for longer"),
-        ("sms", "two short rewound copies"),
-        ("swamp", "two short rewound SWA copies"),
-    )
-    for corruption, under in (("none", ""), ("all", " under corruption"))
-    for method, words in (("interpolation", "the paper's rule"), ("trimmed-soup", "our default"))
+"""Trained baselines; the last two are of earlier versions."""
+
+QUESTIONS = (
+    pair(1, "Does the default help?", DEFAULT, "recalibrated"),
+    pair(2, "Does the default beat the paper's rule?", DEFAULT, RULE),
+    pair(3, "Does the paper's rule help?", RULE, "recalibrated"),
+    of_gains(4, "Where does the default lose?", DEFAULT, answers.losses),
+    of_gains(4, "Where does the paper's rule lose?", RULE, answers.losses),
+    pair(5, "Does `best` beat the default?", "best", DEFAULT),
+    pair(6, "Is the paper's rule better by likelihood?", "interpolation-likelihood", RULE),
+    pair(6, "Is the default better than the paper's rule by likelihood?", DEFAULT, "interpolation-likelihood"),
+    pair(7, "Is the default more than taking over a better, sparser ticket?", DEFAULT, "admissible"),
+    pair(7, "Is the paper's rule more than taking over a better, sparser ticket?", RULE, "admissible"),
+    *is_any(8, "Is simple averaging better than the default?", SIMPLE),
+    *is_any(9, "Is another method better than the default?", OTHERS),
+    of_gains(10, "At which densities does the default gain?", DEFAULT, answers.gaining),
+    of_gains(10, "At which densities does the paper's rule gain?", RULE, answers.gaining),
+    *is_any(11, "Are the held-out labels worth more otherwise?", CONTROLS),
+    *map(equal_cost, TRAINED),
+    Question(13, "What does the default's search cost, beside the paper's?", lambda s: answers.cost(s, DEFAULT, RULE)),
+    selected(DEFAULT),
+    selected(RULE),
+    pair(15, "Does the default hold under corruption?", DEFAULT, "recalibrated", "all"),
+    pair(15, "Does the paper's rule hold under corruption?", RULE, "recalibrated", "all"),
 )
-"""Asked at the levels where both cost about the same."""
-
-DENSE = ("Is the pooled dense network better than the dense one?", ("interpolation", "trimmed-soup", "best"))
-CHOSEN = ("What would a pool gain on the samples that chose it?", ("interpolation", "trimmed-soup", "best"))
-"""Asked of validation rows: what a report gains that is made on the selection split, as of the published script."""
-ENDS = ("At which densities does a gain show by itself?", ("interpolation", "trimmed-soup"))
-
-Answers = dict[str, tuple[str, str]]
-"""Of each question that a study can answer: what is said, and the samples a seed."""
+"""All questions but 16 and 17, which are questions 1 to 4 in the columns of studies d and e."""
 
 
-def answer(gain: Gain, levels: Sequence[Gain] = ()) -> str:
-    """Yes, partly, no or not shown, by the interval of `gain`, a mean over levels, and by those at single `levels`."""
-    if gain.low > 0:
-        return "yes" if gain.high >= WORTH else f"partly (by less than {WORTH} points)"
-    if gain.high < WORTH:
-        return "no"
-    above = _densities(gain for gain in levels if gain.low > 0)
-    return f"partly (at {above})" if above.count("%") > 1 else "not shown"
-
-
-def compared(rows: Sequence[Row], against: str, methods: Iterable[str]) -> dict[str, list[Gain]]:
-    """The gains of some methods over another, each at every level and over all, clean and corrupted."""
-    methods = {*methods}
-    all_gains = gains([row for row in rows if row.method in methods | {against, "ticket"}], (against,))
-    return {method: [gain for gain in all_gains if gain.method == method] for method in methods}
-
-
-def questions(rows: Sequence[Row]) -> Answers:
-    """What pooling adds, and to what; nothing where no method pooled all levels."""
-    whole = _at_all_levels(rows)
-    if not whole & METHODS.keys():
-        return {}
-    by_pair = {
-        (method, against): pair_gains
-        for against in dict.fromkeys(pair[2] for pair in PAIRS if pair[2] in whole)
-        for method, pair_gains in compared(rows, against, whole & _asked_against(against)).items()
-    }
-    said: Answers = {}
-    for text, method, against, corruption in PAIRS:
-        of_pair = [gain for gain in by_pair.get((method, against), ()) if gain.corruption == corruption]
-        if gain := _at(of_pair, None):
-            said[text] = _said(gain, answer(gain, of_pair))
-    clean = {
-        method: [gain for gain in of_pair if gain.corruption == "none"]
-        for (method, against), of_pair in by_pair.items()
-        if against == "recalibrated"
-    }
-    return said | _of_the_dense_network(clean) | _of_the_selection_split(rows, whole) | _of_each_density(clean)
-
-
-def _at_all_levels(rows: Sequence[Row]) -> set[str]:
-    """The methods that were measured at every level."""
-    levels = {row.level for row in rows}
-    places = {(row.method, row.level) for row in rows}
-    return {method for method, _ in places if all((method, level) in places for level in levels)}
-
-
-def _asked_against(against: str) -> set[str]:
-    """The methods that a question holds against another."""
-    return {method for _, method, reference, _ in PAIRS if reference == against}
-
-
-def _of_the_dense_network(clean: Mapping[str, Sequence[Gain]]) -> Answers:
-    """Answers to `DENSE`, from each method's clean gains over the recalibrated ticket."""
-    text, methods = DENSE
-    at_dense = {method: _at(clean.get(method, ()), 0) for method in methods}
-    return {f"{text} {label(method)}": _said(gain, answer(gain)) for method, gain in at_dense.items() if gain}
-
-
-def _of_the_selection_split(rows: Sequence[Row], whole: set[str]) -> Answers:
-    """Answers to `CHOSEN`, from validation rows."""
-    text, methods = CHOSEN
-    validation = [replace(row, split="test") for row in rows if row.split == "validation"]
-    on_chosen = compared(validation, "recalibrated", whole & {*methods})
-    over_all = {method: _at(on_chosen.get(method, ()), None) for method in methods}
-    return {f"{text} {label(method)}": _said(gain) for method, gain in over_all.items() if gain}
-
-
-def _of_each_density(clean: Mapping[str, Sequence[Gain]]) -> Answers:
-    """Answers to `ENDS`, from each method's clean gains over the recalibrated ticket."""
-    text, methods = ENDS
+def read(names: Sequence[str], root: Path = RESULTS) -> dict[str, Study | None]:
+    """The studies of these names, from the rows below `root`; None where there are no rows yet."""
     return {
-        f"{text} {label(method)}": (_densities(gain for gain in clean[method] if gain.low > 0) or "none", "")
-        for method in methods
-        if clean.get(method)
+        name: Study.of(name, reports.read(root / name)[1]) if (root / name / "config.toml").exists() else None
+        for name in names
     }
 
 
-def at_equal_cost(rows: Sequence[Row]) -> Answers:
-    """Pools beside what trains instead, at the levels where both took about as many training images."""
-    said: Answers = {}
-    for baseline in dict.fromkeys(pair[2] for pair in EQUAL):
-        alike = _costing_as_much(rows, baseline)
-        comparable = [row for row in rows if row.method in (baseline, "ticket") or (row.method, row.level) in alike]
-        by_method = compared(comparable, baseline, {method for method, _ in alike})
-        for text, method, against, corruption in EQUAL:
-            of_pair = [gain for gain in by_method.get(method, ()) if gain.corruption == corruption]
-            if against == baseline and (gain := _at(of_pair, None)):
-                said[text] = _said(gain, f"{answer(gain)} (at {_densities(of_pair)})")
-    return said
+def answered(question: Question, studies: dict[str, Study | None], primary: Sequence[str] = ()) -> list[str]:
+    """The answers of some studies to one question; empty where a study lacks rows.
+
+    Args:
+        question: One of `QUESTIONS`.
+        studies: The studies by name.
+        primary: The studies that a primary question is corrected for.
+    """
+    cells = {name: question.answer(study) if study else "" for name, study in studies.items()}
+    if question.number in (1, 2):
+        against = "recalibrated" if question.number == 1 else RULE
+        asked = [study for name in primary if (study := studies[name]) and cells[name]]
+        over_all = [answers.over_all_levels(study.compared(DEFAULT, against)) for study in asked]
+        for study, gain, word in zip(asked, over_all, answers.corrected(over_all), strict=True):
+            if gain:
+                cells[study.name] = answers.said(gain, word)
+    return list(cells.values())
 
 
-def _costing_as_much(rows: Sequence[Row], baseline: str) -> set[tuple[str, int]]:
-    """(method, level) of the pools that took about as many training images as a trained baseline there."""
-    images = {(row.method, row.level): row.train_images for row in rows}
-    methods = dict.fromkeys(pair[1] for pair in EQUAL)
-    return {
-        (method, level)
-        for (name, level), count in images.items()
-        for method in methods
-        if name == baseline and abs(images.get((method, level), 0) - count) <= ALIKE * count
-    }
+def table(title: str, studies: dict[str, Study | None], primary: Sequence[str], missing: str) -> Table:
+    """A line a question, a column a study; questions that no study answers are left out where `missing` is empty."""
+    lines = []
+    for question in QUESTIONS:
+        cells = answered(question, studies, primary)
+        if any(cells) or missing:
+            lines.append((str(question.number), question.text, *(cell or missing or "–" for cell in cells)))
+    names = (f"[{name}]({name}/report.md)" if study else name for name, study in studies.items())
+    return Table(title, ("No.", "Question", *names), tuple(lines))
 
 
-def answers(folders: Iterable[Path]) -> str:
-    """A page in Markdown: of each section a table, a line a question, a column a study."""
-    rows = {folder.name: reports.read(folder)[1] for folder in folders}
-    adds = _answered({name: questions(of_study) for name, of_study in rows.items()})
-    costs = _answered({name: at_equal_cost(of_study) for name, of_study in rows.items()})
+def together(studies: Sequence[Study]) -> list[str]:
+    """The three first questions, from all seeds of some studies, a line each."""
+    lines = []
+    for question, method, against in ((1, DEFAULT, "recalibrated"), (2, DEFAULT, RULE), (3, RULE, "recalibrated")):
+        if gain := answers.over_all_seeds(studies, method, against):
+            words = f"{label(method)} over {label(against)}"
+            lines.append(f"- {question}. {words}: {answers.said(gain, answers.word(gain))}.\n")
+    return lines
+
+
+def page(root: Path = RESULTS) -> str:
+    """All answers as a page in Markdown."""
+    planned, first = read(PLANNED, root), read(FIRST, root)
     return "\n".join(
         (
             "# Questions and answers\n",
             INTRODUCTION,
-            _table("What pooling adds", adds),
-            COST if costs else "",
-            _table("At equal training cost", costs) if costs else "",
+            markdown(table("Studies of the plan", planned, PRIMARY, NOT_RUN)),
+            TOUCHED,
+            markdown(table("The first studies", first, (), "")),
+            f"Over all seeds of {', '.join(f'`{name}`' for name in FIRST[:4])}, whatever the study:\n",
+            "".join(together([study for name in FIRST[:4] if (study := first[name])])),
         )
     )
 
 
-def _answered(studies: Mapping[str, Answers]) -> dict[str, Answers]:
-    """The studies that answer any question."""
-    return {name: said for name, said in studies.items() if said}
-
-
-def _table(title: str, studies: Mapping[str, Answers]) -> str:
-    texts = [text for text, *_ in (*PAIRS, *EQUAL, DENSE, CHOSEN, ENDS)]
-    asked = dict.fromkeys(text for study in studies.values() for text in study)
-    lines = []
-    for text in sorted(asked, key=lambda text: next(i for i, start in enumerate(texts) if text.startswith(start))):
-        cells = [study.get(text, (DASH, "")) for study in studies.values()]
-        sizes = " or ".join(dict.fromkeys(size for _, size in cells if size))
-        lines.append((text, *(said for said, _ in cells), sizes))
-    names = (f"[{name}]({name}/report.md)" for name in studies)
-    return markdown(Table(title, ("Question", *names, "Samples"), tuple(lines)))
-
-
-def _said(gain: Gain, word: str = "") -> tuple[str, str]:
-    """The answer's word, if it has one, with the gain that it rests on; and the samples a seed."""
-    start = f"{word}: " if word else ""
-    return f"{start}{interval(gain)}, n = {gain.seeds}", f"{gain.n:,}"
-
-
-def _at(gains: Iterable[Gain], level: int | None) -> Gain | None:
-    """The gain at a level; none: the one over all."""
-    return next((gain for gain in gains if gain.level == level), None)
-
-
-def _densities(gains: Iterable[Gain]) -> str:
-    return ", ".join(percent(gain.density) for gain in gains if gain.density is not None)
-
-
 if __name__ == "__main__":
-    print(answers(map(Path, sys.argv[1:])), end="")
+    sys.stdout.write(page())

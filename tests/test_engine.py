@@ -138,6 +138,7 @@ def test_a_cluster_without_its_package_is_a_mistake_of_the_user(monkeypatch: pyt
 
 def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "cores", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert Machine("cpu").share(3) == (3, 2)
     assert Machine("cpu").share(100) == (8, 1)
     assert Machine("cpu").share(0) == (1, 8)
@@ -158,6 +159,15 @@ def test_devices_that_are_not_here_are_refused_in_one_line() -> None:
         ) as caught:
             Machine(device).torch_device()
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("variable", "threads"), [("1", 1), ("3,2", 3), ("20", 8), ("", 8), ("many", 8), ("0", 8)])
+def test_threads_are_no_more_than_openmp_is_told(monkeypatch: pytest.MonkeyPatch, variable: str, threads: int) -> None:
+    """On a busy machine, two threads on two cores that others use took five times as long as one."""
+    monkeypatch.setattr(engine, "cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    assert Machine("cpu", workers=1).share(3) == (1, threads)
+    assert Machine("cpu", workers=1, threads=5).share(3) == (1, 5), "what is asked for holds"
 
 
 def test_no_workers_or_threads_are_refused() -> None:

@@ -19,6 +19,7 @@ from torch.nn.utils import prune as untyped_prune
 import lottery_pools as lp
 from lottery_pools.cli import commands, exchange_options
 from lottery_pools.config import toml
+from lottery_pools.config.trust import NOT_RUN
 from lottery_pools.errors import Notice, UserError
 from lottery_pools.exchange.export import FORMATS
 from lottery_pools.experiment import measured
@@ -64,9 +65,9 @@ def build(classes=3):
 """
 LINES = """
 lottery-pools import theirs --data.name photos --data.size 8 --model.name papernet:build --out runs/theirs
-lottery-pools pool runs/theirs --workers 1
-lottery-pools evaluate runs/theirs --workers 1
-lottery-pools diagnose runs/theirs --points 3 --workers 1
+lottery-pools pool runs/theirs --trust-model --workers 1
+lottery-pools evaluate runs/theirs --trust-model --workers 1
+lottery-pools diagnose runs/theirs --trust-model --points 3 --workers 1
 lottery-pools report runs/theirs
 """
 
@@ -147,13 +148,13 @@ def run(place: Path, request: pytest.FixtureRequest) -> Path:
 
 
 def test_five_lines_of_shell_make_a_report_of_the_papers_checkpoints(run: Path) -> None:
-    config = toml.of_folder(run)
+    config = toml.of_folder(run, NOT_RUN)
     assert (config.data.mean, config.data.std) == ((0.0,), (1.0,))
     assert config.model.prunable == "convolutions"
     assert [round(density, 2) for density in config.pruning.schedule()] == [1.0, 0.8, 0.64, 0.51, 0.41, 0.33]
     assert (run / "report.html").exists()
     assert (run / "diagnosis_3.json").exists()
-    typed("lottery-pools replay runs/theirs/pools/interpolation/level_03.safetensors")
+    typed("lottery-pools replay runs/theirs/pools/interpolation/level_03.safetensors --trust-model")
 
 
 def test_imported_tickets_predict_what_their_own_code_predicts(run: Path) -> None:

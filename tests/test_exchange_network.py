@@ -38,7 +38,10 @@ def test_a_network_that_is_given_is_used(tmp_path: Path) -> None:
 
 def test_a_factory_that_a_file_names_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mark = tmp_path / "ran"
-    code = f"open({str(mark)!r}, 'w').close()\nfrom lottery_pools.models.small import conv1d as build\n"
+    code = (
+        f"open({str(mark)!r}, 'w').close()\nfrom lottery_pools.models.small import conv1d\n"
+        "def build(classes, input_shape, **arguments):\n    return conv1d(classes, input_shape, **arguments)\n"
+    )
     (tmp_path / "evilnet.py").write_text(code)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])

@@ -97,8 +97,8 @@ def test_convolutions_are_kaiming_normal_and_norms_the_identity() -> None:
         ("conv1d", {}, SMALL, "takes samples of 2 dimensions, these are (3, 32, 32): choose"),
         ("nets/own.py:net", {}, SMALL, "'nets/own.py:net' is not an importable name: write package.module:factory"),
         ("no_such_module:net", {}, SMALL, "No module named 'no_such_module'"),
-        ("math:sinh0", {}, SMALL, "unknown factory of module math 'sinh0': did you mean 'sinh'?"),
-        ("math:pi", {}, SMALL, "unknown factory of module math 'pi'"),
+        ("numpy:sinh0", {}, SMALL, "unknown factory of module numpy 'sinh0': did you mean 'sinh'?"),
+        ("numpy:pi", {}, SMALL, "unknown factory of module numpy 'pi'"),
     ],
 )
 def test_mistakes_are_named(

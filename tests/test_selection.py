@@ -111,7 +111,7 @@ def whole(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def test_agreement_is_scored_on_inputs_without_labels() -> None:
     held_out, training = selection_of("consensus-soup"), selection_of("consensus-soup-training")
-    assert [(one.images, len(one.split)) for one in (held_out, training)] == [(10, 40), (10, 40)]
+    assert [(one.images, len(one.split)) for one in (held_out, training)] == [(10, 20), (10, 20)]
     scarce = selection_of("consensus-soup", selection=400)
     assert (scarce.images, len(scarce.split)) == (50, 60)
     model = network()
@@ -120,11 +120,11 @@ def test_agreement_is_scored_on_inputs_without_labels() -> None:
         for seed in range(4)
     ]
     inputs = torch.cat(list(training.samples()))
-    assert len(inputs) == training.forwarded == 40
+    assert len(inputs) == training.forwarded == 20
     train = DATA.normalise(DATA.train.images)
     assert all(any(torch.equal(sample, other) for other in train) for sample in inputs)
     pooled, images = selection_of("consensus-soup").pool(model, tickets)
-    assert images == 4 * 40 + pooled.evaluations * (10 + 40) + 50  # every ticket once, the looks, the last one
+    assert images == 4 * 20 + pooled.evaluations * (10 + 20) + 50  # every ticket once, the looks, the last one
 
 
 def test_methods_that_look_at_samples_are_counted() -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lottery_pools.runs.strict_json import MAX_DIGITS, parse, shown
+from lottery_pools.errors import shown
+from lottery_pools.runs.strict_json import MAX_DIGITS, parse
 
 
 @given(st.dictionaries(st.text(), st.integers(-(2**64), 2**64) | st.floats(allow_nan=False, allow_infinity=False)))

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from lottery_pools.config import toml
+from lottery_pools.evaluation.intervals import student
 from lottery_pools.experiment import report as reports
+from lottery_pools.reporting.words import interval
 from lottery_pools.runs.rows import Gain
-from studies import questions, small
+from studies import answers, questions, small
+from studies.answers import Study
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,68 +53,116 @@ def test_settings_of_planned_studies_are_as_the_plan_says(path: Path) -> None:
     assert len(config.pruning.schedule()) in (9, 19)
 
 
-def make_gain(low: float, high: float, level: int | None = None) -> Gain:
+def make_gain(gain: float, error: float, level: int | None = None, seeds: int = 5) -> Gain:
+    half = student(seeds - 1) * error
     density = None if level is None else 0.5**level
-    return Gain("average", "recalibrated", level, density, "none", (low + high) / 2, low, high, 3, 1000)
+    ends = gain - half, gain + half
+    return Gain("average", "recalibrated", level, density, "none", gain, *ends, seeds, 1000, error, 9, 2)
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "said"),
+    ("gain", "error", "said"),
     [
-        (0.1, 0.4, "yes"),
-        (0.1, 0.2, "partly (by less than 0.25 points)"),
-        (-0.1, 0.2, "no"),
-        (-0.4, -0.1, "no"),
-        (-0.1, 0.4, "not shown"),
+        (0.5, 0.1, "yes"),
+        (0.2, 0.02, "yes, equivalent"),
+        (-0.5, 0.1, "no"),
+        (-0.2, 0.02, "no, equivalent"),
+        (0.1, 0.05, "equivalent"),
+        (0.1, 0.5, "not shown"),
+        (0.5, 0.25, "not shown"),
     ],
 )
-def test_an_answer_is_what_the_interval_allows(low: float, high: float, said: str) -> None:
-    assert questions.answer(make_gain(low, high)) == said
+def test_a_word_is_what_the_plan_says(gain: float, error: float, said: str) -> None:
+    assert answers.word(make_gain(gain, error)) == said
 
 
-def test_a_gain_at_some_levels_is_a_part_of_an_answer() -> None:
-    levels = [make_gain(0.1, 0.5, 1), make_gain(-0.1, 0.5, 2), make_gain(0.2, 0.5, 3)]
-    assert questions.answer(make_gain(-0.1, 0.4), levels) == "partly (at 50.0 %, 12.5 %)"
-    assert questions.answer(make_gain(-0.1, 0.4), levels[:2]) == "not shown"
-    assert questions.answer(make_gain(-0.1, 0.2), levels) == "no"
+def test_primary_questions_are_corrected_for_their_number() -> None:
+    """Student's p of t = 3 with 4 degrees of freedom is 0.04: enough for one study, not for three."""
+    barely = make_gain(0.9, 0.3)
+    assert answers.word(barely) == "yes"
+    assert answers.corrected([barely]) == ["yes"]
+    assert answers.corrected([barely, None, make_gain(0.1, 0.5), make_gain(5, 0.1)]) == [
+        *("not shown", "", "not shown", "yes")
+    ]
+
+
+def test_levels_that_gain_and_lose_are_those_that_holms_method_leaves() -> None:
+    family = [
+        make_gain(1, 0.01, 0),
+        make_gain(1, 0.3, 1),
+        make_gain(-1, 0.01, 2),
+        make_gain(-0.1, 0.3, 3),
+        make_gain(0, 1),
+    ]
+    assert answers.gaining(family) == "100 %"
+    assert answers.losses(family) == "2 of 9 cells; means below zero: 25.0 %, 12.5 %; shown: 25.0 %"
+    assert answers.gaining(family[1:2]) == "50.0 %"
+
+
+def demo(*methods: str) -> Study:
+    _, rows, _ = reports.read(ROOT / "docs/results/demo-all")
+    return Study.of("demo-all", [row for row in rows if not row.severity and row.method in ("ticket", *methods)])
+
+
+def ask(text: str, study: Study) -> str:
+    return next(question for question in questions.QUESTIONS if question.text.startswith(text)).answer(study)
 
 
 def test_answers_follow_from_rows() -> None:
-    _, rows, _ = reports.read(ROOT / "docs/results/demo-all")
-    few = [
-        row for row in rows if not row.severity and row.method in ("ticket", "recalibrated", "interpolation", "average")
-    ]
-    found = questions.questions(few)
-    assert found["Does averaging neighbours help?"] == ("yes: +0.53 [+0.02, +1.15], n = 4", "10,000")
-    assert found["Is the pooled dense network better than the dense one? Interpolation"][0].startswith("yes: +1.67")
-    assert found["At which densities does a gain show by itself? Interpolation"][0].startswith("100 %")
-    assert not any("default" in text or "corruption" in text for text in found)
+    study = demo("recalibrated", "interpolation")
+    answer = ask("Does the paper's rule help?", study)
+    gain = answers.over_all_levels(study.compared("interpolation", "recalibrated"))
+    assert gain is not None
+    assert answer == f"not shown: {interval(gain)}, n = 4"
+    assert gain.gain == pytest.approx(0.55, abs=0.01)
+    assert ask("Where does the paper's rule lose?", study).startswith("9 of 36 cells")
+    assert ask("What would one have claimed on the held-out images? Interpolation", study).startswith("+1.17")
+    assert ask("Does the default help?", study) == "", "it has no rows here"
 
 
 def test_what_was_not_tried_at_all_levels_has_no_answer() -> None:
-    _, rows, _ = reports.read(ROOT / "docs/results/demo-all")
-    clean = [row for row in rows if not row.severity and row.method in ("recalibrated", "ticket", "average", "swa")]
-    few = [row for row in clean if row.level < 3]
-    assert any("averaging" in text for text in questions.questions(few))
-    found = questions.questions([row for row in few if row.level == 0 or row.method != "average"])
-    assert found
-    assert not any("averaging" in text for text in found)
-    # a study of one target answers nothing here
-    assert questions.questions([row for row in few if row.level == 0 or row.method in ("recalibrated", "ticket")]) == {}
+    study = demo("recalibrated", "interpolation")
+    few = Study.of("few", [row for row in study.rows if row.method != "interpolation" or row.level == 0])
+    assert ask("Does the paper's rule help?", few) == ""
 
 
 def test_trained_baselines_are_compared_where_they_cost_as_much() -> None:
-    _, rows, _ = reports.read(ROOT / "docs/results/demo-all")
-    clean = [row for row in rows if not row.severity and row.method in ("ticket", "interpolation", "longer", "sms")]
-    found = questions.at_equal_cost(clean)
+    study = demo("trimmed-soup", "longer", "sms")
     # two copies a level cost less than the pool but at the end; training longer costs as much everywhere
-    assert found["Does the paper's rule beat two short rewound copies?"][0].startswith(
-        "yes (at 13.4 %, 10.0 %): +6.73 ["
-    )
-    assert "(at 100 %, 75.0 %, " in found["Does the paper's rule beat training one network for longer?"][0]
-    assert not any("corruption" in text or "default" in text for text in found)
-    cheap = [replace(row, train_images=1) if row.method == "sms" else row for row in clean]
-    assert not any("copies" in text for text in questions.at_equal_cost(cheap))
+    gain = answers.at_equal_cost(study, "sms", "trimmed-soup")
+    assert gain is not None
+    assert gain.cells == 2 * 4
+    longer = answers.at_equal_cost(study, "longer", "trimmed-soup")
+    assert longer is not None
+    assert longer.cells == 9 * 4
+    cheap = Study.of("", [replace(row, train_images=1) if row.method == "sms" else row for row in study.rows])
+    assert answers.at_equal_cost(cheap, "sms", "trimmed-soup") is None
+
+
+def test_all_seeds_of_several_studies_count_each_once() -> None:
+    study = demo("recalibrated", "interpolation")
+    alone = answers.over_all_levels(study.compared("interpolation", "recalibrated"))
+    assert alone is not None
+    twice = answers.over_all_seeds([study, study], "interpolation", "recalibrated")
+    assert twice is not None
+    assert (twice.seeds, twice.cells, twice.losses) == (8, 72, 2 * alone.losses)
+    assert twice.gain == pytest.approx(alone.gain, abs=1e-3)
+    assert twice.high - twice.low < alone.high - alone.low
+    assert answers.over_all_seeds([study], "best", "recalibrated") is None
+
+
+def test_studies_without_rows_are_not_yet_run(tmp_path: Path) -> None:
+    studies = questions.read(questions.PLANNED, tmp_path)
+    table = questions.table("t", studies, questions.PRIMARY, questions.NOT_RUN)
+    assert {cell for line in table.rows for cell in line[2:]} == {questions.NOT_RUN}
+    assert {int(line[0]) for line in table.rows} == set(range(1, 16))
+    assert questions.table("t", studies, (), "").rows == ()
+
+
+def test_every_question_of_the_plan_is_asked() -> None:
+    plan = (ROOT / "studies" / "PLAN.md").read_text(encoding="utf-8")
+    numbers = {int(line.split(".")[0]) for line in plan.splitlines() if line.split(".")[0].isdecimal()}
+    assert numbers == {question.number for question in questions.QUESTIONS} | {16, 17}
 
 
 def test_networks_fit_their_training_data() -> None:
@@ -130,10 +181,7 @@ def test_networks_fit_their_training_data() -> None:
 
 
 def test_committed_answers_follow_from_committed_rows() -> None:
-    results = ROOT / "docs/results"
-    names = ("cifar10-resnet", "cifar100-resnet", "cifar10-vgg", "cifar10-longer")
-    text = questions.answers(results / name for name in names)
-    assert text == (results / "questions.md").read_text(encoding="utf-8")
+    assert questions.page() == (ROOT / "docs/results/questions.md").read_text(encoding="utf-8")
 
 
 def test_a_run_beside_itself_is_alike() -> None:

@@ -117,7 +117,7 @@ def test_means_over_fewer_seeds_or_corruptions_do_not_stand_beside_those_over_al
 def test_baselines_come_first_and_unknown_methods_follow_in_order_of_appearance() -> None:
     rows = make_rows(("ema", "ticket", "mine"), seeds=1, levels=1)
     assert tables.by_level(rows, []).columns[2:] == (
-        *("Ticket", "EMA (neighbours)", "EMA (neighbours): gain", "Mine", "Mine: gain"),
+        *("Ticket", "EMA (neighbours), guarded", "EMA (neighbours), guarded: gain", "Mine", "Mine: gain"),
     )
 
 
@@ -156,7 +156,7 @@ def test_all_methods_stand_against_levels() -> None:
         *("Level 0: 100 %", "Level 1: 80.0 %", "Level 2: 64.0 %")
     ]
     assert [row[0] for row in table.rows] == list(map(names.label, ORDER))
-    assert table.rows[4] == ("SWA (neighbours)", "52.20", DASH, "56.20")
+    assert table.rows[4] == ("SWA (neighbours), guarded", "52.20", DASH, "56.20")
     assert all(table.numeric[1:])
     shifted = tables.accuracy_by_level("t", make_shifted())
     assert shifted.rows[1] == ("Recalibrated", "31.03", "33.03", "35.03")  # 51.2 - 5 - 15 - 1 / 6

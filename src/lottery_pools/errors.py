@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -25,6 +26,38 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def shown(value: object, most: int = 80) -> str:
+    """Return what a message shows of a value from a file: its beginning, on one line.
+
+    Examples:
+        >>> shown("a" * 1000, most=10)
+        "'aaaaaa..."
+    """
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} that is nested too deep"
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def plain(text: str) -> str:
+    """Return text in which nothing acts on what shows it: control characters and changes of direction become escapes.
+
+    Names in files may hold sequences that clear a terminal, or characters that turn the text after them around.
+
+    Examples:
+        >>> plain("größe\x1b[2J")
+        'größe\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(character if _is_plain(character) else ascii(character)[1:-1] for character in text)
+
+
+def _is_plain(character: str) -> bool:
+    return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+
+
 class Notice(UserWarning):
     """Something that a user should know and that stops nothing; the command line prints it as one line."""
 
@@ -45,4 +78,4 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> UserError:
     choices = sorted(choices)
     suggestion = nearest(name, choices)
     hint = f"did you mean {suggestion!r}?" if suggestion else f"choose one of: {', '.join(choices)}"
-    return UserError(f"unknown {kind} {name!r}: {hint}")
+    return UserError(f"unknown {kind} {shown(name)}: {hint}")

@@ -34,7 +34,9 @@ from lottery_pools.cli.options import (
 )
 from lottery_pools.cli.parsing import command_name, parse, run_options
 from lottery_pools.config import toml
-from lottery_pools.errors import Notice, UserError, unknown
+from lottery_pools.config.schema import Config
+from lottery_pools.config.trust import NOT_RUN, Trust
+from lottery_pools.errors import Notice, UserError, plain, unknown
 from lottery_pools.runs.folder import NO_SPACE
 from lottery_pools.version import VERSION
 
@@ -60,9 +62,8 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # what an ASCII terminal cannot show is no reason to stop
     warnings.showwarning = _show_warning
-    os.environ.pop(
-        "MPLBACKEND", None
-    )  # of a notebook that started us: our figures are files, and it may be missing here
+    os.environ.pop("MPLBACKEND", None)  # of a notebook that started us, and perhaps missing here: figures are files
+    os.environ["PYTHONSAFEPATH"] = "1"  # files in the current folder hide no modules from the workers
     signal.signal(signal.SIGTERM, _terminate)
     try:
         dispatch(sys.argv[1:])
@@ -86,7 +87,7 @@ def _stop(message: str, code: int) -> int:
     """Say in one line why the command stops, end its workers, and return the exit code."""
     for process in multiprocessing.active_children():
         process.terminate()
-    print(f"lottery-pools: {message}", file=sys.stderr)
+    print(f"lottery-pools: {plain(message)}", file=sys.stderr)
     return code
 
 
@@ -109,7 +110,7 @@ def _show_warning(
 ) -> None:
     """Print a notice as one line; other warnings as Python does. The parameters are those of `warnings.showwarning`."""
     if issubclass(category, Notice):
-        print(f"lottery-pools: note: {message}", file=sys.stderr)
+        print(f"lottery-pools: note: {plain(str(message))}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
@@ -165,10 +166,15 @@ def tickets(arguments: list[str]) -> None:
     output.show_paths("tickets", out.rglob("tickets/level_*.safetensors"), options.json)
 
 
+def _settings(options: PoolOptions | EvaluateOptions | DiagnoseOptions) -> Config:
+    """The settings of the run's folder that a command was given."""
+    return toml.of_folder(options.folder, Trust(everything=options.trust_model))
+
+
 def pool(arguments: list[str]) -> None:
     """pool a run's tickets into stronger ones"""
     options = parse(PoolOptions, arguments, pool)
-    config, folder = options.applied(toml.of_folder(options.folder)), options.folder
+    config, folder = options.applied(_settings(options)), options.folder
     from lottery_pools.experiment import stages
     from lottery_pools.experiment.run import OtherRun
 
@@ -183,7 +189,7 @@ def pool(arguments: list[str]) -> None:
 def evaluate(arguments: list[str]) -> None:
     """measure a run's tickets and pools on validation and test"""
     options = parse(EvaluateOptions, arguments, evaluate)
-    config, folder = options.applied(toml.of_folder(options.folder)), options.folder
+    config, folder = options.applied(_settings(options)), options.folder
     from lottery_pools.experiment import stages
 
     if options.dry_run:
@@ -196,7 +202,7 @@ def evaluate(arguments: list[str]) -> None:
 def diagnose(arguments: list[str]) -> None:
     """say why the gains came about: paths, barriers, overlap, attribution"""
     options = parse(DiagnoseOptions, arguments, diagnose)
-    config = options.data.applied(toml.of_folder(options.folder))
+    config = options.data.applied(_settings(options))
     from lottery_pools.experiment import diagnose as reasons
 
     diagnoses = reasons.diagnose(config, options.folder, options.machine, options.points)
@@ -227,7 +233,9 @@ def replay(arguments: list[str]) -> None:
     require_ticket_file(options.file)
     from lottery_pools.experiment import replay as replaying
 
-    same = replaying.replay(options.file, options.out, options.data.name)
+    same = replaying.replay(
+        options.file, options.out, Trust(everything=options.trust_model), options.search, options.data.name
+    )
     if not same:
         raise UserError(
             f"{options.file} replayed to other bytes: it was made on another machine or version, or damaged"
@@ -255,7 +263,7 @@ def presets(arguments: list[str]) -> None:
         networks = list(registry.names())
         print(json.dumps(networks) if options.json else "\n".join(networks))
     elif options.name is not None:
-        config = toml.preset(options.name)
+        config = toml.preset(options.name, NOT_RUN)
         print(json.dumps(toml.to_dict(config)) if options.json else toml.to_toml(config), end="")
     else:
         first_lines = {

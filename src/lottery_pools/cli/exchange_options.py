@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from lottery_pools.cli.marks import FLAT, FileArgument, Flag, Json
+from lottery_pools.cli.marks import FLAT, FileArgument, Flag, Json, TrustModel
 from lottery_pools.config.schema import Config
 from lottery_pools.errors import UserError
 
@@ -56,6 +56,7 @@ class ImportOptions:
     """Training images that each ticket cost, those of the tickets before it included, the densest first; none:
     unknown."""
     json: Json = False
+    trust_model: TrustModel = False
     config: Annotated[Config, FLAT] = field(default_factory=Config)
 
     @property

@@ -27,6 +27,13 @@ FileArgument = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help="A ticke
 DryRun = Annotated[
     Flag, tyro.conf.arg(help="Print what the command would do and about what it would cost, and do nothing.")
 ]
+TrustModel = Annotated[
+    Flag,
+    tyro.conf.arg(
+        help="Run the code that the settings file names, such as `package.module:factory` as its `model.name`: it can "
+        "do whatever you can."
+    ),
+]
 Json = Annotated[Flag, tyro.conf.arg(help="Print one JSON object for machines instead of text.")]
 MachineOptions = Annotated[Machine, FLAT]
 

@@ -22,9 +22,10 @@ from lottery_pools.cli.marks import (
     FolderArgument,
     Json,
     MachineOptions,
+    TrustModel,
 )
 from lottery_pools.config.schema import Config
-from lottery_pools.errors import UserError
+from lottery_pools.errors import UserError, plain, shown
 from lottery_pools.runs.engine import Machine
 
 
@@ -54,13 +55,18 @@ class RunOptions:
     and corruptions; none: no limit."""
     dry_run: DryRun = False
     json: Json = False
+    trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
     config: Annotated[Config, FLAT] = field(default_factory=Config)
 
     @property
     def folder(self) -> Path:
-        """Where the run goes."""
-        return self.out or Path("runs") / self.config.name
+        """Where the run goes; raises UserError where that follows from a name that is no name of one folder."""
+        name = self.config.name
+        is_one = name not in ("", ".", "..") and not set("/\\:") & set(name) and plain(name) == name
+        if self.out is None and not is_one:
+            raise UserError(f"name is {shown(name)}, which is no name of a folder: give another --name, or --out")
+        return self.out or Path("runs") / name
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,7 @@ class PoolOptions:
     data: DataPlace = field(default_factory=DataPlace)
     dry_run: DryRun = False
     json: Json = False
+    trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
 
     def applied(self, config: Config) -> Config:
@@ -116,6 +123,7 @@ class EvaluateOptions:
     data: DataPlace = field(default_factory=DataPlace)
     dry_run: DryRun = False
     json: Json = False
+    trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
 
     def applied(self, config: Config) -> Config:
@@ -147,6 +155,7 @@ class DiagnoseOptions:
     """Number of places that are measured on the line between two tickets, both ends included."""
     data: DataPlace = field(default_factory=DataPlace)
     json: Json = False
+    trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
 
 
@@ -177,7 +186,11 @@ class ReplayOptions:
     out: Path | None = None
     """File in which the rebuilt ticket is kept; none: it is not kept."""
     data: DataPlace = field(default_factory=DataPlace)
+    search: Flag = False
+    """Search for the recipe again too, and compare its scores, trials and costs; otherwise only the weights are
+    computed, and these are as the file says."""
     json: Json = False
+    trust_model: TrustModel = False
 
 
 @dataclass(frozen=True)

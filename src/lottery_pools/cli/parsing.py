@@ -7,8 +7,9 @@ import dataclasses
 import io
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from difflib import get_close_matches
+from itertools import takewhile
 from types import NoneType
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
@@ -20,6 +21,7 @@ from lottery_pools.cli.marks import walk
 from lottery_pools.cli.options import RunOptions
 from lottery_pools.config import toml, variants
 from lottery_pools.config.schema import Config
+from lottery_pools.config.trust import NOT_RUN, Trust, check, settings_naming_code
 from lottery_pools.errors import UserError, unknown
 
 T = TypeVar("T")
@@ -54,8 +56,10 @@ def run_options(arguments: list[str], command: Command) -> RunOptions:
     name = command_name(command)
     if arguments and not arguments[0].startswith("-"):
         raise UserError(f"{name} takes only options: did you mean `lottery-pools {name} --preset {arguments[0]}`?")
-    preset, config = _start(arguments, RunOptions.preset)
+    words = _words(arguments)
+    preset, config, from_file = _start(words, RunOptions.preset)
     options = parse(RunOptions, arguments, command, RunOptions(preset=preset, config=config))
+    check(options.config, preset, _trust(options, words, from_file))
     if options.limit is None:
         return options
     return dataclasses.replace(options, config=variants.limited(options.config, options.limit))
@@ -63,10 +67,13 @@ def run_options(arguments: list[str], command: Command) -> RunOptions:
 
 def import_options(arguments: list[str], command: Command) -> ImportOptions:
     """The options of `import`; settings that are not given are those of the preset, for one seed and no baselines."""
-    preset, config = _start(arguments, ImportOptions.preset)
+    words = _words(arguments)
+    preset, config, from_file = _start(words, ImportOptions.preset)
     evaluation = dataclasses.replace(config.evaluation, trained_baselines=())
     config = dataclasses.replace(config, seeds=config.seeds[:1], evaluation=evaluation)
-    return parse(ImportOptions, arguments, command, ImportOptions(preset=preset, config=config))
+    options = parse(ImportOptions, arguments, command, ImportOptions(preset=preset, config=config))
+    check(options.config, preset, _trust(options, words, from_file))
+    return options
 
 
 def command_name(command: Command) -> str:
@@ -74,19 +81,51 @@ def command_name(command: Command) -> str:
     return command.__name__.removesuffix("_")
 
 
-def _start(arguments: Iterable[str], preset: str) -> tuple[str, Config]:
-    """The preset that the arguments name, or else `preset`, and its settings for the network that they name."""
-    words = [word for argument in arguments for word in argument.split("=", 1)]
+def _words(arguments: Iterable[str]) -> list[str]:
+    """The arguments, each option apart from its value."""
+    return [word for argument in arguments for word in argument.split("=", 1)]
+
+
+def _start(words: Sequence[str], preset: str) -> tuple[str, Config, tuple[str, ...]]:
+    """Where the settings start: the preset that the words name, or else `preset`.
+
+    Returns its name; its settings, for the network that the words name; and which arguments of that network the
+    preset's file gives.
+    """
 
     def given(option: str, otherwise: str) -> str:
         return words[words.index(option) + 1] if option in words[:-1] else otherwise
 
     preset = given("--preset", preset)
-    config = toml.preset(preset)
+    config = toml.preset(preset, NOT_RUN)  # what remains of it is checked when the options are known
     model = given("--model.name", config.model.name)
     if model != config.model.name:  # the preset's arguments are those of its own network
-        config = dataclasses.replace(config, model=dataclasses.replace(config.model, name=model, arguments={}))
-    return preset, config
+        return (
+            preset,
+            dataclasses.replace(config, model=dataclasses.replace(config.model, name=model, arguments={})),
+            (),
+        )
+    return preset, config, tuple(config.model.arguments)
+
+
+def _trust(options: RunOptions | ImportOptions, words: Sequence[str], from_file: Collection[str]) -> Trust:
+    """What the command line trusts of the file that the settings start from.
+
+    That is what it names itself: the values of settings, and all arguments of the network but those `from_file` that
+    are not among the `words`, in which each option stands apart from its value.
+    """
+    names: set[str] = set()
+    for setting, _ in settings_naming_code(Config):
+        option = f"--{setting}".replace("_", "-")
+        for place in (place for place, word in enumerate(words) if word.replace("_", "-") == option):
+            names.update(takewhile(lambda word: not word.startswith("--"), words[place + 1 :]))
+    given = {word.replace("_", "-") for word in words}
+    arguments = {
+        name
+        for name in options.config.model.arguments
+        if name not in from_file or f"--model.arguments.{name}".replace("_", "-") in given
+    }
+    return Trust(options.trust_model, frozenset(names), frozenset(arguments))
 
 
 def parse(kind: type[T], arguments: list[str], command: Command, default: Any = tyro.MISSING_NONPROP) -> T:

@@ -9,6 +9,10 @@ from lottery_pools.config.fields import Rare, require
 
 Task = Literal["single-label", "multi-label", "regression"]
 """What is predicted of a sample: its class, which of several labels it has, or numbers."""
+MOST_POINTS = 10_000
+"""The longest signal, and the widest image."""
+MOST_GENERATED = 10_000_000
+"""Samples that are generated at most: with the usual 40 points, 1.6 GB."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Difficulty:
         require(
             self.final_seq_length >= 2, f"data.difficulty.final_seq_length is {self.final_seq_length}: give 2 or more"
         )
+        for name, value in (("padding", high), ("final_seq_length", self.final_seq_length)):
+            require(value <= MOST_POINTS, f"data.difficulty.{name} is {value:,}: give {MOST_POINTS:,} or less")
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,12 @@ class Data:
             value = getattr(self, name)
             require(value is None or value > 0, f"data.{name} is {value}: give 1 or more, or leave it out")
         require(self.crop >= 0, f"data.crop is {self.crop}: give 0 or more pixels")
+        for name, value in (("size", self.size or 0), ("crop", self.crop)):
+            require(value <= MOST_POINTS, f"data.{name} is {value:,}: give {MOST_POINTS:,} pixels or fewer")
+        generated = (self.train or 0) + self.validation + (self.test or 0) if self.name == "mnist1d" else 0
+        require(
+            generated <= MOST_GENERATED, f"data has {generated:,} generated samples: give {MOST_GENERATED:,} or fewer"
+        )
         require(
             not self.resized_crop or (self.size is not None and self.crop == 0 and self.name != "mnist1d"),
             "data.resized_crop is for images, needs data.size, and replaces data.crop: set these",

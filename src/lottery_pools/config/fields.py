@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Annotated, Any, TypeVar
 
 from lottery_pools.errors import UserError
@@ -18,6 +18,26 @@ RARE = "rarely used"
 Rare = Annotated[T, RARE]
 """Marks a setting that few people change, as in `gamma: Rare[float] = 0.1`: the `--help` of a command leaves its option
 out, `--help-all` lists it. The option works all the same."""
+
+
+@dataclass(frozen=True)
+class NamesCode:
+    """Marks a setting whose value may be `package.module:function`, which `config/trust.py` then guards.
+
+    As in `name: Annotated[str, NamesCode(packages=("timm",))]`: `timm:NAME` is a network that timm knows, and runs
+    nothing that a file chooses.
+    """
+
+    packages: tuple[str, ...] = ()
+    """Packages whose names, written `PACKAGE:NAME`, are looked up in a list."""
+
+
+NETWORK_PACKAGES = ("timm", "torchvision")
+"""Packages whose networks are known by name."""
+
+
+LARGEST = 1 << 53
+"""No whole number in settings, but for seeds and arguments of networks, is as large."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -46,3 +66,6 @@ def require_finite(settings: Any, path: str = "") -> None:
         for number in numbers:
             finite = not isinstance(number, float) or math.isfinite(number)
             require(finite, f"{name} is {number}: give a finite number")
+            small = not isinstance(number, int) or isinstance(value, dict) or name == "seeds" or abs(number) < LARGEST
+            if not small:
+                raise UserError(f"{name} is {number:,}: give a smaller number")

@@ -12,10 +12,10 @@ modules of their own; other code takes all of them from here:
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from lottery_pools.config.data import Data, Difficulty, Task
-from lottery_pools.config.fields import Rare, require, require_finite, require_unique
+from lottery_pools.config.fields import NETWORK_PACKAGES, NamesCode, Rare, require, require_finite, require_unique
 from lottery_pools.config.training import Pruning, Training
 
 __all__ = [
@@ -39,7 +39,7 @@ PAPER_COEFFICIENTS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 class Model:
     """Which network is trained, and which of its tensors are pruned."""
 
-    name: str = "conv1d"
+    name: Annotated[str, NamesCode(NETWORK_PACKAGES)] = "conv1d"
     """The network: a name from `lottery-pools presets --models`, `timm:NAME`, `torchvision:NAME`, or your own
     `package.module:factory`."""
     arguments: dict[str, int | float | bool | str] = field(default_factory=dict)
@@ -70,8 +70,8 @@ class Pooling:
     training set, as in the paper."""
     selection: Rare[int | None] = 1000
     """Number of validation samples by which `trimmed-soup` compares networks, while a quarter as many training images
-    re-estimate the BatchNorm statistics; none: all validation samples, and all images of `recalibration`. The other
-    methods use all."""
+    re-estimate the BatchNorm statistics; `consensus-soup` uses half as many samples; none: all samples, and all images
+    of `recalibration`. The other methods use all."""
     budget: int | None = None
     """Largest number of images that the search for one pooled ticket forwards; none: no limit."""
 
@@ -113,7 +113,7 @@ class Evaluation:
     corrupted_from: Rare[str | None] = None
     """Folder of a published set (CIFAR-10-C, CIFAR-100-C, ImageNet-C) that is read instead of corrupting test samples;
     none: test samples are corrupted."""
-    metric: Rare[str | None] = None
+    metric: Rare[Annotated[str | None, NamesCode()]] = None
     """Your own metric, `package.module:function`, which is called with the outputs and labels of a split and returns
     one value a sample, higher is better; none: whether the prediction is right, or for a regression R²."""
     batch: Rare[int] = 500

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -14,9 +15,17 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from lottery_pools.config.schema import Config
-from lottery_pools.errors import UserError, unknown
+from lottery_pools.config.trust import NOTHING, Trust, check
+from lottery_pools.errors import UserError, shown, unknown
 
 T = TypeVar("T")
+
+MAX_BYTES = 1 << 18
+"""The largest file of settings that is read. Those of this package have 3,000 bytes."""
+MAX_DIGITS = 40
+"""The most digits that a whole number may have."""
+_LONG_KEY = re.compile(r"""(?:["']?[\w-]{0,60}["']?[ \t]*\.[ \t]*){20}""")
+"""A key of more than 20 parts (`a.a.a…`): reading such keys takes a time that grows with the square of their length."""
 
 RENAMED = {"evaluation.competitors": "evaluation.trained_baselines"}
 """Former name of a setting → its name now. Files may have either name: run folders of older versions have the former.
@@ -66,6 +75,8 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "config") ->
 def _convert(hint: Any, value: Any, where: str) -> Any:
     """`value`, as read from TOML or JSON, as the type `hint`; raises UserError where it has another type."""
     origin, parts = get_origin(hint), get_args(hint)
+    if type(value) is int and abs(value) >= 10**MAX_DIGITS:
+        raise UserError(f"{where} is a number of more than {MAX_DIGITS} digits: give a smaller one")
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return from_dict(hint, value, where)  # type: ignore[arg-type]
     if origin is tuple and isinstance(value, list):
@@ -87,7 +98,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, type) and type(value) is hint:
         return value
     choices = ", ".join(map(str, parts)) if origin is Literal else str(getattr(hint, "__name__", hint))
-    raise UserError(f"{where} is {value!r}: give {choices}")
+    raise UserError(f"{where} is {shown(value)}: give {choices}")
 
 
 def to_toml(config: Any) -> str:
@@ -107,23 +118,50 @@ def _toml_value(value: Any) -> str:
     """One value as TOML writes it: a string, number, boolean, or list of such."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml_value, value))}]"
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else "".join(map(_escaped, text))
 
 
-def read_toml(path: Path) -> Config:
+def _escaped(character: str) -> str:
+    """A character as TOML writes it: what cannot be seen as its number."""
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
+
+
+def read_toml(path: Path, trust: Trust = NOTHING) -> Config:
     """The experiment that the TOML file `path` describes; settings that the file leaves out have their defaults.
 
     A byte-order mark, which some editors on Windows write, is passed over. Raises `UserError` where the file cannot be
-    read, is not TOML, or has a key or value that is not allowed.
+    read, is not TOML, has a key or value that is not allowed, or names code that `trust` does not cover.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path} has more than {MAX_BYTES:,} bytes: give a TOML file of settings")
+        values = _parsed(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}; give a TOML file of settings") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} is not TOML: {_one_line(error)}") from error
     _rename(values, str(path))
-    return from_dict(Config, values, str(path))
+    try:
+        config = from_dict(Config, values, str(path))
+    except UserError as error:
+        raise error if str(path) in str(error) else UserError(f"{path}: {error}") from error
+    check(config, str(path), trust)
+    return config
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """What TOML holds; raises ValueError or RecursionError for text that is none, or would take long to read."""
+    if _LONG_KEY.search(text):
+        raise ValueError("a key has too many parts")
+    return tomllib.loads(text)
+
+
+def _one_line(error: Exception) -> str:
+    """What a parser says of a mistake."""
+    return "it is nested too deep" if isinstance(error, RecursionError) else shown(str(error))[1:-1]
 
 
 def _rename(values: dict[str, Any], where: str) -> None:
@@ -139,10 +177,10 @@ def _rename(values: dict[str, Any], where: str) -> None:
         settings[key] = settings.pop(former_key)
 
 
-def of_folder(folder: Path) -> Config:
+def of_folder(folder: Path, trust: Trust = NOTHING) -> Config:
     """The settings of the run in `folder`, read from its `config.toml`.
 
-    Raises `UserError` where the folder holds no run, and offers the nearest folder that holds one.
+    Raises `UserError` where the folder holds no run, and offers the nearest folder that holds one; and as `read_toml`.
     """
     if not (folder / "config.toml").exists():
         runs = [str(path.parent) for path in sorted(folder.parent.glob("*/config.toml"))]
@@ -150,7 +188,7 @@ def of_folder(folder: Path) -> Config:
         near = get_close_matches(str(folder), runs, n=1, cutoff=0.4) or runs[:1]
         hint = f"did you mean {near[0]}?" if near else f"start one with `lottery-pools run --out {folder}`"
         raise UserError(f"{folder} is no run folder (it has no config.toml): {hint}")
-    return read_toml(folder / "config.toml")
+    return read_toml(folder / "config.toml", trust)
 
 
 def presets() -> dict[str, Path]:
@@ -159,7 +197,7 @@ def presets() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
-def preset(name: str) -> Config:
+def preset(name: str, trust: Trust = NOTHING) -> Config:
     """The settings of the preset `name`; a name that ends in `.toml` is the path of a file to read instead.
 
     Raises `UserError` where there is no such preset, and as `read_toml` does.
@@ -168,11 +206,11 @@ def preset(name: str) -> Config:
     'mnist1d'
     """
     if name.endswith(".toml"):
-        return read_toml(Path(name))
+        return read_toml(Path(name), trust)
     paths = presets()
     if name not in paths:
         raise unknown("preset", name, paths)
-    return read_toml(paths[name])
+    return read_toml(paths[name], trust)
 
 
 def identity(config: Any) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from lottery_pools.config.fields import Rare, require
+from lottery_pools.config.fields import NamesCode, Rare, require
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Training:
     part."""
     label_smoothing: Rare[float] = 0.0
     """Share of each label's probability that is spread over all classes."""
-    loss: Rare[str | None] = None
+    loss: Rare[Annotated[str | None, NamesCode()]] = None
     """Your own loss, `package.module:function`, which is called with the outputs and labels of a batch and returns a
     tensor of one number; none: the cross-entropy, or for another `data.task` the binary cross-entropy or squared
     error."""
@@ -97,6 +97,10 @@ class Training:
         )
 
 
+MOST_LEVELS = 1000
+"""More rounds of pruning than any run has."""
+
+
 @dataclass(frozen=True)
 class Pruning:
     """Iterative pruning: what each level prunes, and how training goes on (Frankle et al. and Renda et al., 2020)."""
@@ -137,6 +141,7 @@ class Pruning:
     def __post_init__(self) -> None:
         require(0 < self.rate < 1, f"pruning.rate is {self.rate}: give a share in (0, 1)")
         require(self.levels >= 0, f"pruning.levels is {self.levels}: give 0, for the dense network alone, or more")
+        require(self.levels <= MOST_LEVELS, f"pruning.levels is {self.levels:,}: give {MOST_LEVELS} or fewer")
         require(self.rewind >= 0, f"pruning.rewind is {self.rewind}: give 0 or more {self.rewind_unit}")
         require(self.fine_tune_epochs >= 1, f"pruning.fine_tune_epochs is {self.fine_tune_epochs}: give 1 or more")
         require(

@@ -157,8 +157,9 @@ def _with_test(data: schema.Data, source: Source, large: int) -> tuple[Source, S
     if n >= available:
         raise UserError(f"data.test is {n}, {data.name} has {available} samples and no test split: lower it")
     rows = stratified(source.train.labels, n, generator(data.seed, "split", "held-out"))
+    drawn = "drawn in proportion to the classes" if data.task == "single-label" else "drawn"
     note = (
-        f"{data.name} has no test split: {n} of its {available} samples, drawn in proportion to the classes with "
+        f"{data.name} has no test split: {n} of its {available} samples, {drawn} with "
         f"data.seed {data.seed}, are its test samples"
     )
     rest = source.train.take(_complement(available, rows), large)

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,8 +21,9 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from lottery_pools.errors import UserError
+from lottery_pools.errors import UserError, shown
 from lottery_pools.exchange import pickles
+from lottery_pools.runs import strict_json
 from lottery_pools.runs.folder import digest
 from lottery_pools.tickets import files
 
@@ -161,7 +161,7 @@ def _open_lth_models(folder: Path) -> list[Path]:
 def _of_shards(index: Path) -> Contents:
     """The tensors of the files that an index lists, each from the file that it is said to be in."""
     try:
-        file_of: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        file_of: dict[str, str] = strict_json.parse(index.read_bytes())["weight_map"]
         shards = {name: index.parent / name for name in sorted(set(file_of.values()))}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{index} is no index of shards: restore it, or give the shards as a list") from error
@@ -184,7 +184,9 @@ def _safetensors(path: Path) -> dict[str, Tensor]:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 – it is no mapping
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is truncated or no safetensors file ({error}): restore it") from error
+        raise UserError(
+            f"{path} is truncated or no safetensors file ({shown(str(error))[1:-1]}): restore it"
+        ) from error
 
 
 def _is_ticket(path: Path) -> bool:
@@ -193,4 +195,6 @@ def _is_ticket(path: Path) -> bool:
         with safe_open(path, "pt") as file:
             return "ticket" in (file.metadata() or {})
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is truncated or no safetensors file ({error}): restore it") from error
+        raise UserError(
+            f"{path} is truncated or no safetensors file ({shown(str(error))[1:-1]}): restore it"
+        ) from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +9,18 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lottery_pools.config.fields import NETWORK_PACKAGES
+from lottery_pools.config.trust import Trust, names_code, untrusted_arguments
 from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.errors import UserError
 from lottery_pools.exchange import bitmask, contents
 from lottery_pools.models import registry
+from lottery_pools.runs import strict_json
 from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import Ticket, load_into
 
 SECTION = "lottery_pools"
 """The part of an exported folder's `config.json` that is for this package."""
-_ELSEWHERE = re.compile(r"pretrained|checkpoint|weights|cache|path|file|url", re.IGNORECASE)
-"""Arguments of timm and torchvision by which a network reads other files."""
 
 
 def load_model(path: str | Path, *, model: nn.Module | None = None, trust: bool = False) -> nn.Module:
@@ -105,7 +104,7 @@ def settings(folder: Path) -> Mapping[str, Any]:
     """What an exported folder's `config.json` says for this package; raises UserError if it says nothing."""
     file = folder / "config.json"
     try:
-        section = json.loads(file.read_text(encoding="utf-8"))[SECTION]
+        section = strict_json.parse(file.read_bytes())[SECTION]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder} is no exported network (its config.json has no {SECTION!r}): export it") from error
     if not isinstance(section, Mapping):
@@ -117,24 +116,22 @@ def built(described: Any, where: str, trust: bool = False) -> nn.Module:
     """Build the network that a file describes, at some initialisation; raises UserError as `load_model`."""
     try:
         name, arguments = described["name"], dict(described["arguments"])
-        classes, input_shape = int(described["classes"]), tuple(map(int, described["input_shape"]))
+        classes, input_shape = described["classes"], tuple(described["input_shape"])
+        if not all(type(size) is int and size > 0 for size in (classes, *input_shape)):
+            raise ValueError("the network's sizes are no whole numbers")
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{where} does not say which network it is of: give it as model=") from error
     check_trusted(name, arguments, where, trust)
-    return registry.build(name, arguments, classes, input_shape, seed=0)
+    try:
+        return registry.build(name, arguments, classes, input_shape, seed=0)
+    except UserError as error:
+        raise UserError(f"{where} names a network that cannot be built: {error}") from error
 
 
 def check_trusted(name: Any, arguments: Mapping[str, Any], where: str, trust: bool) -> None:
     """Raise UserError if building this network would run what the file chooses, unless it is trusted."""
-    if trust:
-        return
-    if not isinstance(name, str) or (name not in registry.names() and not name.startswith(("timm:", "torchvision:"))):
-        raise UserError(
-            f"{where} names the network {name!r}, whose code would run: give the network as model=, or say trust=True"
-        )
-    for key, value in arguments.items():
-        if _ELSEWHERE.search(key) or not isinstance(value, int | float | bool | str):
-            raise UserError(
-                f"{where} gives the network the argument {key!r}, which may read other files: give the network as "
-                "model=, or say trust=True"
-            )
+    remedy = "give the network as model=, or say trust=True"
+    if not trust and (not isinstance(name, str) or names_code(name, NETWORK_PACKAGES)):
+        raise UserError(f"{where} names the network {name!r}, whose code would run: {remedy}")
+    if reason := untrusted_arguments(name, arguments, Trust(everything=trust)):
+        raise UserError(f"{where} {reason}: {remedy}")

@@ -41,6 +41,10 @@ _HARMLESS = (
 """What training programs often keep beside the weights: replaced by `Inert`, so that it neither runs nor hinders."""
 
 
+_ANY_SIZE = 1 << 26
+"""So many numbers may a tensor have that is sparse or repeats itself; others are as large as what the file holds."""
+
+
 def load(path: Path) -> Any:
     """Load what `torch.save` wrote, tensors on the CPU, by PyTorch's restricted unpickler (`weights_only=True`).
 
@@ -118,8 +122,17 @@ def _named(mapping: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
         if item.is_quantized:
             raise UserError(f"{name!r} of {path} is quantised: give the checkpoint from before quantisation")
         tensor = item.detach()
+        if tensor.numel() > max(_stored(tensor), _ANY_SIZE):
+            raise UserError(f"{name!r} of {path} has {tensor.numel():,} numbers, the file far fewer: it is damaged")
         tensors[name] = tensor if tensor.layout == torch.strided else tensor.to_dense()
     return tensors
+
+
+def _stored(tensor: Tensor) -> int:
+    """About how many numbers of a tensor are in the file: fewer than it has if it is sparse or repeats itself."""
+    if tensor.layout != torch.strided:
+        return 1000 * int(tensor._nnz()) if tensor.is_sparse else 0
+    return tensor.untyped_storage().nbytes() // tensor.element_size()
 
 
 def _kind(value: Any) -> str:

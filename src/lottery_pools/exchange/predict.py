@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lottery_pools.data import npy
 from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.errors import UserError
 from lottery_pools.exchange import network
@@ -125,7 +126,7 @@ def _samples(
 def _array(path: Path) -> NDArray[Any]:
     """The array of a file, of one dimension or more; never a pickled one."""
     try:
-        array = np.asarray(np.load(path, allow_pickle=False))
+        array = np.asarray(npy.open_array(path))
         if array.ndim == 0 or not np.issubdtype(array.dtype, np.number):
             raise ValueError(f"it is {array.dtype} of {array.ndim} dimensions")
     except (OSError, ValueError) as error:

@@ -155,7 +155,10 @@ def checkpoints_in(folder: Path) -> list[Path]:
 def _ticket(network: Network, prunable: Sequence[str]) -> Ticket:
     notes = [*network.notes, *sparsity.notes(network, prunable)]
     origin = {**network.origin, "read": {**network.origin["read"], "notes": notes}}
-    return Ticket(network.weights, sparsity.masks(network, prunable), 0, origin)
+    try:
+        return Ticket(network.weights, sparsity.masks(network, prunable), 0, origin)
+    except UserError as error:
+        raise UserError(f"{network.where} gives no ticket: {error}") from error
 
 
 def _several(names: Iterable[str]) -> tuple[str, ...]:

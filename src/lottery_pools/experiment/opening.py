@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config, Evaluation
+from lottery_pools.config.trust import NOT_RUN
 from lottery_pools.data import record, shifts
 from lottery_pools.data.record import DataRecord
 from lottery_pools.errors import Notice, UserError, unknown
@@ -166,9 +167,9 @@ def _runs(config: Config, out: Path, device: str, other_run: OtherRun, data: Dat
 
 
 def _held(folder: Path) -> Config | None:
-    """The settings that a folder was given before; none where it is new."""
+    """The settings that a folder was given before, to be compared; none where it is new."""
     path = folder / "config.toml"
-    return toml.read_toml(path) if path.exists() else None
+    return toml.read_toml(path, NOT_RUN) if path.exists() else None
 
 
 def _settings_of(run: Run) -> SettingsFile:

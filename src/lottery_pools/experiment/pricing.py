@@ -104,10 +104,20 @@ def evaluations(selection: Selection, limit: int | None) -> int:
     return limit
 
 
-def check_pooling(network: NetworkFacts, run: Run, methods: Iterable[str]) -> None:
-    """Raise UserError where there are too few tickets to pool, or `pooling.budget` does not suffice for a target."""
+def check_pooling(network: NetworkFacts, run: Run, methods: Sequence[str]) -> None:
+    """Raise UserError before any work where pooling would fail.
+
+    That is where there are too few tickets, a method is not for the task, or `pooling.budget` does not suffice.
+    """
     if len(run.levels) < 2:
         raise UserError("a pool of one ticket: give at least two tickets, with pruning.levels 1 or more")
+    task = run.config.data.task
+    for method in [search.method for search in map(run.search, methods)]:
+        if method.classifies and task != "single-label":
+            raise UserError(
+                f"{method.name} needs one label a sample, and data.task is {task}: leave it out of pooling.methods, or "
+                "choose trimmed-soup"
+            )
     if run.config.pooling.budget is None:
         return
     for search in map(run.search, methods):

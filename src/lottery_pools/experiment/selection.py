@@ -85,7 +85,7 @@ class Selection:
     def _score_on_few(self, split: Split) -> None:
         """Score on `pooling.selection` samples of a split, and re-estimate BatchNorm on a quarter as many images.
 
-        For agreement the number of images is also at most that of the samples.
+        For agreement, half as many samples do, and the number of images is also at most that of the samples.
         """
         self.split, size = split, self.config.pooling.selection
         if size is None:
@@ -93,8 +93,9 @@ class Selection:
         self.images = min(self.images, max(2, size // 4))
         draws = generator(self.seed, "selection")
         if self._by_agreement:  # sees no labels, so it is not stratified by them
-            self.images = min(self.images, max(2, len(split)))
-            self.split = split.take(torch.randperm(len(split), generator=draws)[:size].to(self.dataset.device))
+            chosen = torch.randperm(len(split), generator=draws)[: max(1, size // 2)]
+            self.images = min(self.images, max(2, len(chosen)))
+            self.split = split.take(chosen.to(self.dataset.device))
         elif size < len(split):
             self.split = split.take(stratified(split.labels.cpu(), size, draws).to(self.dataset.device))
 

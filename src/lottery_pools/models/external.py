@@ -75,6 +75,8 @@ def _imported_factory(name: str, module: str, attribute: str, kind: str = "model
     if not all(part.isidentifier() for part in (*module.split("."), attribute)):
         what = "factory" if kind == "model" else "function"
         raise UserError(f"{kind} {name!r} is not an importable name: write package.module:{what}")
+    if (package := module.partition(".")[0]) in {*sys.stdlib_module_names, "torch"}:
+        raise UserError(f"{kind} {name!r} is of {package}, which has no such functions: name a module of your own")
     # As `python -m` does. It stays there, because the module may import others beside it later.
     current_directory = str(Path.cwd())
     if current_directory not in sys.path:
@@ -93,4 +95,7 @@ def _imported_factory(name: str, module: str, attribute: str, kind: str = "model
             attribute,
             (key for key in callables if not key.startswith("_")),
         )
+    home = getattr(callables[attribute], "__module__", None)
+    if home != module:  # `from os import system` makes no factory of it
+        raise UserError(f"{kind} {name!r} is defined in {home}: name that module, or write a function in {module}")
     return callables[attribute]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
+from math import prod
 from typing import Any, get_args
 
 import torch
@@ -47,6 +48,10 @@ _LAYERS: Mapping[str, tuple[type[nn.Module], ...]] = {
 """The rules that name kinds of layers, and the layers whose weights they prune."""
 
 
+_LARGEST_ARGUMENT, _LARGEST_INPUT = 100_000, 10**8
+"""No network of ours has more channels, layers or classes, or takes larger samples."""
+
+
 def names() -> tuple[str, ...]:
     """Return the names of this package's networks."""
     return tuple(MODELS)
@@ -79,6 +84,8 @@ def build(
         torch.Size([2, 10])
     """
     factory = _factory(name, classes, input_shape)
+    if name in MODELS:
+        _check_sizes(name, arguments, classes, input_shape)
     keywords = _keywords(name, factory, arguments, classes, input_shape)
     # torch.manual_seed would also seed the accelerators, whose random state belongs to the caller.
     with torch.random.fork_rng(devices=[]):
@@ -253,6 +260,15 @@ def _check_values(
             raise UserError(f"model.arguments.{key} is {value!r}: give {types[0].__name__}")
         if isinstance(value, int | float) and value <= 0:
             raise UserError(f"model.arguments.{key} is {value}: give a positive number")
+
+
+def _check_sizes(name: str, arguments: Mapping[str, Argument], classes: int, input_shape: tuple[int, ...]) -> None:
+    """Raise UserError if one of our networks would be larger than any that can be trained, before it is built."""
+    sizes = {"classes": classes, "input_shape": prod(input_shape)}
+    sizes |= {f"model.arguments.{key}": value for key, value in arguments.items() if isinstance(value, int)}
+    for key, value in sizes.items():
+        if value > (_LARGEST_INPUT if key == "input_shape" else _LARGEST_ARGUMENT):
+            raise UserError(f"model {name!r} with {key} of {value:,} would be larger than any network: give less")
 
 
 def _initialise(network: nn.Module) -> None:

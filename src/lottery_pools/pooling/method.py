@@ -99,6 +99,8 @@ class Method:
     """How many mini-batches the search differentiates the loss of, to foresee its cost."""
     passes: Callable[[Offer], int] = no_passes
     """How often the search goes over all `samples`, to foresee its cost."""
+    classifies: bool = False
+    """Whether networks must be classifiers with one label a sample, as class probabilities or temperatures ask."""
     differentiates_samples: bool = False
     """Whether these passes are differentiated, which makes each as costly as three."""
 

@@ -31,6 +31,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _most_threads() -> int:
+    """The threads that a process may have by the variable OMP_NUM_THREADS; as many as there are cores where it is not
+    set, or is no number."""
+    first, *_ = os.environ.get("OMP_NUM_THREADS", "").split(",")  # OpenMP allows a list: the first is the outer level
+    return int(first) if first.strip().isdecimal() and int(first) > 0 else cores()
+
+
 @dataclass(frozen=True)
 class Machine:
     """Where the work is done, and how it is spread over processes.
@@ -52,7 +59,8 @@ class Machine:
     """Number of processes that work side by side; none: as many as there are tasks and processor cores (one on a
     GPU)."""
     threads: Rare[int | None] = None
-    """Number of threads of each process; none: the processor cores are shared out."""
+    """Number of threads of each process; none: the processor cores are shared out, up to $OMP_NUM_THREADS for each
+    process where that is set."""
     deterministic: Rare[bool] = False
     """Use only GPU kernels that give equal bytes in two runs on one machine, which is slower; CPUs always do."""
     cluster: Rare[str | None] = None
@@ -91,7 +99,7 @@ class Machine:
                 must use as many threads as before to compute the same digits.
         """
         workers = self.workers or (1 if self.torch_device().type != "cpu" else max(1, min(cores(), tasks)))
-        return workers, self.threads or max(1, cores() // workers)
+        return workers, self.threads or max(1, min(cores() // workers, _most_threads()))
 
 
 def run_tasks(

@@ -6,8 +6,8 @@ import base64
 import math
 from dataclasses import fields
 
+from lottery_pools.errors import shown
 from lottery_pools.runs.rows import Bins, MetricRow, PoolRow, Row, unpack_values
-from lottery_pools.runs.strict_json import shown
 
 _DECLARED: dict[str, object] = {field.name: field.type for row in (Row, PoolRow, MetricRow) for field in fields(row)}
 """The type of every field, as it is written in the class."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from lottery_pools.errors import shown
+
 MAX_DIGITS = 40
 """The most digits that a whole number may have. All that this package writes fit in 20."""
 
@@ -38,17 +40,6 @@ def parse(text: bytes | str, finite: bool = True) -> Any:
         return (_FINITE if finite else _ANY).decode(decoded)
     except RecursionError:
         raise ValueError("lists or objects are nested too deep") from None
-
-
-def shown(value: object, most: int = 80) -> str:
-    """Return what a message shows of a value from a file: its beginning, on one line.
-
-    Examples:
-        >>> shown("a" * 1000, most=10)
-        "'aaaaaa..."
-    """
-    text = repr(value)
-    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

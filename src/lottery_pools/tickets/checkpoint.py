@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lottery_pools.runs.strict_json import shown
+from lottery_pools.errors import shown
 from lottery_pools.tickets.container import Container, write
 from lottery_pools.tickets.ticket import load_into, snapshot
 

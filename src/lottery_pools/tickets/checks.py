@@ -89,7 +89,8 @@ def _check_output(config: Config, dataset: Dataset, model: nn.Module) -> None:
     if actual != expected:
         raise UserError(
             f"model {config.model.name!r} gives {actual} for samples {tuple(samples.shape)}, {config.data.name!r} has "
-            f"{expected[1]} classes: make the model output (batch, {expected[1]})"
+            f"{expected[1]} {'classes' if dataset.task == 'single-label' else 'labels'}: "
+            f"make the model output (batch, {expected[1]})"
         )
 
 

@@ -14,8 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lottery_pools.errors import UserError
-from lottery_pools.runs.strict_json import shown
+from lottery_pools.errors import UserError, shown
 from lottery_pools.tickets import header, mask_code
 from lottery_pools.tickets.container import Container, check_storable, write
 from lottery_pools.tickets.header import MASK, WEIGHT
@@ -134,6 +133,12 @@ def read_metadata(path: Path) -> dict[str, Any]:
             of the tensors are not compared with their digest.
     """
     return _open(path).metadata
+
+
+def tensors_digest(path: Path) -> str:
+    """The first sixteen hexadecimal digits of the SHA-256 of a ticket file's tensors, as its header says; empty for the
+    first format, which carries none. Raises UserError as `read_metadata`."""
+    return str(read_metadata(path).get("check_tensors", ""))[:16]
 
 
 def _open(path: Path) -> Container:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lottery_pools.runs.strict_json import shown
+from lottery_pools.errors import shown
 from lottery_pools.tickets import mask_code
 from lottery_pools.tickets.container import Container
 from lottery_pools.tickets.layout import numel, sizes

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lottery_pools.config.schema import Training
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.runs.seeds import derive, generator
+from lottery_pools.tickets import losses
 from lottery_pools.tickets.forward import logits
 from lottery_pools.tickets.schedule import steps_per_epoch
 from lottery_pools.tickets.ticket import Ticket, load_into
@@ -39,7 +39,7 @@ def tune(model: nn.Module, ticket: Ticket, dataset: Dataset, settings: Training,
     """Fine-tune the surviving weights of a ticket on the held-out samples by Adam; its mask is kept.
 
     Adam without weight decay (Kingma & Ba, ICLR 2015), with batches, augmentation and precision as in training. Each
-    rate is tried on two thirds of the held-out samples. The one that gives the other third the highest likelihood then
+    rate is tried on two thirds of the held-out samples. The one that gives the other third the lowest loss then
     tunes on all of them; if no rate does better than no tuning, the weights stay. BatchNorm is in training mode;
     re-estimate its statistics on training images afterwards, as of every network.
 
@@ -115,9 +115,10 @@ class _Attempt:
         return trained.images
 
     def loss(self, samples: Split) -> float:
-        """The mean negative log-likelihood of some samples, in nats."""
-        predicted = logits(self._model, self._dataset, samples, self._settings)
-        return float(F.cross_entropy(predicted, samples.labels))
+        """The mean loss of some samples: the negative log-likelihood in nats, or what the settings train on instead."""
+        outputs = logits(self._model, self._dataset, samples, self._settings)
+        unsmoothed = replace(self._settings, label_smoothing=0.0)
+        return float(losses.of(unsmoothed, self._dataset.task, self._dataset.device)(outputs, samples.labels))
 
 
 def _parts(samples: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lottery_pools.runs.strict_json import shown
+from lottery_pools.errors import shown
 
 MAX_HEADER_BYTES = 8 << 20
 """The longest header that is written and read: enough for 40,000 tensors."""

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from lottery_pools.runs.strict_json import MAX_DIGITS, shown
+from lottery_pools.errors import shown
+from lottery_pools.runs.strict_json import MAX_DIGITS
 
 MAX_DEPTH = 32
 """How deep lists and mappings may be nested."""

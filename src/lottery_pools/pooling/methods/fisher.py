@@ -50,6 +50,7 @@ METHODS = (
         rank=102,
         rebuild=rebuild,
         needs=("samples",),
+        classifies=True,
         evaluations=evaluations,
         passes=passes,
         differentiates_samples=True,
