@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -262,6 +263,8 @@ def test_export_writes_every_format(to: str, run: Path, tmp_path: Path) -> None:
     if to == "onnx":
         pytest.importorskip("onnxruntime")
         pytest.importorskip("onnxscript")
+    if to == "compiled" and not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        pytest.skip("no C compiler")
     ticket = run / "pools/interpolation/level_02.safetensors"
     options = f"--to {to} --model.name papernet:build --out {tmp_path / 'out'}"
     typed(f"lottery-pools export {ticket} {options}" + (" --normalise" if to in ("onnx", "torch-export") else ""))
@@ -271,12 +274,13 @@ def test_export_writes_every_format(to: str, run: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_lines_formats_are_those_of_the_library() -> None:
-    assert get_args(exchange_options.Format) == tuple(FORMATS)
+    assert get_args(exchange_options.Format) == (*FORMATS, "compiled"), "C is written by the wing `deploy`"
 
 
 def test_a_networks_code_runs_only_if_the_user_names_it(run: Path) -> None:
     ticket = run / "pools/interpolation/level_02.safetensors"
-    for line in (f"export {ticket} --to torch-export", f"predict {ticket} photos/test"):
+    lines = (f"export {ticket} --to torch-export", f"predict {ticket} photos/test", f"compile {ticket}")
+    for line in (*lines, f"export {ticket} --to compiled", f"predict {ticket} photos/test --compiled"):
         with pytest.raises(UserError, match="names the network 'papernet:build', whose code would run"):
             typed(f"lottery-pools {line}")
 

@@ -21,10 +21,9 @@ from typing import TextIO
 
 from lottery_pools.cli import completion as shells
 from lottery_pools.cli import output, sweeping
-from lottery_pools.cli.exchange import export, import_, predict, require_ticket_file
+from lottery_pools.cli.exchange import compile, export, import_, predict, require_ticket_file
 from lottery_pools.cli.options import (
     OPTIONS,
-    CompileOptions,
     CompletionOptions,
     DiagnoseOptions,
     EvaluateOptions,
@@ -281,22 +280,6 @@ def inspect(arguments: list[str]) -> None:
 
     metadata = files.read_metadata(options.file)
     output.show_ticket(options.file, files.load(options.file), metadata, options.json)
-
-
-def compile(arguments: list[str]) -> None:
-    """write a ticket as C for exactly its weights, make a library of it and time it"""
-    options = parse(CompileOptions, arguments, compile)
-    require_ticket_file(options.file)
-    from lottery_pools.deploy import ticket as compiling
-    from lottery_pools.exchange import network
-    from lottery_pools.runs.speeds import compiled_folder
-    from lottery_pools.tickets import files
-
-    module = network.load_model(options.file, trust=options.trust)
-    shape = tuple(files.read_metadata(options.file)["origin"]["model"]["input_shape"])
-    out = options.out or compiled_folder(options.file)
-    choices = compiling.Choices(options.target, options.threads, not options.untimed)
-    output.show_compilation(out, compiling.compile_ticket(options.file, module, shape, out, choices), options.json)
 
 
 def presets(arguments: list[str]) -> None:

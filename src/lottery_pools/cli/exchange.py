@@ -1,4 +1,4 @@
-"""The commands that exchange networks with other software: checkpoints in, networks out, predictions."""
+"""The commands that exchange networks with other software: checkpoints in, networks and C out, predictions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lottery_pools.cli import output
-from lottery_pools.cli.exchange_options import ExportOptions, NamedNetwork, PredictOptions
+from lottery_pools.cli.exchange_options import CompileOptions, ExportOptions, NamedNetwork, PredictOptions
 from lottery_pools.cli.parsing import import_options, parse
 from lottery_pools.errors import UserError
 
@@ -44,6 +44,9 @@ def export(arguments: list[str]) -> None:
     """write a ticket for other software: ONNX, torch.export, the hub and others"""
     options = parse(ExportOptions, arguments, export)
     require_ticket_file(options.file)
+    if options.to == "compiled":
+        _export_compiled(options)
+        return
     from lottery_pools.exchange import export as exporting
     from lottery_pools.exchange.card import Card
     from lottery_pools.experiment import measured
@@ -57,6 +60,38 @@ def export(arguments: list[str]) -> None:
     output.show_paths("exported", [written], options.json)
 
 
+def _export_compiled(options: ExportOptions) -> None:
+    """Write a ticket as C with its library."""
+    if options.normalise:
+        raise UserError("export --normalise is for onnx and torch-export: leave it out for compiled")
+    from lottery_pools.deploy.standalone import write_standalone
+
+    module, shape = _module(options.file, options.model)
+    written = write_standalone(module, shape, options.out or Path(f"{options.file.stem}-compiled"))
+    output.show_paths("exported", written.paths, options.json)
+
+
+def compile(arguments: list[str]) -> None:
+    """write a ticket as C for exactly its weights, make a library of it and time it"""
+    options = parse(CompileOptions, arguments, compile)
+    require_ticket_file(options.file)
+    from lottery_pools.deploy import ticket as compiling
+    from lottery_pools.runs.speeds import compiled_folder
+
+    module, shape = _module(options.file, options.model)
+    out = options.out or compiled_folder(options.file)
+    choices = compiling.Choices(options.target, options.threads, not options.untimed)
+    output.show_compilation(out, compiling.compile_ticket(options.file, module, shape, out, choices), options.json)
+
+
+def _module(file: Path, given: NamedNetwork) -> tuple[nn.Module, tuple[int, ...]]:
+    """The network of a ticket with its weights, and the shape of one of its samples."""
+    from lottery_pools.exchange import network
+
+    module = network.load_model(file, model=_named(file, given))
+    return module, tuple(network.opened(file).model["input_shape"])
+
+
 def predict(arguments: list[str]) -> None:
     """say which class images or samples are of, by a ticket or an exported folder"""
     options = parse(PredictOptions, arguments, predict)
@@ -68,8 +103,21 @@ def predict(arguments: list[str]) -> None:
 
     inputs = list(_images(options.inputs))
     model = _named(options.file, options.model)
-    predictions = predicting.predict(options.file, inputs, model=model, batch=options.batch)
+    source = _compiled(options.file, model) if options.compiled else options.file
+    predictions = predicting.predict(source, inputs, model=model, batch=options.batch)
     output.show_predictions(predictions.samples, predictions.top(options.top), options.json)
+
+
+def _compiled(file: Path, model: nn.Module | None) -> nn.Module:
+    """The network of a file, compiled, with its preprocessing."""
+    from lottery_pools.deploy.compiled import CompiledModule
+    from lottery_pools.deploy.compiled import compile as compile_network
+    from lottery_pools.exchange import network
+
+    loaded = network.load_model(file, model=model)
+    compiled = CompiledModule(compile_network(loaded, engine="c"))
+    object.__setattr__(compiled, "preprocess", getattr(loaded, "preprocess", None))  # as `load_model` does
+    return compiled
 
 
 def _named(file: Path, given: NamedNetwork) -> nn.Module | None:

@@ -1,4 +1,4 @@
-"""What the commands take that exchange networks with other software: `import`, `export` and `predict`."""
+"""What the commands take that exchange networks with other software: `import`, `export`, `predict` and `compile`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import tyro
 
 from lottery_pools.cli.marks import FLAT, FileArgument, Flag, Json, TrustModel
 from lottery_pools.config.schema import Config
+from lottery_pools.errors import UserError
 
-Format = Literal["onnx", "torch-export", "state-dict", "safetensors", "hub", "compressed-tensors"]
-"""The formats of `exchange.export`; a test compares them. That module is not imported here because it imports torch."""
+Format = Literal["onnx", "torch-export", "state-dict", "safetensors", "hub", "compressed-tensors", "compiled"]
+"""The formats of `exchange.export`, and `compiled`, which the wing `deploy` writes; a test compares them. These modules
+are not imported here because they import torch."""
 DEFAULT_PRESET = "images"
 """The preset that `import` starts from: most checkpoints are of networks for images."""
 
@@ -69,10 +71,11 @@ class ExportOptions:
 
     file: FileArgument
     to: Format = "onnx"
-    """The format: `onnx`, `torch-export`, `state-dict`, `safetensors`, `hub`, or `compressed-tensors`."""
+    """The format: `onnx`, `torch-export`, `state-dict`, `safetensors`, `hub`, `compressed-tensors`, or `compiled` (C
+    with its library)."""
     out: Path | None = None
-    """File to write, or folder for `hub` and `compressed-tensors`; none: in the current folder, named after the
-    ticket."""
+    """File to write, or folder for `hub`, `compressed-tensors` and `compiled`; none: in the current folder, named after
+    the ticket."""
     normalise: Flag = False
     """Put the normalisation into the program (`onnx`, `torch-export`), which then takes images as numbers from 0 to
     255, and signals as they are stored."""
@@ -102,5 +105,29 @@ class PredictOptions:
     """Number of classes that are named for each sample, the most likely first."""
     batch: int = 256
     """Number of samples that are forwarded at once."""
+    compiled: Flag = False
+    """Let compiled C compute, in which zeros cost nothing: for many samples. Needs a C compiler."""
     model: NamedNetwork = field(default_factory=NamedNetwork)
     json: Json = False
+
+
+@dataclass(frozen=True)
+class CompileOptions:
+    """Options of `compile`."""
+
+    file: FileArgument
+    out: Path | None = None
+    """Folder of the C files; none: beside the ticket, level_03.compiled for level_03.safetensors, where the report
+    finds the speed."""
+    target: Literal["avx512", "avx2", "neon", "plain"] | None = None
+    """Instructions that the code is tuned for; none: this processor's."""
+    threads: int | None = None
+    """Threads of the timing; none: as many as PyTorch takes."""
+    untimed: Flag = False
+    """Do not measure how fast the network is."""
+    model: NamedNetwork = field(default_factory=NamedNetwork)
+    json: Json = False
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise UserError(f"compile --threads is {self.threads}: give 1 or more")

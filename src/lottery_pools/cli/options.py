@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from lottery_pools.cli.exchange_options import ExportOptions, ImportOptions, PredictOptions
+from lottery_pools.cli.exchange_options import CompileOptions, ExportOptions, ImportOptions, PredictOptions
 from lottery_pools.cli.marks import (
     FLAT,
     DryRun,
@@ -246,29 +246,6 @@ class ReplayOptions:
     computed, and these are as the file says."""
     json: Json = False
     trust_model: TrustModel = False
-
-
-@dataclass(frozen=True)
-class CompileOptions:
-    """Options of `compile`."""
-
-    file: FileArgument
-    out: Path | None = None
-    """Folder of the C files; none: beside the ticket, level_03.compiled for level_03.safetensors, where the report
-    finds the speed."""
-    target: Literal["avx512", "avx2", "neon", "plain"] | None = None
-    """Instructions that the code is tuned for; none: this processor's."""
-    threads: int | None = None
-    """Threads of the timing; none: as many as PyTorch takes."""
-    untimed: Flag = False
-    """Do not measure how fast the network is."""
-    trust: Flag = False
-    """Build a network that the file names as package.module:factory, which runs that module's code."""
-    json: Json = False
-
-    def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise UserError(f"compile --threads is {self.threads}: give 1 or more")
 
 
 @dataclass(frozen=True)
