@@ -65,7 +65,7 @@ def test_the_papers_settings(name: str) -> None:
     assert found.pooling.candidates is None
     assert found.pooling.targets == ()
     assert set(found.pooling.methods) <= set(METHODS)
-    assert {"interpolation", "average", "swa", "ema"} <= set(found.pooling.methods)
+    assert {"interpolation", "average", "swa-unguarded", "ema-unguarded"} <= set(found.pooling.methods)
     assert len(shifts.names(found.data, found.evaluation.corruptions)) == 15
     assert (found.evaluation.severities, found.evaluation.corrupted) == ((1, 2, 3, 4, 5), None)
     if imagenet:

@@ -37,7 +37,7 @@ from lottery_pools.cli.parsing import parse, run_options
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config
 from lottery_pools.config.trust import NOT_RUN, Trust
-from lottery_pools.errors import Notice, UserError, unknown
+from lottery_pools.errors import Notice, UserError, plain, unknown
 from lottery_pools.runs import ranks
 from lottery_pools.runs.folder import NO_SPACE
 from lottery_pools.version import VERSION
@@ -90,7 +90,7 @@ def _stop(message: str, code: int) -> int:
     """Say in one line why the command stops, end its workers, and return the exit code."""
     for process in multiprocessing.active_children():
         process.terminate()
-    print(f"lottery-pools: {message}", file=sys.stderr)
+    print(f"lottery-pools: {plain(message)}", file=sys.stderr)
     return code
 
 
@@ -115,7 +115,7 @@ def _show_warning(
     if not ranks.of_this_process().leads:
         return
     if issubclass(category, Notice):
-        print(f"lottery-pools: note: {message}", file=sys.stderr)
+        print(f"lottery-pools: note: {plain(str(message))}", file=sys.stderr)
     else:
         print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
@@ -260,7 +260,7 @@ def replay(arguments: list[str]) -> None:
     _require_ticket_file(options.file)
     from lottery_pools.experiment import replay as replaying
 
-    same = replaying.replay(options.file, options.out, Trust(everything=options.trust_model))
+    same = replaying.replay(options.file, options.out, Trust(everything=options.trust_model), options.search)
     if not same:
         raise UserError(
             f"{options.file} replayed to other bytes: it was made on another machine or version, or damaged"

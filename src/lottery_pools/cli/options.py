@@ -15,7 +15,7 @@ import tyro
 
 from lottery_pools.config.fields import RARE, Rare
 from lottery_pools.config.schema import Config
-from lottery_pools.errors import UserError
+from lottery_pools.errors import UserError, plain, shown
 from lottery_pools.runs.engine import Machine
 
 if TYPE_CHECKING:
@@ -87,8 +87,12 @@ class RunOptions:
 
     @property
     def folder(self) -> Path:
-        """Where the run goes."""
-        return self.out or Path("runs") / self.config.name
+        """Where the run goes; raises UserError where that follows from a name that is no name of one folder."""
+        name = self.config.name
+        is_one = name not in ("", ".", "..") and not set("/\\:") & set(name) and plain(name) == name
+        if self.out is None and not is_one:
+            raise UserError(f"name is {shown(name)}, which is no name of a folder: give another --name, or --out")
+        return self.out or Path("runs") / name
 
 
 @dataclass(frozen=True)
@@ -233,6 +237,9 @@ class ReplayOptions:
     file: FileArgument
     out: Path | None = None
     """File in which the rebuilt ticket is kept; none: it is not kept."""
+    search: Flag = False
+    """Search for the recipe again too, and compare its scores, trials and costs; otherwise only the weights are
+    computed, and these are as the file says."""
     json: Json = False
     trust_model: TrustModel = False
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lottery_pools.errors import plain
+
 if TYPE_CHECKING:
     from lottery_pools.deploy.ticket import Compilation
     from lottery_pools.experiment.estimate import Plan, Step
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 def show_paths(kind: str, paths: Iterable[Path], as_json: bool) -> None:
     """Print paths in alphabetical order, one a line, or as a JSON object with the key `kind`."""
     names = sorted(map(str, paths))
-    print(json.dumps({kind: names}) if as_json else "\n".join(names))
+    print(json.dumps({kind: names}) if as_json else "\n".join(map(plain, names)))
 
 
 def show_plan(plan: Plan, as_json: bool) -> None:
@@ -35,7 +37,7 @@ def show_plan(plan: Plan, as_json: bool) -> None:
         return
     from lottery_pools.reporting import terminal, words
 
-    print(f"{plan.folder} ({'there already' if plan.exists else 'new'}): {plan.about}; {plan.machine}")
+    print(plain(f"{plan.folder} ({'there already' if plan.exists else 'new'}): {plan.about}; {plan.machine}"))
     columns = ("part", "what", "in all", "done", "to do", "images", "about")
     terminal.table("Plan", columns, [_plan_row(step) for step in plan.steps])
     print(
@@ -178,7 +180,7 @@ def show_ticket(file: Path, ticket: Ticket, metadata: Mapping[str, Any], as_json
         print(json.dumps({**metadata, "density": ticket.density, "nonzero": nonzero, "layers": layers}))
         return
     counts = f"{ticket.kept:,} of {ticket.prunable:,} prunable weights ({ticket.density:.1%})"
-    print(f"{file}: level {ticket.level}, {_made_by(ticket.origin)}, {counts}")
+    print(plain(f"{file}: level {ticket.level}, {_made_by(ticket.origin)}, {counts}"))
     rows = [
         (name, f"{kept:,}", f"{prunable:,}", f"{kept / prunable:.1%}", words.bar(kept / prunable))
         for name, (kept, prunable) in layers.items()
@@ -188,7 +190,7 @@ def show_ticket(file: Path, ticket: Ticket, metadata: Mapping[str, Any], as_json
     if nonzero < ticket.kept:
         lines.insert(0, ("non-zero", f"{nonzero:,} of the {ticket.kept:,} that survive"))
     for name, text in lines:
-        print(f"{name and name + ':':<15} {text}")
+        print(plain(f"{name and name + ':':<15} {text}"))
 
 
 def _made_by(origin: Mapping[str, Any]) -> str:

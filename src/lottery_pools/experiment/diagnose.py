@@ -32,7 +32,6 @@ from lottery_pools.runs import results
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import digest, write
 from lottery_pools.runs.rows import BASELINES, Row, unpack_hits
-from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import Ticket
 
 EXPLAINED = ("average", "interpolation", "trimmed-soup", "best")
@@ -156,7 +155,7 @@ def _explained(
         path = run.folder.pool(method, level)
         if not path.exists() or (method, level, "test", "none", 0) not in rows:
             continue
-        pooled = files.load(path, model)
+        pooled = run.measured(method, level, model)
         where = {"method": method, "level": level}
         attribution.unpruned(model, tickets, Recipe.of(pooled), run.recalibrate)
         mixture = evaluate(model, run.dataset, run.dataset.test, run.config.training, run.config.evaluation.batch)

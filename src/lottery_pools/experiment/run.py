@@ -15,7 +15,7 @@ from lottery_pools.data import shifts, sources
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation import cost
-from lottery_pools.experiment import ticket_cache
+from lottery_pools.experiment import placement, ticket_cache
 from lottery_pools.experiment.selection import Selection, logits, metric, recalibrate
 from lottery_pools.models import registry
 from lottery_pools.pooling.batchnorm import tracked
@@ -26,7 +26,7 @@ from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.ranks import of_this_process
 from lottery_pools.runs.rows import CONTROLS, TUNED, MetricRow, Row, pooled_by
-from lottery_pools.tickets import imp
+from lottery_pools.tickets import files, imp
 from lottery_pools.tickets.ticket import Ticket
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
@@ -125,8 +125,29 @@ class Run:
 
     def tickets(self, model: nn.Module) -> list[Ticket]:
         """The tickets of all levels, checked against their network `model`."""
-        paths = [self.folder.ticket(level) for level in self.levels]
-        return ticket_cache.of_this_process().load(paths, model)
+        paths = {level: self.folder.ticket(level) for level in self.levels}
+        tickets = ticket_cache.of_this_process().load(paths.values(), model)
+        for (level, path), ticket in zip(paths.items(), tickets, strict=True):
+            self.check_place(path, ticket, level)
+        return tickets
+
+    def check_place(self, path: Path, ticket: Ticket, level: int, method: str = placement.TRAINED) -> None:
+        """Raise UserError unless a ticket is the one that its file's place in this run says."""
+        placement.check(placement.place(path, level, self.config, self.seed, method), ticket.level, ticket.origin)
+
+    def measured(self, method: str, level: int, model: nn.Module) -> Ticket:
+        """The network that is measured, checked against `model` and its place; its file is `path`."""
+        path = self.path(method, level)
+        ticket = files.load(path, model)
+        if method in TRAINED_BASELINES:
+            self.trained_baseline(method, level).check_place(path, ticket, level)
+        elif method in self.pools_of_baselines:
+            baseline, pooled = self.pools_of_baselines[method]
+            self.trained_baseline(baseline, level).check_place(path, ticket, level, pooled)
+        else:
+            is_trained = method in ("ticket", "recalibrated", *TUNED)
+            self.check_place(path, ticket, level, placement.TRAINED if is_trained else method)
+        return ticket
 
     def network_facts(self) -> NetworkFacts:
         """What costs depend on of the network, which is built for that."""

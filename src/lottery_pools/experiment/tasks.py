@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from lottery_pools.evaluation import cost, ensemble
 from lottery_pools.evaluation.evaluate import Measured, evaluate, measured
-from lottery_pools.experiment import ticket_cache
+from lottery_pools.experiment import placement, ticket_cache
+from lottery_pools.experiment.placement import Place
 from lottery_pools.experiment.run import CLEAN, Condition, Run, Search, recalibrates
 from lottery_pools.experiment.selection import logits, metric, metric_name
 from lottery_pools.pooling.method import Method
@@ -52,20 +53,31 @@ def train(run: Run) -> None:
 def pool(run: Run, search: Search, target: int) -> None:
     """Pool one target; the pooled ticket is saved with its recipe."""
     run.folder.event(stage="pooling", method=search.name, level=target)
+    ticket = pooled(run, search, target)
+    files.save(ticket, run.folder.pool(search.name, target))
+    score = {"accuracy" if run.config.measures_accuracy else "score": ticket.origin["score"]}
+    run.folder.event(stage="pooling", method=search.name, level=target, done=ticket.origin["search_images"], **score)
+
+
+def pooled(run: Run, search: Search, target: int) -> Ticket:
+    """The pooled ticket of one target, with all that its file says of where it came from."""
     model, selection, paths = run.network(), run.selection(search, target), run.pool_of(search, target)
     rewind = [run.folder.rewind] if run.folder.rewind.exists() else []  # a run of imported checkpoints may have none
     loaded = ticket_cache.of_this_process().load([*paths.values(), *rewind], model)
     tickets, base = loaded[: len(paths)], loaded[-1].weights if rewind else None
-    pooled, images = selection.pool(model, tickets, base=base, allow_other_run=search.allow_other_run)
+    for (level, path), ticket in zip(paths.items(), tickets, strict=True):
+        if path == run.folder.ticket(level):
+            run.check_place(path, ticket, level)
+        else:
+            placement.check(Place(path, level), ticket.level, ticket.origin)
+    outcome, images = selection.pool(model, tickets, base=base, allow_other_run=search.allow_other_run)
     origin = {
         **_lineage(run, search, target, dict(zip(paths, tickets, strict=True))),
-        **_outcome(pooled, images, _score_name(run, selection.method)),
+        **_outcome(outcome, images, _score_name(run, selection.method)),
         "threads": torch.get_num_threads(),
         "device": run.device_here,
     }
-    files.save(replace(pooled.ticket, origin=origin), run.folder.pool(search.name, target))
-    score = {"accuracy" if run.config.measures_accuracy else "score": pooled.score}
-    run.folder.event(stage="pooling", method=search.name, level=target, done=images, **score)
+    return replace(outcome.ticket, origin=origin)
 
 
 def _lineage(run: Run, search: Search, target: int, tickets: Mapping[int, Ticket]) -> dict[str, Any]:
@@ -130,6 +142,7 @@ class _Network:
     search_images: int
     flops: int
     nonzero: float | None = None
+    tensors: str = ""
 
 
 def measure(run: Run, method: str, level: int, conditions: tuple[Condition, ...]) -> list[Row] | list[MetricRow]:
@@ -143,14 +156,21 @@ def measure(run: Run, method: str, level: int, conditions: tuple[Condition, ...]
 
 def _measure(run: Run, method: str, level: int, conditions: Sequence[Condition]) -> list[Row] | list[MetricRow]:
     model = run.network()
-    ticket = files.load(run.path(method, level), model)
+    ticket = run.measured(method, level, model)
     load_into(model, ticket.weights)
     search_images = ticket.origin.get("search_images", 0)
     if recalibrates(method):
         search_images += run.recalibrate(model)
     flops = cost.flops(model, run.dataset.input_shape, ticket.mask)
     network = _Network(
-        method, level, ticket.density, ticket.origin["train_images"], search_images, flops, ticket.nonzero_density
+        method,
+        level,
+        ticket.density,
+        ticket.origin["train_images"],
+        search_images,
+        flops,
+        ticket.nonzero_density,
+        files.tensors_digest(run.path(method, level)),
     )
     training, batch = run.config.training, run.config.evaluation.batch
     if not run.config.measures_accuracy:
@@ -214,6 +234,7 @@ def _row(run: Run, network: _Network, condition: Condition, measures: Measured) 
         bins=measures.bins if condition == CLEAN[-1] else (),
         part=run.config.data.test_part if split == "test" else "all",
         nonzero=network.nonzero,
+        tensors=network.tensors,
     )
 
 
@@ -243,6 +264,7 @@ def _metric_row(run: Run, network: _Network, condition: Condition, model: nn.Mod
         search_images=network.search_images,
         flops=network.flops,
         values=pack_values(values),
+        tensors=network.tensors,
         part=run.config.data.test_part if split == "test" else "all",
     )
 

@@ -101,8 +101,9 @@ def _model(origin: Mapping[str, Any]) -> Lines:
     model = origin.get("model")
     if not isinstance(model, Mapping):
         return []
-    arguments = "".join(f", {key} {value}" for key, value in model.get("arguments", {}).items())
-    shape = "×".join(map(str, model.get("input_shape", ())))
+    given, sizes = model.get("arguments"), model.get("input_shape")  # a file of the first format may hold anything
+    arguments = "".join(f", {key} {value}" for key, value in given.items()) if isinstance(given, Mapping) else ""
+    shape = "×".join(map(str, sizes)) if isinstance(sizes, list | tuple) else "unknown"
     return [("model", f"{model.get('name')}{arguments}; {model.get('classes')} classes of {shape} inputs")]
 
 

@@ -27,7 +27,7 @@ _MIN_BYTES = 1 << 20
 """So many bytes may be held by a compressed file of any size."""
 _DECODER_BYTES = 128 << 20
 """The memory that decompression itself may take; the highest standard setting of xz needs 65 MiB."""
-_LEFT_OUT: dict[str, object] = {"bins": (), "part": "all", "nonzero": None}
+_LEFT_OUT: dict[str, object] = {"bins": (), "part": "all", "nonzero": None, "tensors": ""}
 """Fields of a row that are not written where they have these values, so that rows of old versions keep their bytes."""
 _CHECK = re.compile(rb', "check": "([0-9a-f]{16})"}')
 """How a line ends that carries a digest of itself."""

@@ -76,6 +76,9 @@ class Row:
     nonzero: float | None = None
     """Prunable weights that are not zero / prunable weights: less than `density` where the mask of a pooled network
     keeps weights that all its tickets have at zero. None in rows of old versions, and for ensembles."""
+    tensors: str = ""
+    """First sixteen hexadecimal digits of the SHA-256 of the tensors of the file that was measured, as the file carries
+    it; empty in rows of old versions, and for ensembles."""
 
     @property
     def key(self) -> tuple[str, int, str, str, int]:
@@ -109,6 +112,7 @@ class MetricRow:
     values: str
     """What each sample adds to the metric, in the order of the samples (`pack_values`)."""
     part: str = "all"
+    tensors: str = ""
 
     @property
     def key(self) -> tuple[str, int, str, str, int]:
