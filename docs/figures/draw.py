@@ -116,7 +116,8 @@ def ladder() -> str:
 
 
 STUDIES = {
-    "cifar10-resnet": ("ResNet, CIFAR-10", (1, 2)),
+    "mnist1d": ("MNIST-1D", tuple(range(10, 20))),
+    "cifar10-resnet20": ("ResNet, CIFAR-10", (10, 11, 12, 13, 14)),
     "cifar100-resnet": ("ResNet, CIFAR-100", (0, 1, 2)),
     "cifar10-vgg-fresh": ("VGG, CIFAR-10", (3, 4)),
 }
@@ -163,7 +164,9 @@ def studies() -> str:
                 at = round(x + 7 * place - 3.5, 1)
                 for dots, radius in ((all_gains, 3.2), *((of_seed, 1.4) for of_seed in of_seeds)):
                     points_there = [g.gain for g in dots if (g.method, g.level) == (method, level)]
-                    shapes += [f'<circle cx="{at}" cy="{height(y)}" r="{radius}" class="{kind}"/>' for y in points_there]
+                    shapes += [
+                        f'<circle cx="{at}" cy="{height(y)}" r="{radius}" class="{kind}"/>' for y in points_there
+                    ]
     bottom = round(height(lowest) + 38)
     shapes.append(text(58, bottom, "density: share of the weights that survive", "small"))
     return svg(58 + width * len(STUDIES), bottom + 8, "What pooling adds, by density", shapes)
