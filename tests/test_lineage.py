@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lottery_pools.reporting.lineage import lineage
 
 
@@ -64,3 +66,10 @@ def test_a_pool_tells_its_score_cost_parents_and_run() -> None:
 
 def test_a_trained_ticket_tells_its_accuracy() -> None:
     assert lineage({"accuracy": 0.5, "candidates": "."}) == [("accuracy", "50.00 % on validation")]
+
+
+@pytest.mark.parametrize("model", [{"arguments": 3}, {"input_shape": 5}, {"arguments": None, "input_shape": None}, {}])
+def test_a_model_that_is_described_oddly_stops_nothing(model: dict[str, object]) -> None:
+    ((name, words),) = lineage({"model": {"name": "net", **model}})
+    assert name == "model"
+    assert words.startswith("net; ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -37,6 +38,24 @@ def shown(value: object, most: int = 80) -> str:
     except RecursionError:
         text = f"a {type(value).__name__} that is nested too deep"
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def plain(text: str) -> str:
+    """Return text in which nothing acts on what shows it: control characters and changes of direction become escapes.
+
+    Names in files may hold sequences that clear a terminal, or characters that turn the text after them around.
+
+    Examples:
+        >>> plain("größe\x1b[2J")
+        'größe\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(character if _is_plain(character) else ascii(character)[1:-1] for character in text)
+
+
+def _is_plain(character: str) -> bool:
+    return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 
 class Notice(UserWarning):

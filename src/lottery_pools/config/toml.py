@@ -118,7 +118,13 @@ def _toml_value(value: Any) -> str:
     """One value as TOML writes it: a string, number, boolean, or list of such."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_toml_value, value))}]"
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    """A character as TOML writes it: what cannot be seen as its number."""
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
 
 
 def read_toml(path: Path, trust: Trust = NOTHING) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,27 +13,34 @@ import torch
 
 from lottery_pools.config import toml
 from lottery_pools.config.trust import NOTHING, Trust
+from lottery_pools.data import record
 from lottery_pools.errors import UserError
-from lottery_pools.experiment import ticket_cache
-from lottery_pools.experiment.run import Run
+from lottery_pools.experiment import tasks, ticket_cache
+from lottery_pools.experiment.run import Run, Search
 from lottery_pools.experiment.selection import calibration_batches, recalibration_images
 from lottery_pools.pooling import pool as pooling
+from lottery_pools.pooling.methods import find
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest
 from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import Ticket
 
 
-def replay(pooled: Path, out: Path | None = None, trust: Trust = NOTHING) -> bool:
+def replay(
+    pooled: Path, out: Path | None = None, trust: Trust = NOTHING, search: bool = False, data: str | None = None
+) -> bool:
     """Rebuild a pooled ticket from its recipe; True where the bytes are those of its file.
 
     Args:
         pooled: the file of the pooled ticket, in the folder of its run.
         out: where to keep the rebuilt file; none: it is thrown away.
         trust: what the run's settings may run.
+        search: whether the search for the recipe is done again too, so that its scores, costs and candidates are
+            compared as well; otherwise they are taken from the file, and only the weights are computed.
+        data: where the data are now, as the setting `data.name`; none: where they were.
 
-    Raises UserError where the file is none of a run's pools, a parent ticket is missing or no longer the same, or this
-    machine lacks the device.
+    Raises UserError where the file is none of a run's pools, a parent ticket is missing or no longer the same, the data
+    are missing or have changed, or this machine lacks the device.
 
     Example:
         ```python
@@ -42,9 +50,21 @@ def replay(pooled: Path, out: Path | None = None, trust: Trust = NOTHING) -> boo
     origin = files.read_metadata(pooled)["origin"]
     folder = _run_folder(pooled, origin)
     config = toml.read_toml(folder.config, trust)
+    known = record.read(folder.data)
+    if known is None:
+        config = replace(config, data=replace(config.data, name=data or config.data.name))
+    else:
+        known = replace(known, place=record.located(known, config.data.name, data, folder.path))
     seed = config.seeds[0]
-    run = Run(config.of_seed(seed), seed, folder, origin["device"])
-    rebuilt = _rebuilt(run, pooled, _parents(run, pooled, origin), origin)
+    run = Run(config.of_seed(seed), seed, folder, origin["device"], data=known)
+    parents = _parents(run, pooled, origin)
+    stored = files.load(pooled)
+    run.check_place(pooled, stored, _level_of(pooled), pooled.resolve().parent.name)
+    if search:
+        rebuilt = _searched(run, stored)
+        origin = rebuilt.origin
+    else:
+        rebuilt = _rebuilt(run, pooled, parents, origin)
     with tempfile.TemporaryDirectory() as scratch:
         path = out or Path(scratch) / pooled.name
         files.save(replace(rebuilt, origin=origin), path)
@@ -84,6 +104,24 @@ def _parents(run: Run, pooled: Path, origin: Mapping[str, Any]) -> list[Path]:
         if not path.exists() or digest(path) != origin["parents"].get(str(level)):
             raise UserError(f"{path} is not the ticket that {pooled} was pooled from: restore it, or pool again")
     return list(paths.values())
+
+
+def _level_of(pooled: Path) -> int:
+    """The level that a pool's file is called by; raises UserError where it is called otherwise."""
+    name = re.fullmatch(r"level_(\d{1,9})", pooled.stem)
+    if name is None:
+        raise UserError(f"{pooled} is not called level_NN.safetensors: give it its name back")
+    return int(name[1])
+
+
+def _searched(run: Run, stored: Ticket) -> Ticket:
+    """The pooled ticket as the search makes it today, with its recipe, scores, trials and costs."""
+    torch.set_num_threads(stored.origin["threads"])
+    candidates = _candidates(run, stored.origin)
+    own = candidates.path.resolve() == run.folder.path.resolve()
+    name = str(stored.origin["method"])
+    search = Search(name, find(name), run.folder if own else candidates, allow_other_run=not own)
+    return tasks.pooled(run, search, stored.level)
 
 
 def _rebuilt(run: Run, pooled: Path, parents: list[Path], origin: Mapping[str, Any]) -> Ticket:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config
 from lottery_pools.config.trust import NOT_RUN
-from lottery_pools.errors import UserError
+from lottery_pools.errors import UserError, plain
 from lottery_pools.evaluation.metrics import accuracies, comparable, gains
+from lottery_pools.experiment import placement
 from lottery_pools.reporting import corruption_tables, metric_report, page
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.metric_report import MetricReport
 from lottery_pools.runs import results, speeds, strict_json
-from lottery_pools.runs.folder import run_folder, write
-from lottery_pools.runs.rows import PoolRow, Row
+from lottery_pools.runs.folder import RunFolder, run_folder, write
+from lottery_pools.runs.rows import BASELINES, AnyRow, PoolRow, Row
 from lottery_pools.tickets import files
 
 
@@ -33,7 +34,7 @@ def make(
     With `reference`, another run's folder, there is a table of mean corruption errors (mCE) relative to its dense
     network, which the table names: raises UserError where either was not measured under corruption.
     """
-    if reference is None and not toml.of_folder(folder).measures_accuracy:
+    if reference is None and not toml.of_folder(folder, NOT_RUN).measures_accuracy:
         return _make_metric_report(folder, out or folder / "report.md")
     content, page_path = report_of(folder), out or folder / "report.html"
     if reference is not None:
@@ -55,11 +56,14 @@ def make(
 def _make_metric_report(folder: Path, out: Path) -> tuple[Path, MetricReport]:
     if out.suffix != ".md":
         raise UserError(f"the report of this run is Markdown, {out} is not: give a name that ends in .md")
-    config = toml.of_folder(folder)
+    config = toml.of_folder(folder, NOT_RUN)
     runs = [run_folder(config, folder, seed) for seed in config.seeds]
     rows = [row for run in runs for row in results.read_metrics(run.results)]
     if not rows:
         raise _no_results(folder)
+    for seed, run in zip(config.seeds, runs, strict=True):
+        _check_files(run, [row for row in rows if row.seed == seed])
+    rows, config = list(map(_inert_row, rows)), _inert(config)
     content = MetricReport(config.name, rows, gains(rows), config)
     write(out, metric_report.page(content))
     return out, content
@@ -124,6 +128,7 @@ def report_of(folder: Path) -> ReportContent:
         names = set.intersection(*({path.name for path in run.glob("diagnosis_*.json")} for run in paths))
         best = sorted(names, key=lambda name: int(name.removeprefix("diagnosis_").removesuffix(".json")))[-1:]
         diagnoses = [read_json(run / name) for name in best for run in paths]
+    diagnoses = _inert(diagnoses)
     compared = gains(rows)
     return ReportContent(
         config.name,
@@ -147,13 +152,57 @@ def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
             f"`lottery-pools report {folder}` alone makes its report"
         )
     if (folder / "results.jsonl.xz").exists():
-        return config, results.read(folder / "results.jsonl.xz"), results.read_pools(folder / "pools.jsonl")
+        rows, pools = results.read(folder / "results.jsonl.xz"), results.read_pools(folder / "pools.jsonl")
+        return _inert(config), list(map(_inert_row, rows)), list(map(_inert, pools))
     runs = [run_folder(config, folder, seed) for seed in config.seeds]
     rows = [row for run in runs for row in results.read(run.results)]
     if not rows:
         raise _no_results(folder)
-    pools = [_pool_row(path) for run in runs for path in sorted((run.path / "pools").glob("*/level_*.safetensors"))]
-    return config, rows, pools
+    pools = []
+    for seed, run in zip(config.seeds, runs, strict=True):
+        paths = sorted((run.path / "pools").glob("*/level_*.safetensors"))
+        pools += [_pool_row(path, config.of_seed(seed), seed) for path in paths]
+        _check_files(run, [row for row in rows if row.seed == seed])
+    return _inert(config), list(map(_inert_row, rows)), pools
+
+
+def _inert(value: Any) -> Any:
+    """A value of settings or of a diagnosis whose texts do nothing where they are shown (`errors.plain`)."""
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, Mapping):
+        return {_inert(key): _inert(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_inert, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: _inert(getattr(value, field.name)) for field in fields(value)})
+    return value
+
+
+def _inert_row(row: AnyRow) -> AnyRow:
+    """The row with names that do nothing where they are shown."""
+    names = {"run": row.run, "method": row.method, "split": row.split, "corruption": row.corruption}
+    if all(name.isprintable() for name in names.values()):
+        return row
+    return replace(row, **{key: plain(name) for key, name in names.items()})  # type: ignore[arg-type]
+
+
+def _check_files(run: RunFolder, rows: Sequence[AnyRow]) -> None:
+    """Raise UserError where a row was measured on another file than the one that lies in its place.
+
+    Files are compared by the digest of their tensors, where both row and file carry one.
+    """
+    digests: dict[Path, str] = {}
+    for row in rows:
+        level = row.source if row.method == "admissible" else row.level
+        path = run.ticket(level) if row.method in BASELINES else run.pool(row.method, row.level)
+        if row.tensors and path not in digests:
+            digests[path] = files.tensors_digest(path) if path.exists() else ""
+        if row.tensors and digests[path] and digests[path] != row.tensors:
+            raise UserError(
+                f"{run.results} has a row of {row.method} at level {row.level} that was measured on another file than "
+                f"{path}: restore that file, or delete {run.results.name} and evaluate again"
+            )
 
 
 def _speeds(config: Config, folder: Path) -> list[speeds.SpeedRow]:
@@ -180,10 +229,16 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not JSON ({error}): restore or delete it") from error
 
 
-def _pool_row(path: Path) -> PoolRow:
-    """What a pooled ticket's file says of how it came about."""
+def _pool_row(path: Path, config: Config, seed: int) -> PoolRow:
+    """What a pooled ticket's file says of how it came about; raises UserError where it is not what its place says."""
     metadata = files.read_metadata(path)
     origin = metadata["origin"]
+    if not origin.keys() >= {"recipe", "seed", "search_images"}:
+        raise UserError(f"{path} is no pool of a run: remove it from there")
+    level = path.stem.removeprefix("level_")
+    if not level.isdecimal():
+        raise UserError(f"{path} is not called level_NN.safetensors: give it its name back, or remove it")
+    placement.check(placement.place(path, int(level), config, seed, path.parent.name), metadata["level"], origin)
     recipe = tuple((level, alpha) for level, alpha in origin["recipe"])
     density = metadata["kept"] / metadata["prunable"]
     return PoolRow(

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from lottery_pools.evaluation import cost, ensemble
 from lottery_pools.evaluation.evaluate import Measured, evaluate, measured
-from lottery_pools.experiment import ticket_cache
+from lottery_pools.experiment import placement, ticket_cache
+from lottery_pools.experiment.placement import Place
 from lottery_pools.experiment.run import CLEAN, Condition, Run, Search, recalibrates
 from lottery_pools.experiment.selection import logits, metric, metric_name
 from lottery_pools.pooling.method import Method
@@ -26,7 +27,13 @@ from lottery_pools.tickets.training import Epoch
 
 def train(run: Run) -> None:
     """Train the tickets of one seed, those that are not there yet."""
-    images = run.dataset.epoch_size
+    images, densities = run.dataset.epoch_size, run.config.pruning.schedule()
+    there = {level for level in run.levels if run.folder.ticket(level).exists()}
+
+    def begin(level: int) -> None:
+        if level in run.levels and level not in there:
+            epochs = retraining.epochs(run.config, level)
+            run.folder.event(stage="training", level=level, epochs=epochs, density=densities[level], done=0)
 
     def log(level: int, epoch: Epoch) -> None:
         epochs = retraining.epochs(run.config, level)
@@ -34,28 +41,43 @@ def train(run: Run) -> None:
         values[measures.NAMES[run.dataset.task]] = values.pop("accuracy")
         run.folder.event(stage="training", level=level, epochs=epochs, done=3 * images, **values)
 
+    begin(0)
     tickets = rigl.tickets if run.config.pruning.criterion == "rigl" else imp.tickets
     for ticket in tickets(run.config, run.dataset, run.folder, run.seed, log):
-        run.folder.event(stage="ticket", level=ticket.level, density=ticket.density)
+        if ticket.level not in there:
+            value = {measures.NAMES[run.dataset.task]: ticket.origin.get("accuracy")}
+            run.folder.event(stage="ticket", level=ticket.level, density=ticket.density, **value)
+        begin(ticket.level + 1)
 
 
 def pool(run: Run, search: Search, target: int) -> None:
     """Pool one target; the pooled ticket is saved with its recipe."""
     run.folder.event(stage="pooling", method=search.name, level=target)
+    ticket = pooled(run, search, target)
+    files.save(ticket, run.folder.pool(search.name, target))
+    score = {"accuracy" if run.config.measures_accuracy else "score": ticket.origin["score"]}
+    run.folder.event(stage="pooling", method=search.name, level=target, done=ticket.origin["search_images"], **score)
+
+
+def pooled(run: Run, search: Search, target: int) -> Ticket:
+    """The pooled ticket of one target, with all that its file says of where it came from."""
     model, selection, paths = run.network(), run.selection(search, target), run.pool_of(search, target)
     rewind = [run.folder.rewind] if run.folder.rewind.exists() else []  # a run of imported checkpoints may have none
     loaded = ticket_cache.of_this_process().load([*paths.values(), *rewind], model)
     tickets, base = loaded[: len(paths)], loaded[-1].weights if rewind else None
-    pooled, images = selection.pool(model, tickets, base=base, allow_other_run=search.allow_other_run)
+    for (level, path), ticket in zip(paths.items(), tickets, strict=True):
+        if path == run.folder.ticket(level):
+            run.check_place(path, ticket, level)
+        else:
+            placement.check(Place(path, level), ticket.level, ticket.origin)
+    outcome, images = selection.pool(model, tickets, base=base, allow_other_run=search.allow_other_run)
     origin = {
         **_lineage(run, search, target, dict(zip(paths, tickets, strict=True))),
-        **_outcome(pooled, images, _score_name(run, selection.method)),
+        **_outcome(outcome, images, _score_name(run, selection.method)),
         "threads": torch.get_num_threads(),
-        "device": run.device,
+        "device": run.device_here,
     }
-    files.save(replace(pooled.ticket, origin=origin), run.folder.pool(search.name, target))
-    score = {"accuracy" if run.config.measures_accuracy else "score": pooled.score}
-    run.folder.event(stage="pooling", method=search.name, level=target, done=images, **score)
+    return replace(outcome.ticket, origin=origin)
 
 
 def _lineage(run: Run, search: Search, target: int, tickets: Mapping[int, Ticket]) -> dict[str, Any]:
@@ -64,6 +86,7 @@ def _lineage(run: Run, search: Search, target: int, tickets: Mapping[int, Ticket
     paths, cache = run.pool_of(search, target), ticket_cache.of_this_process()
     return {
         **of_target,
+        **imp.data_origin(run.dataset),  # tickets of earlier versions do not say it
         "target": target,
         "parents": {str(level): cache.digest(path) for level, path in paths.items()},
         "candidates": os.path.relpath(search.candidates.path, run.folder.path),
@@ -120,6 +143,7 @@ class _Network:
     search_images: int
     flops: int
     nonzero: float | None = None
+    tensors: str = ""
 
 
 def measure(run: Run, method: str, level: int, conditions: tuple[Condition, ...]) -> list[Row] | list[MetricRow]:
@@ -133,14 +157,21 @@ def measure(run: Run, method: str, level: int, conditions: tuple[Condition, ...]
 
 def _measure(run: Run, method: str, level: int, conditions: Sequence[Condition]) -> list[Row] | list[MetricRow]:
     model = run.network()
-    ticket = files.load(run.path(method, level), model)
+    ticket = run.measured(method, level, model)
     load_into(model, ticket.weights)
     search_images = ticket.origin.get("search_images", 0)
     if recalibrates(method):
         search_images += run.recalibrate(model)
     flops = cost.flops(model, run.dataset.input_shape, ticket.mask)
     network = _Network(
-        method, level, ticket.density, ticket.origin["train_images"], search_images, flops, ticket.nonzero_density
+        method,
+        level,
+        ticket.density,
+        ticket.origin["train_images"],
+        search_images,
+        flops,
+        ticket.nonzero_density,
+        files.tensors_digest(run.path(method, level)),
     )
     training, batch = run.config.training, run.config.evaluation.batch
     if not run.config.measures_accuracy:
@@ -204,6 +235,8 @@ def _row(run: Run, network: _Network, condition: Condition, measures: Measured) 
         bins=measures.bins if condition == CLEAN[-1] else (),
         part=run.config.data.test_part if split == "test" else "all",
         nonzero=network.nonzero,
+        tensors=network.tensors,
+        data=run.dataset.digest,
     )
 
 
@@ -233,7 +266,9 @@ def _metric_row(run: Run, network: _Network, condition: Condition, model: nn.Mod
         search_images=network.search_images,
         flops=network.flops,
         values=pack_values(values),
+        tensors=network.tensors,
         part=run.config.data.test_part if split == "test" else "all",
+        data=run.dataset.digest,
     )
 
 

@@ -15,6 +15,7 @@ from lottery_pools.reporting import comparison, tables
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.names import instead, label, pooled
 from lottery_pools.reporting.sections import Section, sections, shift
+from lottery_pools.reporting.table import inert
 from lottery_pools.reporting.table import markdown as table_as_markdown
 from lottery_pools.reporting.verdict import averaged_over, headline, headlines, judge, over_admissible, undertrained
 from lottery_pools.reporting.words import interval, meaning_of_accuracy, plural, signed, unbroken
@@ -48,7 +49,7 @@ def render(report: ReportContent) -> str:
 def markdown(report: ReportContent) -> str:
     """The report as Markdown: its verdict, the gains that it is about, and all tables in the order of the page."""
     gain = headline(report.gains)
-    parts = [f"# {report.title}\n", f"{' '.join(judge(gain, report.gains).sentences)}\n"]
+    parts = [f"# {inert(report.title)}\n", f"{' '.join(judge(gain, report.gains).sentences)}\n"]
     if gain:
         beside = over_admissible(gain, report.gains)
         numbers = f"**{interval(gain)}** over the recalibrated ticket"

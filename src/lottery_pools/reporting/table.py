@@ -37,13 +37,18 @@ class Table:
         return tuple(bool(cells) and all(c == DASH or _NUMBER.fullmatch(c) for c in cells) for cells in columns)
 
 
+def inert(text: str) -> str:
+    """Text in which Markdown makes no HTML, link, picture or code of what a name holds."""
+    return re.sub(r"[<`]|(?<=\])\(", r"\\\g<0>", text)
+
+
 def markdown(table: Table) -> str:
     """The table as GitHub's Markdown, under a heading of the third level, with its note."""
 
     def line(cells: Iterable[str]) -> str:
-        return f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |"
+        return f"| {' | '.join(inert(' '.join(cell.split())).replace('|', chr(92) + '|') for cell in cells)} |"
 
     rule = ("---:" if numeric else "---" for numeric in table.numeric)
     note = [table.note, ""] if table.note else []
-    lines = [f"### {table.title}", "", *note, line(table.columns), line(rule), *map(line, table.rows)]
+    lines = [f"### {inert(table.title)}", "", *note, line(table.columns), line(rule), *map(line, table.rows)]
     return "\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from lottery_pools.errors import plain
 from lottery_pools.reporting.table import Table
 from lottery_pools.reporting.words import JOINED, MINUS, unbroken
 
@@ -137,7 +138,9 @@ def _wrap(text: str, width: int) -> str:
 
 
 def _printable(text: str, console: Console) -> str:
-    """The text with a hyphen for the minus sign where the output's encoding lacks it, so that no sign is lost."""
+    """The text as it can be shown: without control characters, and with a hyphen for the minus sign where the output's
+    encoding lacks it, so that no sign is lost."""
+    text = "\n".join(map(plain, text.split("\n")))
     try:
         MINUS.encode(console.encoding)
     except UnicodeEncodeError:

@@ -76,6 +76,11 @@ class Row:
     nonzero: float | None = None
     """Prunable weights that are not zero / prunable weights: less than `density` where the mask of a pooled network
     keeps weights that all its tickets have at zero. None in rows of old versions, and for ensembles."""
+    tensors: str = ""
+    """First sixteen hexadecimal digits of the SHA-256 of the tensors of the file that was measured, as the file carries
+    it; empty in rows of old versions, and for ensembles."""
+    data: str = ""
+    """What identifies the data (`Dataset.digest`); empty in rows of old versions."""
 
     @property
     def key(self) -> tuple[str, int, str, str, int]:
@@ -109,6 +114,8 @@ class MetricRow:
     values: str
     """What each sample adds to the metric, in the order of the samples (`pack_values`)."""
     part: str = "all"
+    tensors: str = ""
+    data: str = ""
 
     @property
     def key(self) -> tuple[str, int, str, str, int]:

@@ -135,6 +135,12 @@ def read_metadata(path: Path) -> dict[str, Any]:
     return _open(path).metadata
 
 
+def tensors_digest(path: Path) -> str:
+    """The first sixteen hexadecimal digits of the SHA-256 of a ticket file's tensors, as its header says; empty for the
+    first format, which carries none. Raises UserError as `read_metadata`."""
+    return str(read_metadata(path).get("check_tensors", ""))[:16]
+
+
 def _open(path: Path) -> Container:
     """A ticket file, its header checked."""
     if not path.is_file():

@@ -1,0 +1,116 @@
+"""A ticket's file must be what its place says, rows must be of the files beside them, and replay believes no file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lottery_pools.cli import commands
+from lottery_pools.errors import UserError
+from lottery_pools.experiment.placement import Place, check
+from lottery_pools.tickets import files
+from tests.test_plain import outputs
+
+SMALL = (
+    *("--preset", "demo", "--seeds", "0", "1", "--limit", "20", "--pruning.levels", "1", "--workers", "1"),
+    *("--pooling.methods", "average", "interpolation", "--model.arguments.width", "4", "--model.arguments.depth", "2"),
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two seeds, with pools and rows."""
+    out = tmp_path_factory.mktemp("placed") / "run"
+    for arguments in (["tickets", *SMALL, "--out", str(out)], ["pool", str(out)], ["evaluate", str(out)]):
+        commands.dispatch([*arguments, *(["--workers", "1"] if arguments[0] != "tickets" else [])])
+    return out
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def refused(*arguments: str) -> str:
+    with pytest.raises(UserError) as error:
+        commands.dispatch(list(arguments))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_another_seeds_ticket_is_refused(run: Path) -> None:
+    shutil.copy(run / "seed_1/tickets/level_01.safetensors", run / "seed_0/tickets/level_01.safetensors")
+    for path in (run / "seed_0").rglob("pools/average/*"):
+        path.unlink()
+    said = refused("pool", str(run), "--methods", "average", "--workers", "1")
+    assert "level_01.safetensors is not what its place says: its seed is 1, not 0" in said
+
+
+def test_another_levels_ticket_is_refused(run: Path) -> None:
+    shutil.copy(run / "seed_0/tickets/level_01.safetensors", run / "seed_0/tickets/level_00.safetensors")
+    (run / "seed_0/results.jsonl").unlink()
+    assert "its level is 1, not 0" in refused("evaluate", str(run), "--workers", "1")
+
+
+def test_another_runs_ticket_is_refused(run: Path) -> None:
+    path = run / "seed_0/tickets/level_01.safetensors"
+    ticket = files.load(path)
+    files.save(replace(ticket, weights=dict(ticket.weights), origin={**ticket.origin, "config": "0" * 16}), path)
+    (run / "seed_0/results.jsonl").unlink()
+    assert "its run is 0000000000000000, not " in refused("evaluate", str(run), "--workers", "1")
+
+
+def test_a_pool_under_the_name_of_another_method_is_refused(run: Path) -> None:
+    pools = run / "seed_0/pools"
+    shutil.copy(pools / "average/level_01.safetensors", pools / "interpolation/level_01.safetensors")
+    for arguments in (["report", str(run)], ["replay", str(pools / "interpolation/level_01.safetensors")]):
+        assert "its method of pooling is average, not interpolation" in refused(*arguments)
+
+
+def test_a_trained_ticket_among_the_pools_is_refused(run: Path) -> None:
+    shutil.copy(run / "seed_0/tickets/level_01.safetensors", run / "seed_0/pools/average/level_01.safetensors")
+    assert "is no pool of a run" in refused("report", str(run))
+
+
+def test_rows_of_another_file_are_refused(run: Path) -> None:
+    path = run / "seed_0/pools/average/level_01.safetensors"
+    ticket = files.load(path)
+    weights = {name: tensor * 2 if tensor.is_floating_point() else tensor for name, tensor in ticket.weights.items()}
+    files.save(replace(ticket, weights=weights), path)
+    assert "has a row of average at level 1 that was measured on another file than" in refused("report", str(run))
+
+
+def test_rows_of_before_digests_are_read(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in run.rglob("results.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        assert {len(row["tensors"]) for row in rows if row["method"] != "ensemble"} == {16}
+        path.write_text("".join(json.dumps({**row, "check": None, "tensors": ""}) + "\n" for row in rows))
+        text = path.read_text().replace(', "check": null', "").replace(', "tensors": ""', "")
+        path.write_text(text)
+    assert "Report: " in outputs(["report", str(run)], capsys)
+
+
+def test_a_score_that_the_file_only_claims_is_found_by_searching_again(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run / "seed_0/pools/average/level_01.safetensors"
+    assert "same bytes" in outputs(["replay", str(path), "--search"], capsys)
+    ticket = files.load(path)
+    files.save(replace(ticket, weights=dict(ticket.weights), origin={**ticket.origin, "score": 0.99}), path)
+    assert "same bytes" in outputs(["replay", str(path)], capsys)  # the weights are those of the recipe
+    assert "replayed to other bytes" in refused("replay", str(path), "--search")
+
+
+def test_what_a_file_does_not_say_is_not_compared() -> None:
+    place = Place(Path("level_02.safetensors"), 2, seed=3, config="abc")
+    check(place, 2, {})
+    check(replace(place, seed=None, config=None), 2, {"seed": 9, "config": "x"})
+    check(Place(place.path, 2, "of a later version"), 2, {"method": "average"})
+    check(Place(place.path, 2, "other-seed"), 2, {"method": "interpolation"})
+    with pytest.raises(UserError, match="its method of pooling is average, not none"):
+        check(place, 2, {"method": "average"})
