@@ -61,7 +61,7 @@ docs: $(INSTALLED)
 	touch $@
 
 $(INSTALLED): .venv/core
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[data,dev,docs]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cluster,data,dev,docs,tensorboard]'
 	touch $@
 
 clean:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -182,16 +183,19 @@ def difference(found: Tensor, expected: Tensor) -> float:
 def table(rows: Sequence[Row]) -> str:
     """Markdown: milliseconds, and how many times faster compiled is than each."""
     lines = [
-        "| network | density | multiply-adds | batch | compiled, ms | × ONNX Runtime | × OpenVINO | × PyTorch "
-        "| of the roofline |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| network | weights | density | multiply-adds | batch | compiled, ms | × ONNX Runtime | × OpenVINO "
+        "| × PyTorch | of the roofline |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
-        ratios = [row.times.get("onnxruntime"), row.times.get("openvino"), row.torch]
-        cells = " | ".join("" if ratio is None else f"{ratio:.1f}" for ratio in ratios)
-        ours = row.milliseconds["compiled"]
-        about = f"{row.model} | {row.density:.3g} | {row.work:.1%} | {row.batch} | {ours:.3g}"
-        lines.append(f"| {about} | {cells} | {row.bound / ours:.0%} |")
+        weights, ours = "/".join(Path(row.ticket).parts[-2:]), row.milliseconds["compiled"]
+        ratios = (row.times.get("onnxruntime"), row.times.get("openvino"), row.torch)
+        cells = (
+            *(row.model, weights, f"{row.density:.3g}", f"{row.work:.1%}", str(row.batch), f"{ours:.3g}"),
+            *("" if ratio is None else f"{ratio:.1f}" for ratio in ratios),
+            f"{row.bound / ours:.0%}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -206,11 +210,14 @@ def run(options: argparse.Namespace) -> list[Row]:
     """Measure what is asked for and not in the file yet; the rows of both."""
     rows = read(options.out)
     done = {row.key for row in rows}
-    peak = rate()
+    peak, end = rate(), time.monotonic() + 60 * options.minutes
     print(f"{processor()}: {peak / 1e9:.1f} billion multiply-adds a second, one core", flush=True)
     for _, group in groupby(networks(options), lambda network: network.description):
         everything = list(group)
         for batch in options.batches:
+            if time.monotonic() > end:
+                print("Time is over: the same command goes on from here.")
+                return rows
             left = [n for n in everything if (n.model, n.density, batch, options.threads, n.ticket) not in done]
             for row in measure(left, batch, options, peak) if left else ():
                 rows.append(row)
@@ -232,6 +239,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--torch-compile", action="store_true", help="torch.compile too: minutes, the first time")
     parser.add_argument("--pin", type=int, help="the core to stay on")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="no network is begun after so many")
     parser.add_argument("--prepare", action="store_true", help="compile all, measure nothing")
     parser.add_argument("--out", type=Path, help="rows, one a line, added to what is there")
     options = parser.parse_args()

@@ -30,8 +30,17 @@ LAYERS = (
 )
 """Top to bottom: a wing may import those after it, itself, and the ground."""
 NARROWER = {
-    "reporting": {"pooling.method", "pooling.methods", "runs", "config"},
-    "exchange": {"tickets", "data.dataset", "data.pixels", "models", "runs", "config"},
+    "reporting": {"evaluation.intervals", "pooling.method", "pooling.methods", "runs", "config"},
+    "exchange": {
+        "tickets",
+        "data.dataset",
+        "data.npy",
+        "data.preprocessing",
+        "data.record",
+        "models",
+        "runs",
+        "config",
+    },
     "deploy": {"tickets", "models", "runs", "config"},
     "pooling": {"tickets", "runs.seeds", "config"},
     "models": {"runs.seeds"},

@@ -148,7 +148,7 @@ def test_a_cache_that_cannot_be_removed_is_named(tmp_path: Path, monkeypatch: py
 def test_a_disk_that_cannot_hold_the_images_is_noticed_before_they_are_decoded(
     tmp_path: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = Data(name=str(small(tmp_path / "set")), validation=6, size=1 << 17)
+    data = Data(name=str(small(tmp_path / "set")), validation=6)
     monkeypatch.setattr(decoding, "_first_shape", lambda *_: (3, 1 << 17, 1 << 17))
     with pytest.raises(
         UserError, match=r"cannot write to the cache .*: the images need 1.55e\+03 GB, .* free some space"

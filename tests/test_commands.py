@@ -342,7 +342,7 @@ def test_replay_confirms_or_refuses(finished: Path, tmp_path: Path, capsys: pyte
     ("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interr")]
 )
 def test_a_signal_ends_a_run_in_one_line(tmp_path: Path, number: int, code: int, word: str) -> None:
-    run = ["run", "--preset", "demo", "--seeds", "0", "1", "--workers", "2", "--out", str(tmp_path / "run")]
+    run = ["run", "--preset", "demo", "--quiet", "--seeds", "0", "1", "--workers", "2", "--out", str(tmp_path / "run")]
     process = subprocess.Popen([sys.executable, "-m", "lottery_pools", *run], stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob("run/seed_*/log.jsonl")):
         time.sleep(0.1)

@@ -35,7 +35,7 @@ def test_the_options_are_those_of_the_parser(
 
 def test_the_full_help_is_completed_where_the_short_one_leaves_options_out() -> None:
     assert {command for command in KNOWN if "--help-all" in KNOWN[command]} == {
-        *("run", "tickets", "pool", "evaluate", "diagnose")
+        *("run", "tickets", "pool", "evaluate", "diagnose", "import")
     }
     assert "--training.gamma" in KNOWN["run"]
 
@@ -61,9 +61,9 @@ LINES = {
     "run --preset = de": ["demo"],
     "run --preset =": list(presets()),
     "run --pruning.scope ": ["global", "layer"],
-    "pool folder --methods average inter": ["interpolation"],
+    "pool folder --methods average greed": ["greedy-soup"],
     "evaluate folder --corruptions fo": ["fog"],
-    "presets im": ["imagenet-resnet18", "imagenet-resnet34"],
+    "presets im": ["imagenet-resnet18", "imagenet-resnet34", "images"],
     "completion ": ["bash", "zsh", "fish"],
     "inspect ": [],
 }
@@ -96,7 +96,7 @@ def test_fish_completes(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh here")
 @pytest.mark.parametrize(
     ("typed", "completed"),
-    [("ins", "inspect"), ("run --preset=de", "run --preset=demo"), ("pool x --methods swa inter", "interpolation")],
+    [("ins", "inspect"), ("run --preset=de", "run --preset=demo"), ("pool x --methods swa greed", "greedy-soup")],
 )
 def test_zsh_completes(typed: str, completed: str, tmp_path: Path) -> None:
     (tmp_path / "script").write_text(completion.zsh(KNOWN), encoding="utf-8")

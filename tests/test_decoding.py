@@ -149,7 +149,7 @@ def other_column(folder: Path) -> Path:
     ("make", "settings", "message"),
     [
         (other_column, {}, "has no column label in its test split"),
-        (not_an_image, {}, "has an image in test that cannot be read: cannot identify image file"),
+        (not_an_image, {"broken": "refuse"}, "has an image in test that cannot be read: cannot identify image file"),
         (unequal, {}, "has images of 8×8 and 9×8 pixels: bring them to one size with data.size"),
         (unequal_test, {}, "has images of 8×8 and 9×8 pixels: bring them to one size with data.size"),
         (lambda f: broken(f, [0, 1] * 4, [0, 1], CAT_DOG, ("cat", "cow")), {}, "other class names in its test split"),

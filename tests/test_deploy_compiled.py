@@ -192,6 +192,41 @@ def test_a_ticket_knows_its_network(tmp_path: Path) -> None:
     torch.testing.assert_close(given(x), from_file(x))
 
 
+class Normalised(nn.Module):
+    """A convolution of samples that are normalised by the network itself."""
+
+    def __init__(self, number: Tensor | float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.4, 0.5]))
+        self.register_buffer("number", torch.as_tensor(number).clone())
+        self.convolution = nn.Conv2d(2, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = (2 * x - self.get_buffer("mean").view(-1, 1, 1)) / self.get_buffer("number") + 0.25
+        result: Tensor = self.convolution(x)
+        return result
+
+
+@pytest.mark.parametrize("number", [torch.tensor(0.5), torch.tensor([0.2, 3.0]).view(1, 2, 1, 1)])
+def test_normalisation_within_the_network_is_compiled(number: Tensor) -> None:
+    module = sparse(Normalised(number), 0.5, 0)
+    module.register_buffer("number", number)
+    compiled = lp.compile(module, torch.zeros(1, 2, 6, 5), engine="c")
+    assert compiled.fallbacks == ()
+    assert_same(module, (2, 6, 5), (1, 20))
+
+
+@pytest.mark.parametrize(
+    "number", [torch.rand(6, 5) + 1, torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]), torch.zeros(2, 1, 1)]
+)
+def test_numbers_that_are_not_by_channel_or_not_finite_are_left_to_pytorch(number: Tensor) -> None:
+    module = Normalised(number).eval()
+    x = torch.randn(3, 2, 6, 5)
+    with pytest.warns(UserWarning, match="PyTorch computes aten.div.Tensor"):
+        found = lp.compile(module, x, engine="c")(x)
+    torch.testing.assert_close(found, module(x).detach(), atol=1e-4, rtol=0, equal_nan=True)
+
+
 def test_the_first_call_may_be_within_inference_mode() -> None:
     module = sparse(nn.Conv2d(2, 3, 3), 0.5, 0)
     network = CompiledModule(lp.compile(module, engine="c"))

@@ -152,3 +152,33 @@ def test_without_a_compiler_the_command_says_so_in_one_line(run: Path, monkeypat
 def test_no_threads_are_refused(run: Path) -> None:
     with pytest.raises(lp.UserError, match="--threads is 0: give 1 or more"):
         commands.dispatch(["compile", str(run / "tickets/level_02.safetensors"), "--threads", "0"])
+
+
+def test_export_writes_the_same_files_without_timing_them(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ticket = run / "tickets/level_02.safetensors"
+    commands.dispatch(["export", str(ticket), "--to", "compiled"])
+    names = [f"level_02-compiled/network.{kind}" for kind in ("c", "h", "so")]
+    assert capsys.readouterr().out.split() == names
+    commands.dispatch(["compile", str(ticket), "--untimed"])
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (compiled_folder(ticket) / Path(name).name).read_bytes()
+    with pytest.raises(lp.UserError, match="--normalise is for onnx and torch-export"):
+        commands.dispatch(["export", str(ticket), "--to", "compiled", "--normalise"])
+
+
+def test_compiled_predictions_are_those_of_pytorch(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (opened,) = resolve(toml.of_folder(run), run, ONE).runs
+    np.save(tmp_path / "samples.npy", opened.dataset.test.images[:40].numpy())
+    said = []
+    for options in ([], ["--compiled"]):
+        commands.dispatch(
+            ["predict", str(run / "pools/average/level_01.safetensors"), str(tmp_path / "samples.npy"), *options]
+        )
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert len(said[0].splitlines()) == 40

@@ -10,7 +10,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType, SimpleNamespace, TracebackType
 
 import pytest
 import torch
@@ -113,13 +113,19 @@ class Client:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self.executor.shutdown()
 
-    def get_executor(self) -> ThreadPoolExecutor:
+    def get_executor(self, pure: bool) -> ThreadPoolExecutor:
+        assert not pure
         return self.executor
+
+    def scheduler_info(self, n_workers: int) -> dict[str, dict[str, dict[str, str]]]:
+        return {"workers": {"tcp://here:1": {"host": "here"}}}
 
 
 def test_a_cluster_does_the_same_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = ModuleType("distributed")
-    fake.Client = Client  # type: ignore[attr-defined]
+    fake.Client, fake.KilledWorker = Client, RuntimeError  # type: ignore[attr-defined]
+    state = SimpleNamespace(nthreads=1)
+    fake.get_worker = lambda: SimpleNamespace(address="tcp://here:1", state=state)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "distributed", fake)
     finished = run_tasks(work, [(7, 0.05), (1, 0), (-2, 0)], workers=1, threads=1, cluster="tcp://here:8786")
     assert [next(finished)[0], next(finished)[0]] == [7, 1]
@@ -145,9 +151,20 @@ def test_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Machine("cpu", workers=5).share(3) == (5, 1)
     assert Machine("cpu", threads=6).share(3) == (3, 6)
     assert Machine("cpu", workers=20).share(3) == (20, 1)
-    monkeypatch.setattr(Machine, "torch_device", lambda machine: torch.device("cuda"))
+    monkeypatch.setattr(Machine, "torch_device", lambda machine: torch.device(machine.device))
+    monkeypatch.setattr(engine, "gpus", lambda: 1)
     assert Machine("cuda").share(3) == (1, 8)
     assert Machine("cuda", workers=2).share(3) == (2, 4)
+    monkeypatch.setattr(engine, "gpus", lambda: 4)
+    assert Machine("cuda").share(3) == (3, 2)
+    assert Machine("cuda").share(30) == (4, 2)
+    assert Machine("cuda:1").share(30) == (1, 8), "a certain one"
+
+
+def test_a_cluster_keeps_auto_for_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Machine(cluster="tcp://here:8786").device_of_runs == "auto"
+    assert Machine("cpu", cluster="tcp://here:8786").device_of_runs == "cpu"
+    assert Machine().device_of_runs in ("cpu", "cuda", "mps")
 
 
 def test_devices_that_are_not_here_are_refused_in_one_line() -> None:

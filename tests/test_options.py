@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lottery_pools.cli.options import OPTIONS, EvaluateOptions, Option, PoolOptions, RunOptions, walk
+from lottery_pools.cli.marks import Option, walk
+from lottery_pools.cli.options import OPTIONS, EvaluateOptions, PoolOptions, RunOptions
 from lottery_pools.config.schema import Config, Data, Evaluation, Pooling
 from lottery_pools.errors import UserError
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from lottery_pools.cli import commands
-from lottery_pools.cli.options import OPTIONS, walk
+from lottery_pools.cli.marks import walk
+from lottery_pools.cli.options import OPTIONS
 from lottery_pools.errors import UserError
 
 

@@ -65,7 +65,7 @@ def test_the_papers_settings(name: str) -> None:
     assert found.pooling.candidates is None
     assert found.pooling.targets == ()
     assert set(found.pooling.methods) <= set(METHODS)
-    assert {"interpolation", "average", "swa", "ema"} <= set(found.pooling.methods)
+    assert {"interpolation", "average", "swa-unguarded", "ema-unguarded"} <= set(found.pooling.methods)
     assert len(shifts.names(found.data, found.evaluation.corruptions)) == 15
     assert (found.evaluation.severities, found.evaluation.corrupted) == ((1, 2, 3, 4, 5), None)
     if imagenet:
@@ -189,7 +189,7 @@ def test_the_documented_costs_are_those_of_the_formulas(name: str) -> None:
     with torch.device("meta"):
         model = registry.MODELS[found.model.name](CLASSES[data], input_shape(name))
     flops, train = cost.flops(model, input_shape(name)), TRAIN[data]
-    levels, validation = len(found.pruning.schedule()), found.data.validation
+    levels, validation = len(found.pruning.schedule()), int(found.data.validation)
     trained = training_images(found, train)[-1]
     searched = levels * search_images(found, train, validation)
     others = levels * (len(found.pooling.methods) - 1) * search_images(found, train, validation, 1)

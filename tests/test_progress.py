@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from lottery_pools.reporting import progress
+from lottery_pools.reporting.pace import Pace
+from lottery_pools.runs.events import Appended
 
 EVENT = {"time": 0.0, "stage": "training", "level": 3, "epoch": 2, "epochs": 9, "accuracy": 0.713, "done": 1.0}
 WORK = {"training": 7.0, "pooling": 3.0}
@@ -82,7 +84,7 @@ def test_lines_fit_the_screen_and_the_last_to_change_are_shown(tmp_path: Path) -
 
 
 def test_each_stage_is_timed_by_itself() -> None:
-    pace = progress.Pace({"training": 60.0, "nothing": 0.0, "pooling": 30.0}, now=100.0)
+    pace = Pace({"training": 60.0, "nothing": 0.0, "pooling": 30.0}, now=100.0)
     assert pace.seconds_left(105.0) is None
     pace.add("ticket", 0.0, 105.0)  # no work of its own
     pace.add("training", 20.0, 110.0)
@@ -100,7 +102,7 @@ def test_each_stage_is_timed_by_itself() -> None:
 
 
 def test_the_start_of_workers_is_soon_no_part_of_the_speed() -> None:
-    pace = progress.Pace({"training": 100.0}, now=0.0)
+    pace = Pace({"training": 100.0}, now=0.0)
     for second in range(11, 23):  # one a second, after ten in which workers started
         pace.add("training", 1.0, float(second))
     assert pace.seconds_left(22.0) == pytest.approx(88 * 22 / 12)
@@ -115,7 +117,7 @@ def test_an_error_in_the_body_goes_through_the_display(tmp_path: Path) -> None:
 
 
 def test_torn_lines_wait_or_are_skipped(tmp_path: Path) -> None:
-    reader = progress._Log(tmp_path / "log.jsonl")
+    reader = Appended(tmp_path / "log.jsonl")
     assert reader.new() == []
     log(tmp_path, EVENT, {"stage": "tor"}, end="")
     assert reader.new() == [EVENT]
@@ -133,7 +135,7 @@ def test_events_are_read_once_each_wherever_writes_are_cut(data: st.DataObject) 
     cuts = sorted(data.draw(st.lists(st.integers(0, len(content)), max_size=5)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.jsonl"
-        reader = progress._Log(path)
+        reader = Appended(path)
         seen = []
         for start, stop in zip([0, *cuts], [*cuts, len(content)], strict=True):
             with path.open("ab") as file:

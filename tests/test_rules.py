@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lottery_pools.cli import commands, rules
-from lottery_pools.cli.options import OPTIONS, EvaluateOptions, PoolOptions, RunOptions, walk
+from lottery_pools.cli.marks import walk
+from lottery_pools.cli.options import OPTIONS, EvaluateOptions, PoolOptions, RunOptions
 from lottery_pools.config.schema import Config, Data, Evaluation, Pooling, Training
 
 

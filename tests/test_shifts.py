@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save as serialize
+from torch import Tensor
 
 from lottery_pools.config.schema import Data, Evaluation
-from lottery_pools.data import corruptions, shifts, sources
+from lottery_pools.data import corruptions, npy, shifts, sources
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.errors import UserError
 
@@ -125,3 +128,23 @@ def test_a_published_set_that_does_not_belong_is_refused(tmp_path: Path) -> None
         shifts.shifted(images(), IMAGES, Evaluation(corrupted_from=str(tmp_path / "none")), "fog", 2)
     with pytest.raises(UserError, match=r"fog\.npy holds uint8 of shape \(50000, 32, 32, 3\): expected"):
         shifts.shifted(images(size=16), IMAGES, Evaluation(corrupted_from=str(folder)), "fog", 2)
+
+
+def test_corrupted_images_are_never_in_memory_at_once(cache_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    usual = corruptions.corrupt
+
+    def corrupt(images: Tensor, *arguments: Any, **options: Any) -> Tensor:
+        sizes.append(len(images))
+        return usual(images, *arguments, **options)
+
+    whole = corruptions.corrupt(images().test.images, "fog", 3, IMAGES.seed, constants="auto")
+    monkeypatch.setattr(shifts, "_IMAGES_AT_ONCE", 7)
+    monkeypatch.setattr(corruptions, "corrupt", corrupt)
+    split = shifts.shifted(images(), IMAGES, Evaluation(), "fog", 3)
+    assert max(sizes) == 7
+    assert sum(sizes) == len(split) == len(images().test)
+    assert torch.equal(split.images, whole)
+    (file,) = (cache_folder / "corrupted").iterdir()
+    stored = serialize({"images": whole}, {"digest": npy.digest(whole.numpy())})
+    assert file.read_bytes() == stored, "the bytes of safetensors itself"

@@ -115,34 +115,39 @@ def ladder() -> str:
     return svg(620, 300, "The ladder of levels", shapes)
 
 
-STUDIES = {"cifar10-resnet": "ResNet, CIFAR-10", "cifar100-resnet": "ResNet, CIFAR-100", "cifar10-vgg": "VGG, CIFAR-10"}
+STUDIES = {
+    "cifar10-resnet": ("ResNet, CIFAR-10", (1, 2)),
+    "cifar100-resnet": ("ResNet, CIFAR-100", (0, 1, 2)),
+    "cifar10-vgg-fresh": ("VGG, CIFAR-10", (3, 4)),
+}
+"""Titles of studies, and their seeds that no design decision looked at."""
 SERIES = {"interpolation": ("the paper's rule", "best"), "trimmed-soup": ("our default", "on")}
 
 
 def studies() -> str:
-    """Gains by density with their 95 % intervals, a panel a study: the paper's rule beside our default."""
+    """Gains by density, a panel a study: the paper's rule beside our default, their means and single seeds."""
     width, top, unit = 236, 84, 22
     lowest, highest = -2, 5
 
     def height(points: float) -> float:
         return round(top + unit * (highest - min(max(points, lowest), highest)), 1)
 
-    shapes = [text(58, 16, "What pooling adds to a ticket, with 95 % intervals")]
+    shapes = [text(58, 16, "What pooling adds to a ticket: means of seeds that chose nothing")]
     for place, (words, kind) in enumerate(SERIES.values()):
         shapes += [box(58 + 130 * place, 28, 10, 10, kind), text(74 + 130 * place, 38, words)]
-    shapes.append(text(318, 38, "a bare dot at 0: the method returns the ticket itself", "small"))
+    shapes.append(text(318, 38, "small dots: single seeds; at 0, the method returns the ticket itself", "small"))
     middle = -(height(lowest) + height(highest)) / 2
     for line, words in enumerate(("points of test accuracy", "over the recalibrated ticket")):
         turned = f'x="{middle:g}" y="{11 + 14 * line}" transform="rotate(-90)"'
         shapes.append(f'<text {turned} class="small middle">{words}</text>')
-    for panel, (study, title) in enumerate(STUDIES.items()):
+    for panel, (study, (title, seeds)) in enumerate(STUDIES.items()):
         left = 58 + width * panel
         _, rows, _ = reports.read(RESULTS / study)
-        found = gains([row for row in rows if not row.severity], ("recalibrated",))
-        by_place = {(g.method, g.level): g for g in found}
-        levels = sorted({(g.level, g.density) for g in found if g.level is not None and g.density is not None})
-        seeds = len({row.seed for row in rows})
-        shapes.append(text(left, top - 14, f"{title}, {seeds} seeds"))
+        needed = [row for row in rows if not row.severity and row.method in ("ticket", "recalibrated", *SERIES)]
+        of_seeds = [gains([row for row in needed if row.seed == seed], ("recalibrated",)) for seed in seeds]
+        all_gains = gains([row for row in needed if row.seed in seeds], ("recalibrated",))
+        levels = sorted({(g.level, g.density) for g in all_gains if g.level is not None and g.density is not None})
+        shapes.append(text(left, top - 14, f"{title}, {len(seeds)} seeds"))
         for points in range(lowest, highest + 1):
             kind = "line" if points == 0 else "grid"
             shapes.append(f'<path d="M {left} {height(points)} h {width - 30}" class="{kind}"/>')
@@ -155,10 +160,12 @@ def studies() -> str:
                     text(x, height(lowest) + 18, f"{100 * density:.2g} %" if density < 1 else "100 %", "small middle")
                 )
             for place, (method, (_, kind)) in enumerate(SERIES.items()):
-                if g := by_place.get((method, level)):
-                    at = round(x + 7 * place - 3.5, 1)
-                    bar = box(at - 0.75, height(g.high), 1.5, round(height(g.low) - height(g.high), 1), kind)
-                    shapes.append(f'{bar}<circle cx="{at}" cy="{height(g.gain)}" r="3.2" class="{kind}"/>')
+                at = round(x + 7 * place - 3.5, 1)
+                for dots, radius in ((all_gains, 3.2), *((of_seed, 1.4) for of_seed in of_seeds)):
+                    points_there = [g.gain for g in dots if (g.method, g.level) == (method, level)]
+                    shapes += [
+                        f'<circle cx="{at}" cy="{height(y)}" r="{radius}" class="{kind}"/>' for y in points_there
+                    ]
     bottom = round(height(lowest) + 38)
     shapes.append(text(58, bottom, "density: share of the weights that survive", "small"))
     return svg(58 + width * len(STUDIES), bottom + 8, "What pooling adds, by density", shapes)

@@ -15,13 +15,13 @@ from lottery_pools.version import VERSION
 __version__ = VERSION
 
 if TYPE_CHECKING:
+    from lottery_pools.data.preprocessing import Preprocessing
     from lottery_pools.deploy.compiled import compile
     from lottery_pools.exchange.card import Card, Figure
     from lottery_pools.exchange.export import export
     from lottery_pools.exchange.imported_run import import_run
     from lottery_pools.exchange.network import load_model
     from lottery_pools.exchange.predict import Predictions, predict
-    from lottery_pools.exchange.preprocessing import Preprocessing
     from lottery_pools.exchange.prune import to_prune
     from lottery_pools.exchange.read import read
     from lottery_pools.pooling.batchnorm import recalibrate
@@ -74,7 +74,7 @@ _HOMES = {
     "Method": "pooling.method",
     "Pooled": "pooling.result",
     "Predictions": "exchange.predict",
-    "Preprocessing": "exchange.preprocessing",
+    "Preprocessing": "data.preprocessing",
     "Recipe": "pooling.pool",
     "Ticket": "tickets.ticket",
     "compile": "deploy.compiled",

@@ -1,10 +1,12 @@
 """The command line: one function a command, which parses its options, calls one function, and prints the result.
 
 The name and the docstring of each function are those of its command. torch is imported only by commands that need it.
+The commands that exchange networks with other software are in `exchange.py`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import multiprocessing
@@ -18,10 +20,10 @@ from types import FrameType
 from typing import TextIO
 
 from lottery_pools.cli import completion as shells
-from lottery_pools.cli import output
+from lottery_pools.cli import output, sweeping
+from lottery_pools.cli.exchange import compile, export, import_, predict, require_ticket_file
 from lottery_pools.cli.options import (
     OPTIONS,
-    CompileOptions,
     CompletionOptions,
     DiagnoseOptions,
     EvaluateOptions,
@@ -29,13 +31,15 @@ from lottery_pools.cli.options import (
     PresetsOptions,
     ReplayOptions,
     ReportOptions,
+    SweepOptions,
     TicketFileOptions,
 )
-from lottery_pools.cli.parsing import parse, run_options
+from lottery_pools.cli.parsing import command_name, parse, run_options
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config
 from lottery_pools.config.trust import NOT_RUN, Trust
 from lottery_pools.errors import Notice, UserError, plain, unknown
+from lottery_pools.runs import ranks
 from lottery_pools.runs.folder import NO_SPACE
 from lottery_pools.version import VERSION
 
@@ -67,6 +71,7 @@ def main() -> None:
     try:
         dispatch(sys.argv[1:])
         sys.stdout.flush()
+        ranks.leave()
     except UserError as error:
         sys.exit(_stop(str(error), 2))
     except KeyboardInterrupt:
@@ -108,6 +113,8 @@ def _show_warning(
     line: str | None = None,
 ) -> None:
     """Print a notice as one line; other warnings as Python does. The parameters are those of `warnings.showwarning`."""
+    if not ranks.of_this_process().leads:
+        return
     if issubclass(category, Notice):
         print(f"lottery-pools: note: {plain(str(message))}", file=sys.stderr)
     else:
@@ -136,6 +143,10 @@ def dispatch(arguments: Sequence[str]) -> None:
         raise UserError(f"{name} comes after a command: did you mean `lottery-pools run {name} …`?")
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
+    if name in COMPUTING and not ranks.join().leads:
+        with contextlib.redirect_stdout(io.StringIO()):  # what one process prints is enough
+            COMMANDS[name](options)
+        return
     COMMANDS[name](options)
 
 
@@ -148,8 +159,26 @@ def run(arguments: list[str]) -> None:
     if options.dry_run:
         output.show_plan(stages.preview(config, out, options.machine), options.json)
         return
-    page, content = stages.run(config, out, options.machine)
+    page, content = stages.run(config, out, options.machine, options.progress.watching())
     output.show_report(out, page, content, options.json)
+
+
+def sweep(arguments: list[str]) -> None:
+    """run several presets, seeds and settings, in one table and report"""
+    options = parse(SweepOptions, arguments, sweep)
+    variants = sweeping.variants(options, sweep)
+    from lottery_pools.experiment import sweep as sweeps
+
+    if options.dry_run:
+        output.show_sweep(sweeps.runs(variants, options.out), options.json)
+        return
+    watching = options.progress.watching()
+    if options.only is not None:
+        folder = sweeps.only(variants, options.out, options.only, options.machine, watching)
+        output.show_paths("results", [folder / "results.jsonl"], options.json)
+        return
+    page, reports = sweeps.sweep(variants, options.out, options.machine, watching)
+    output.show_comparison(page, reports, options.json)
 
 
 def tickets(arguments: list[str]) -> None:
@@ -161,7 +190,7 @@ def tickets(arguments: list[str]) -> None:
     if options.dry_run:
         output.show_plan(stages.preview(config, out, options.machine, ("tickets",)), options.json)
         return
-    stages.tickets(config, out, options.machine)
+    stages.tickets(config, out, options.machine, options.progress.watching())
     output.show_paths("tickets", out.rglob("tickets/level_*.safetensors"), options.json)
 
 
@@ -181,7 +210,7 @@ def pool(arguments: list[str]) -> None:
     if options.dry_run:
         output.show_plan(stages.preview(config, folder, options.machine, ("pool",), other), options.json)
         return
-    stages.pool(config, folder, options.machine, other)
+    stages.pool(config, folder, options.machine, other, options.progress.watching())
     output.show_paths("pools", folder.rglob("pools/*/level_*.safetensors"), options.json)
 
 
@@ -194,17 +223,17 @@ def evaluate(arguments: list[str]) -> None:
     if options.dry_run:
         output.show_plan(stages.preview(config, folder, options.machine, ("evaluate",)), options.json)
         return
-    stages.evaluate(config, folder, options.machine)
+    stages.evaluate(config, folder, options.machine, options.progress.watching())
     output.show_paths("results", folder.rglob("results.jsonl"), options.json)
 
 
 def diagnose(arguments: list[str]) -> None:
     """say why the gains came about: paths, barriers, overlap, attribution"""
     options = parse(DiagnoseOptions, arguments, diagnose)
-    config = _settings(options)
+    config = options.data.applied(_settings(options))
     from lottery_pools.experiment import diagnose as reasons
 
-    diagnoses = reasons.diagnose(config, options.folder, options.machine, options.points)
+    diagnoses = reasons.diagnose(config, options.folder, options.machine, options.points, options.progress.watching())
     output.show_diagnosis(diagnoses, options.json)
 
 
@@ -229,10 +258,12 @@ def report(arguments: list[str]) -> None:
 def replay(arguments: list[str]) -> None:
     """rebuild a pooled ticket from its recipe and compare the bytes"""
     options = parse(ReplayOptions, arguments, replay)
-    _require_ticket_file(options.file)
+    require_ticket_file(options.file)
     from lottery_pools.experiment import replay as replaying
 
-    same = replaying.replay(options.file, options.out, Trust(everything=options.trust_model), options.search)
+    same = replaying.replay(
+        options.file, options.out, Trust(everything=options.trust_model), options.search, options.data.name
+    )
     if not same:
         raise UserError(
             f"{options.file} replayed to other bytes: it was made on another machine or version, or damaged"
@@ -244,37 +275,11 @@ def replay(arguments: list[str]) -> None:
 def inspect(arguments: list[str]) -> None:
     """show what a ticket file holds: density by layer, lineage, recipe"""
     options = parse(TicketFileOptions, arguments, inspect)
-    _require_ticket_file(options.file)
+    require_ticket_file(options.file)
     from lottery_pools.tickets import files
 
     metadata = files.read_metadata(options.file)
     output.show_ticket(options.file, files.load(options.file), metadata, options.json)
-
-
-def compile(arguments: list[str]) -> None:
-    """write a ticket as C for exactly its weights, make a library of it and time it"""
-    options = parse(CompileOptions, arguments, compile)
-    _require_ticket_file(options.file)
-    from lottery_pools.deploy import ticket as compiling
-    from lottery_pools.exchange import network
-    from lottery_pools.runs.speeds import compiled_folder
-    from lottery_pools.tickets import files
-
-    module = network.load_model(options.file, trust=options.trust)
-    shape = tuple(files.read_metadata(options.file)["origin"]["model"]["input_shape"])
-    out = options.out or compiled_folder(options.file)
-    choices = compiling.Choices(options.target, options.threads, not options.untimed)
-    output.show_compilation(out, compiling.compile_ticket(options.file, module, shape, out, choices), options.json)
-
-
-def _require_ticket_file(file: Path) -> None:
-    """Raise UserError where `file` is a folder, or a file of another kind, and offer a ticket file nearby."""
-    if file.is_dir() or (file.exists() and file.suffix != ".safetensors"):
-        folder = file if file.is_dir() else file.parent
-        nearby = sorted(folder.rglob("level_*.safetensors"))
-        example = nearby[0] if nearby else "runs/demo/seed_0/tickets/level_00.safetensors"
-        kind = "a folder" if file.is_dir() else "no ticket file"
-        raise UserError(f"{file} is {kind}: give one ticket file, such as {example}")
 
 
 def presets(arguments: list[str]) -> None:
@@ -303,6 +308,12 @@ def completion(arguments: list[str]) -> None:
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    command.__name__: command
-    for command in (run, tickets, pool, evaluate, diagnose, report, replay, inspect, compile, presets, completion)
+    command_name(command): command
+    for command in (
+        *(run, sweep, tickets, pool, evaluate, diagnose, report, replay, inspect),
+        *(import_, export, predict, compile),
+        *(presets, completion),
+    )
 }
+COMPUTING = ("run", "sweep", "tickets", "pool", "evaluate", "diagnose")
+"""The commands whose work the processes of `torchrun` share."""

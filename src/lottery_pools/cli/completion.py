@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
-from lottery_pools.cli.options import walk
+from lottery_pools.cli.marks import walk
 from lottery_pools.cli.parsing import FULL_HELP
 from lottery_pools.config import toml
 from lottery_pools.pooling.methods import METHODS

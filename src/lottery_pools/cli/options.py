@@ -1,46 +1,70 @@
 """What each command takes: one dataclass for each, whose fields are the arguments and options of the command.
 
-The text under a field is the help of its option. What several commands take alike is described once, at the top.
+The text under a field is the help of its option. What several commands take alike is in `marks.py`; the commands that
+exchange networks with other software have their options in `exchange_options.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from lottery_pools.config.fields import RARE
+from lottery_pools.cli.exchange_options import CompileOptions, ExportOptions, ImportOptions, PredictOptions
+from lottery_pools.cli.marks import (
+    FLAT,
+    DryRun,
+    FileArgument,
+    Flag,
+    FolderArgument,
+    Json,
+    MachineOptions,
+    TrustModel,
+)
+from lottery_pools.config.fields import Rare
 from lottery_pools.config.schema import Config
 from lottery_pools.errors import UserError, plain, shown
 from lottery_pools.runs.engine import Machine
 
-Flag = tyro.conf.FlagCreatePairsOff[bool]
-"""An option without a value that can only be switched on: `--json`, without `--no-json`."""
-POSITIONAL, FLAG = get_args(tyro.conf.Positional[Path])[1], get_args(Flag)[1]
-"""The marks by which arguments and such flags are recognised."""
-FLAT = tyro.conf.arg(name="")
-"""Marks a part whose options have no prefix: `--device`, not `--machine.device`."""
+if TYPE_CHECKING:
+    from lottery_pools.experiment.execution import Watching
 
-FolderArgument = Annotated[
-    tyro.conf.Positional[Path], tyro.conf.arg(help="Folder of a run, as `--out` of `run` or `tickets` named it.")
-]
-FileArgument = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help="A ticket file.")]
-DryRun = Annotated[
-    Flag, tyro.conf.arg(help="Print what the command would do and about what it would cost, and do nothing.")
-]
-TrustModel = Annotated[
-    Flag,
-    tyro.conf.arg(
-        help="Run the code that the settings file names, such as `package.module:factory` as its `model.name`: it can "
-        "do whatever you can."
-    ),
-]
-Json = Annotated[Flag, tyro.conf.arg(help="Print one JSON object for machines instead of text.")]
-MachineOptions = Annotated[Machine, FLAT]
+
+@dataclass(frozen=True)
+class DataPlace:
+    """Where the data of a run are now."""
+
+    name: str | None = None
+    """Where the data are now, if they have moved, as the setting of that name: they must be those that the run was
+    started with; none: where they were."""
+
+    def applied(self, config: Config) -> Config:
+        """The settings of a run, with the data from there."""
+        return dataclasses.replace(config, data=dataclasses.replace(config.data, name=self.name or config.data.name))
+
+
+@dataclass(frozen=True)
+class WatchingOptions:
+    """Options of all commands that compute: how they tell what they do."""
+
+    quiet: Flag = False
+    """Show no progress: neither the live one of a terminal, nor the line a level where there is none."""
+    observe: Rare[tuple[Literal["jsonl", "tensorboard"], ...]] = ()
+    """Write what happens for other software, into the folder of each run: `jsonl`, history.jsonl as Weights & Biases
+    has it; `tensorboard`, the folder tensorboard (extra `tensorboard`); none: nothing is."""
+
+    def watching(self) -> Watching:
+        """What these options ask for; raises `UserError` where the software is not installed."""
+        from lottery_pools.experiment.execution import Watching
+        from lottery_pools.reporting import event_files
+
+        return Watching("nowhere" if self.quiet else "everywhere", event_files.observers(self.observe))
+
+
+Progress = Annotated[WatchingOptions, FLAT]
 
 
 @dataclass(frozen=True)
@@ -58,6 +82,7 @@ class RunOptions:
     json: Json = False
     trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
+    progress: Progress = field(default_factory=WatchingOptions)
     config: Annotated[Config, FLAT] = field(default_factory=Config)
 
     @property
@@ -68,6 +93,32 @@ class RunOptions:
         if self.out is None and not is_one:
             raise UserError(f"name is {shown(name)}, which is no name of a folder: give another --name, or --out")
         return self.out or Path("runs") / name
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """Options of `sweep`."""
+
+    presets: tuple[str, ...] = ("demo",)
+    """Settings to start from: names that `lottery-pools presets` lists, or TOML files."""
+    seeds: tuple[int, ...] = ()
+    """Seeds of every variant; none: those of its preset."""
+    set: tuple[str, ...] = ()
+    """Settings of all variants, NAME=VALUE, or those in which they differ, NAME=VALUE,VALUE: every preset is run with
+    every combination of them; none: the presets as they are."""
+    out: Path = Path("runs/sweep")
+    """Folder of the sweep."""
+    limit: int | None = None
+    """Try the code quickly, as `run --limit` does; none: no limit."""
+    only: int | None = None
+    """Do one run of the sweep, by its number in `--dry-run`, and make no report: for job arrays; none: all runs."""
+    dry_run: Annotated[
+        Flag, tyro.conf.arg(help="List the runs, their numbers, and how far each is, and do nothing.")
+    ] = False
+    trust_model: TrustModel = False
+    json: Json = False
+    machine: MachineOptions = field(default_factory=Machine)
+    progress: Progress = field(default_factory=WatchingOptions)
 
 
 @dataclass(frozen=True)
@@ -85,10 +136,12 @@ class PoolOptions:
     """Folder of another run whose tickets are offered instead of the run's own (a control); none: the run's own."""
     allow_other_run: Flag = False
     """Pool the tickets of `--candidates-from` although they are of another run."""
+    data: DataPlace = field(default_factory=DataPlace)
     dry_run: DryRun = False
     json: Json = False
     trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
+    progress: Progress = field(default_factory=WatchingOptions)
 
     def applied(self, config: Config) -> Config:
         """The settings of a run, with what these options say in place of theirs.
@@ -103,7 +156,7 @@ class PoolOptions:
             targets=self.targets or config.pooling.targets,
             budget=config.pooling.budget if self.budget is None else self.budget,
         )
-        return dataclasses.replace(config, pooling=pooling)
+        return dataclasses.replace(self.data.applied(config), pooling=pooling)
 
 
 @dataclass(frozen=True)
@@ -120,10 +173,12 @@ class EvaluateOptions:
     corrupted_from: str | None = None
     """Folder of a published set (CIFAR-10-C, CIFAR-100-C, ImageNet-C) that is read instead of corrupting test samples;
     none: as the run's settings say."""
+    data: DataPlace = field(default_factory=DataPlace)
     dry_run: DryRun = False
     json: Json = False
     trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
+    progress: Progress = field(default_factory=WatchingOptions)
 
     def applied(self, config: Config) -> Config:
         """The settings of a run, with what these options add to them.
@@ -142,7 +197,7 @@ class EvaluateOptions:
             corrupted=self.corrupted or config.evaluation.corrupted,
             corrupted_from=self.corrupted_from or config.evaluation.corrupted_from,
         )
-        return dataclasses.replace(config, evaluation=evaluation)
+        return dataclasses.replace(self.data.applied(config), evaluation=evaluation)
 
 
 @dataclass(frozen=True)
@@ -152,9 +207,11 @@ class DiagnoseOptions:
     folder: FolderArgument
     points: int = 5
     """Number of places that are measured on the line between two tickets, both ends included."""
+    data: DataPlace = field(default_factory=DataPlace)
     json: Json = False
     trust_model: TrustModel = False
     machine: MachineOptions = field(default_factory=Machine)
+    progress: Progress = field(default_factory=WatchingOptions)
 
 
 @dataclass(frozen=True)
@@ -183,34 +240,12 @@ class ReplayOptions:
     file: FileArgument
     out: Path | None = None
     """File in which the rebuilt ticket is kept; none: it is not kept."""
+    data: DataPlace = field(default_factory=DataPlace)
     search: Flag = False
     """Search for the recipe again too, and compare its scores, trials and costs; otherwise only the weights are
     computed, and these are as the file says."""
     json: Json = False
     trust_model: TrustModel = False
-
-
-@dataclass(frozen=True)
-class CompileOptions:
-    """Options of `compile`."""
-
-    file: FileArgument
-    out: Path | None = None
-    """Folder of the C files; none: beside the ticket, level_03.compiled for level_03.safetensors, where the report
-    finds the speed."""
-    target: Literal["avx512", "avx2", "neon", "plain"] | None = None
-    """Instructions that the code is tuned for; none: this processor's."""
-    threads: int | None = None
-    """Threads of the timing; none: as many as PyTorch takes."""
-    untimed: Flag = False
-    """Do not measure how fast the network is."""
-    trust: Flag = False
-    """Build a network that the file names as package.module:factory, which runs that module's code."""
-    json: Json = False
-
-    def __post_init__(self) -> None:
-        if self.threads is not None and self.threads < 1:
-            raise UserError(f"compile --threads is {self.threads}: give 1 or more")
 
 
 @dataclass(frozen=True)
@@ -242,6 +277,7 @@ class CompletionOptions:
 
 OPTIONS: dict[str, type] = {
     "run": RunOptions,
+    "sweep": SweepOptions,
     "tickets": RunOptions,
     "pool": PoolOptions,
     "evaluate": EvaluateOptions,
@@ -249,41 +285,11 @@ OPTIONS: dict[str, type] = {
     "report": ReportOptions,
     "replay": ReplayOptions,
     "inspect": TicketFileOptions,
+    "import": ImportOptions,
+    "export": ExportOptions,
+    "predict": PredictOptions,
     "compile": CompileOptions,
     "presets": PresetsOptions,
     "completion": CompletionOptions,
 }
 """Command → what it takes."""
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option as it is written on the command line."""
-
-    name: str
-    """`--training.epochs`; empty for an argument that is given by its place."""
-    type: Any
-    """The type of its value, without marks: `int`, `str | None`, `tuple[int, ...]`."""
-    rare: bool
-    """Whether the short help leaves it out."""
-
-
-def walk(kind: type, prefix: str = "--", rare: bool = False) -> Iterator[Option]:
-    """The options that a dataclass describes, in the order of its fields and of those of its parts.
-
-    A setting that is true or false has two, `--data.flip` and `--data.no-flip`. Arguments of a network are left out:
-    which there are depends on the network. `rare` marks all of them.
-    """
-    hints = get_type_hints(kind, include_extras=True)
-    for name in (member.name for member in dataclasses.fields(kind)):
-        marks: tuple[Any, ...] = getattr(hints[name], "__metadata__", ())
-        plain = get_args(hints[name])[0] if marks else hints[name]
-        words, hidden = name.replace("_", "-"), rare or RARE in marks
-        if dataclasses.is_dataclass(plain):
-            yield from walk(plain, prefix if FLAT in marks else f"{prefix}{words}.", hidden)  # type: ignore[arg-type]
-        elif POSITIONAL in marks:
-            yield Option("", plain, hidden)
-        elif get_origin(plain) is not dict:
-            yield Option(prefix + words, plain, hidden)
-            if plain is bool and FLAG not in marks:
-                yield Option(f"{prefix}no-{words}", plain, hidden)

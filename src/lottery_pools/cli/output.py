@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from lottery_pools.errors import plain
 if TYPE_CHECKING:
     from lottery_pools.deploy.ticket import Compilation
     from lottery_pools.experiment.estimate import Plan, Step
+    from lottery_pools.experiment.sweep import SweepRun
     from lottery_pools.reporting.content import ReportContent
     from lottery_pools.reporting.diagnosis import Diagnoses
     from lottery_pools.reporting.metric_report import MetricReport
@@ -90,6 +91,20 @@ def show_report(folder: Path, page: Path, report: ReportContent | MetricReport, 
     if meaning := meaning_of_accuracy(report.config.data.task):
         terminal.say(meaning)
     print(f"Report: {page}")
+
+
+def show_sweep(runs: Sequence[SweepRun], as_json: bool) -> None:
+    """Print the runs of a sweep, their numbers, and how far each is."""
+    if as_json:
+        print(json.dumps([{**dataclasses.asdict(run), "folder": str(run.folder)} for run in runs]))
+        return
+    from lottery_pools.reporting import terminal
+
+    lines = [
+        (str(run.number), run.variant, str(run.seed), f"{run.tickets} of {run.levels}", f"{run.rows:,}") for run in runs
+    ]
+    terminal.table("Runs", ("number", "variant", "seed", "tickets", "rows"), lines)
+    print("Nothing was done.")
 
 
 def show_comparison(page: Path, reports: Mapping[str, ReportContent], as_json: bool) -> None:
@@ -176,6 +191,49 @@ def show_ticket(file: Path, ticket: Ticket, metadata: Mapping[str, Any], as_json
         lines.insert(0, ("non-zero", f"{nonzero:,} of the {ticket.kept:,} that survive"))
     for name, text in lines:
         print(plain(f"{name and name + ':':<15} {text}"))
+
+
+def show_import(folder: Path, tickets: Sequence[Ticket], as_json: bool) -> None:
+    """Print what became the run in `folder`: each ticket, the file it came from and what was inferred of it."""
+    from lottery_pools.reporting import terminal
+
+    if as_json:
+        entries = [{"level": ticket.level, "density": ticket.density, **_read(ticket)} for ticket in tickets]
+        print(json.dumps({"folder": str(folder), "tickets": entries}))
+        return
+    rows = [
+        (str(ticket.level), f"{ticket.density:.2%}", f"{ticket.kept:,}", _read(ticket)["file"]) for ticket in tickets
+    ]
+    terminal.table("Imported", ("level", "density", "kept", "file"), rows)
+    notes: dict[str, list[str]] = {}
+    for ticket in tickets:
+        for note in _read(ticket)["notes"]:
+            notes.setdefault(note, []).append(str(ticket.level))
+    for note, levels in notes.items():
+        which = "all levels" if len(levels) == len(tickets) else f"level {', '.join(levels)}"
+        terminal.say(f"- {note} ({which})")
+    print(f"Run: {folder}; go on with `lottery-pools pool {folder}`")
+
+
+def _read(ticket: Ticket) -> Mapping[str, Any]:
+    """The file that a ticket was read from, and what was inferred of it."""
+    read = ticket.origin.get("read", {})
+    return {"file": read.get("file"), "notes": list(read.get("notes", ()))}
+
+
+def show_predictions(samples: Sequence[str], classes: Sequence[Sequence[tuple[str, float]]], as_json: bool) -> None:
+    """Print the most likely classes of each sample, with their probabilities."""
+    if as_json:
+        entries = [
+            {"sample": sample, "classes": [{"class": name, "probability": value} for name, value in likely]}
+            for sample, likely in zip(samples, classes, strict=True)
+        ]
+        print(json.dumps({"predictions": entries}))
+        return
+    from lottery_pools.reporting import terminal
+
+    for sample, likely in zip(samples, classes, strict=True):
+        terminal.say(f"{sample}: " + ", ".join(f"{name} {value:.1%}" for name, value in likely))
 
 
 def _made_by(origin: Mapping[str, Any]) -> str:

@@ -16,7 +16,9 @@ from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 import tyro
 
 from lottery_pools.cli import rules
-from lottery_pools.cli.options import RunOptions, walk
+from lottery_pools.cli.exchange_options import ImportOptions
+from lottery_pools.cli.marks import walk
+from lottery_pools.cli.options import RunOptions
 from lottery_pools.config import toml, variants
 from lottery_pools.config.schema import Config
 from lottery_pools.config.trust import NOT_RUN, Trust, check, settings_naming_code
@@ -24,7 +26,8 @@ from lottery_pools.errors import UserError, unknown
 
 T = TypeVar("T")
 Command = Callable[[list[str]], None]
-"""A command is a function whose name and docstring are those of the command line."""
+"""A command is a function whose name and docstring are those of the command line. Where the name is a Python keyword,
+an underscore follows it in the function's: `import_` is the command `import`."""
 
 HELP, FULL_HELP = ("-h", "--help"), "--help-all"
 ALIASES = {
@@ -50,27 +53,62 @@ NEEDED = {
 
 def run_options(arguments: list[str], command: Command) -> RunOptions:
     """The options of a command that starts a run; settings that are not given are those of the preset."""
-    name = command.__name__
+    name = command_name(command)
     if arguments and not arguments[0].startswith("-"):
         raise UserError(f"{name} takes only options: did you mean `lottery-pools {name} --preset {arguments[0]}`?")
-    words = [word for argument in arguments for word in argument.split("=", 1)]
-
-    def given(option: str, otherwise: str) -> str:
-        return words[words.index(option) + 1] if option in words[:-1] else otherwise
-
-    preset = given("--preset", RunOptions.preset)
-    config = of_preset = toml.preset(preset, NOT_RUN)  # what remains of it is checked below
-    model = given("--model.name", config.model.name)
-    if model != config.model.name:  # the preset's arguments are those of its own network
-        config = dataclasses.replace(config, model=dataclasses.replace(config.model, name=model, arguments={}))
+    words = _words(arguments)
+    preset, config, from_file = _start(words, RunOptions.preset)
     options = parse(RunOptions, arguments, command, RunOptions(preset=preset, config=config))
-    check(options.config, preset, _trust(options, words, {} if config is not of_preset else config.model.arguments))
+    check(options.config, preset, _trust(options, words, from_file))
     if options.limit is None:
         return options
     return dataclasses.replace(options, config=variants.limited(options.config, options.limit))
 
 
-def _trust(options: RunOptions, words: Sequence[str], from_file: Collection[str]) -> Trust:
+def import_options(arguments: list[str], command: Command) -> ImportOptions:
+    """The options of `import`; settings that are not given are those of the preset, for one seed and no baselines."""
+    words = _words(arguments)
+    preset, config, from_file = _start(words, ImportOptions.preset)
+    evaluation = dataclasses.replace(config.evaluation, trained_baselines=())
+    config = dataclasses.replace(config, seeds=config.seeds[:1], evaluation=evaluation)
+    options = parse(ImportOptions, arguments, command, ImportOptions(preset=preset, config=config))
+    check(options.config, preset, _trust(options, words, from_file))
+    return options
+
+
+def command_name(command: Command) -> str:
+    """What a command is called on the command line."""
+    return command.__name__.removesuffix("_")
+
+
+def _words(arguments: Iterable[str]) -> list[str]:
+    """The arguments, each option apart from its value."""
+    return [word for argument in arguments for word in argument.split("=", 1)]
+
+
+def _start(words: Sequence[str], preset: str) -> tuple[str, Config, tuple[str, ...]]:
+    """Where the settings start: the preset that the words name, or else `preset`.
+
+    Returns its name; its settings, for the network that the words name; and which arguments of that network the
+    preset's file gives.
+    """
+
+    def given(option: str, otherwise: str) -> str:
+        return words[words.index(option) + 1] if option in words[:-1] else otherwise
+
+    preset = given("--preset", preset)
+    config = toml.preset(preset, NOT_RUN)  # what remains of it is checked when the options are known
+    model = given("--model.name", config.model.name)
+    if model != config.model.name:  # the preset's arguments are those of its own network
+        return (
+            preset,
+            dataclasses.replace(config, model=dataclasses.replace(config.model, name=model, arguments={})),
+            (),
+        )
+    return preset, config, tuple(config.model.arguments)
+
+
+def _trust(options: RunOptions | ImportOptions, words: Sequence[str], from_file: Collection[str]) -> Trust:
     """What the command line trusts of the file that the settings start from.
 
     That is what it names itself: the values of settings, and all arguments of the network but those `from_file` that
@@ -99,7 +137,7 @@ def parse(kind: type[T], arguments: list[str], command: Command, default: Any = 
         _show_help(kind, command, default, full=True)
     if any(word in arguments for word in HELP):
         _show_help(kind, command, default, full=False)
-    _check_names(kind, arguments, command.__name__, default)
+    _check_names(kind, arguments, command_name(command), default)
     output = io.StringIO()
     try:
         with contextlib.redirect_stderr(output):
@@ -110,7 +148,7 @@ def parse(kind: type[T], arguments: list[str], command: Command, default: Any = 
         lines = [re.sub("[╭╮╰╯│─]|--+(?= |$)", " ", line).strip() for line in output.getvalue().splitlines()]
         body = "\n".join(lines[1:]).strip().split("\n")  # without the title, and the line that plain boxes have below
         message = " ".join(body[: body.index("")]) if "" in body else " ".join(body)
-        raise _mistake(message, kind, command.__name__) from None
+        raise _mistake(message, kind, command_name(command)) from None
 
 
 def _tyro(kind: type[T], arguments: list[str], command: Command, default: Any) -> T:
@@ -118,7 +156,7 @@ def _tyro(kind: type[T], arguments: list[str], command: Command, default: Any) -
     options: T = tyro.cli(
         kind,
         args=arguments,
-        prog=f"lottery-pools {command.__name__}",
+        prog=f"lottery-pools {command_name(command)}",
         description=f"{command.__doc__}.",
         default=default,
         registry=rules.VALUES,
@@ -136,7 +174,7 @@ def _show_help(kind: type, command: Command, default: Any, full: bool) -> NoRetu
         if stop.code:
             raise
     if hidden:
-        every = f"lottery-pools {command.__name__} {FULL_HELP}"
+        every = f"lottery-pools {command_name(command)} {FULL_HELP}"
         print(f"{hidden} rarely used options are not shown: `{every}` lists every option.")
     sys.exit()
 
@@ -144,7 +182,7 @@ def _show_help(kind: type, command: Command, default: Any, full: bool) -> NoRetu
 def _check_names(kind: type, arguments: Iterable[str], command: str, default: Any) -> None:
     """Raise UserError where an option is given twice, or where there is no such option."""
     options = [option.name for option in walk(kind)]
-    if isinstance(default, RunOptions):
+    if isinstance(default, RunOptions | ImportOptions):
         names = [f".{name}" for name in default.config.model.arguments] or [""]
         options += [f"--model.arguments{name.replace('_', '-')}" for name in names]
     written = [argument.split("=")[0] for argument in arguments if re.match("--.", argument)]

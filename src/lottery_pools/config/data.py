@@ -63,8 +63,8 @@ class Data:
     """Side in pixels to which images are resized; none: they keep their size."""
     train: int | None = None
     """Number of training samples; none: all that the validation split leaves (mnist1d: 4,000)."""
-    validation: int = 5000
-    """Number of samples taken from the training set to choose epochs and pools."""
+    validation: int | float = 5000
+    """Number of samples taken from the training set to choose epochs and pools; below 1, their share of it."""
     carve: Rare[Literal["stratified", "last"]] = "stratified"
     """How validation samples are taken from the training set: `stratified`, drawn in proportion to the classes; `last`,
     its last samples (for a training set in random order)."""
@@ -84,6 +84,15 @@ class Data:
     label_column: Rare[str | None] = None
     """Column of the data set that holds the labels; none: it is detected. With another `task` than `single-label`, the
     columns of a label file, separated by commas; none: all whose cells are numbers."""
+    broken: Rare[Literal["leave-out", "refuse"]] = "leave-out"
+    """What is done about images that cannot be read: `leave-out`, they are left out, counted and named in a note,
+    unless they are more than a tenth of a split; `refuse`, the first of them ends the command."""
+    mean: Rare[tuple[float, ...]] = ()
+    """Mean of each channel, or one for all, that is subtracted from samples, images counted from 0 to 1; none: that of
+    the training samples. A network that normalises images itself takes `mean` 0 and `std` 1."""
+    std: Rare[tuple[float, ...]] = ()
+    """Standard deviation of each channel, or one for all, by which samples are divided, images counted from 0 to 1;
+    none: that of the training samples."""
     crop: int = 0
     """Pixels (points, for signals) of zero padding around each training image before a random crop back to its size;
     0: no crop."""
@@ -105,6 +114,15 @@ class Data:
             self.validation > 0,
             f"data.validation is {self.validation}: pools are chosen on validation samples, give 1 or more",
         )
+        require(
+            self.validation < 1 or self.validation == int(self.validation),
+            f"data.validation is {self.validation}: give a whole number of samples, or a share below 1",
+        )
+        require(
+            bool(self.mean) == bool(self.std),
+            "data.mean and data.std go together: give both, or none for those of the training samples",
+        )
+        require(all(value > 0 for value in self.std), f"data.std is {self.std}: give positive numbers")
         require(0 <= self.epoch_share < 1, f"data.epoch_share is {self.epoch_share}: give a share in [0, 1)")
         for name in ("train", "test", "size"):
             value = getattr(self, name)

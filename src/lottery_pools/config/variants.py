@@ -47,8 +47,8 @@ def limited(config: Config, n: int) -> Config:
     if n < 2:
         raise UserError(f"limit is {n}: give 2 or more images, for BatchNorm needs two a batch")
 
-    def fewer(value: int | None) -> int:
-        return min(n, value or n)
+    def fewer(value: float | None) -> int:
+        return n if value is None or value < 1 else min(n, int(value))
 
     data, evaluation = config.data, config.evaluation
     short = scaled(config, min(2, config.training.epochs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from collections import Counter
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from lottery_pools.config import schema
 from lottery_pools.data import cache, labels, npy, pixels, workers
@@ -25,6 +28,14 @@ _BLOCK = npy.ROWS_OF_A_BLOCK
 _IMAGES_A_SECOND, _BYTES_A_SECOND = 10_000, 50e6
 """Images and bytes of encoded images that one core decodes in a second, about: small images take time each, large ones
 by their bytes."""
+_MOST_BROKEN = 0.1
+"""Share of a split that may be unreadable and left out: more than that is not damage of some files."""
+_SHOWN = 3
+"""Images that a note names."""
+LEFT_OUT = "that cannot be read left out"
+"""How the note about unreadable images goes on after their number."""
+BROKEN = "broken.txt"
+"""The file beside decoded images that names all that could not be read, with the reason, a line each."""
 _SECONDS_OF_ONE = 1.0
 """Seconds of work for which it does not pay to start processes."""
 
@@ -44,6 +55,8 @@ class _Task:
     progress: Progress | None
     remarks: Counter[str]
     """How many images each key of `pixels.REMARKS` is true of, so far."""
+    broken: dict[str, list[Failure]]
+    """The images of each split that cannot be read, so far."""
 
 
 def decode(samples: EncodedSet, data: schema.Data, folder: Path, progress: Progress | None = None) -> None:
@@ -61,17 +74,45 @@ def decode(samples: EncodedSet, data: schema.Data, folder: Path, progress: Progr
     pixels.check_installed()
     splits = [("train", samples.train), *([("test", samples.test)] if samples.test is not None else [])]
     classes = _classes(samples, data)
-    task = _Task(data, folder, sum(len(split.images) for _, split in splits), progress, Counter())
+    task = _Task(data, folder, sum(len(split.images) for _, split in splits), progress, Counter(), {})
     shape = _first_shape(samples.train, data)
     try:
         digests = _store(splits, shape, task)
     except _ColourFoundError:
         task.remarks.clear()
+        task.broken.clear()
         digests = _store(splits, (3, *shape[1:]), task)
     tensors = {"train": classes.train, "test": classes.test}
-    stored = {name: cache.StoredSplit(digests[name], tensor) for name, tensor in tensors.items() if tensor is not None}
+    stored = {
+        name: cache.StoredSplit(digests[name], _without(tensor, task.broken[name]))
+        for name, tensor in tensors.items()
+        if tensor is not None
+    }
     counts = [f"{task.remarks[key]} {text}" for key, text in pixels.REMARKS.items() if task.remarks[key]]
-    cache.write_index(folder, stored, classes.names, (*samples.notes, *classes.notes, *counts))
+    unread = _name_broken(splits, task)
+    cache.write_index(folder, stored, classes.names, (*samples.notes, *classes.notes, *counts, *unread))
+
+
+def _without(labels: Tensor, broken: list[Failure]) -> Tensor:
+    """Labels (n,) without those of images that cannot be read."""
+    kept = torch.ones(len(labels), dtype=torch.bool)
+    kept[[failure.index for failure in broken]] = False
+    return labels[kept]
+
+
+def _name_broken(splits: list[tuple[str, EncodedSplit]], task: _Task) -> list[str]:
+    """Write the list of the images that cannot be read, and return a note that counts them and names the first."""
+    named = [
+        f"{split.images.place(failure.index)} of {split.name}: {failure.reason}".replace("\n", "\\n")
+        for name, split in splits
+        for failure in task.broken[name]
+    ]
+    if not named:
+        return []
+    (task.folder / BROKEN).write_text("".join(f"{line}\n" for line in named), encoding="utf-8")
+    more = f" and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
+    count = f"{len(named)} image{'' if len(named) == 1 else 's'}"
+    return [f"{count} {LEFT_OUT}: {'; '.join(named[:_SHOWN])}{more}"]
 
 
 def _classes(samples: EncodedSet, data: schema.Data) -> labels.Classes:
@@ -111,18 +152,25 @@ def _store_split(name: str, split: EncodedSplit, shape: tuple[int, int, int], ta
         np.lib.format.write_array_header_1_0(file, header)
         start = file.tell()
         file.truncate(start + len(split.images) * math.prod(shape))
-    target = Target(path, start, shape, task.data.size)
+    target = Target(path, start, shape, task.data.size, task.data.broken == "leave-out")
     digests = []
+    broken = task.broken.setdefault(name, [])
     for outcome in workers.outcomes(target, _blocks(split.images), _processes(split.images)):
         if outcome.write_error is not None:
             raise OSError(*outcome.write_error)
         if outcome.failure is not None:
             raise _failed(outcome.failure, split, shape, task)
+        broken += outcome.skipped
+        if len(broken) > _MOST_BROKEN * len(split.images):
+            raise _unreadable(task.data.name, split, broken[0].index, broken[0].reason, f", as {len(broken)} others")
         digests.append(outcome.digest)
         task.remarks.update(outcome.remarks)
         done += outcome.count
         if task.progress is not None:
             task.progress(done, task.total)
+    if broken:
+        npy.drop_rows(path, [failure.index for failure in broken])
+        return npy.digest(npy.open_array(path))
     return npy.digest_of_blocks(digests)
 
 
@@ -149,12 +197,16 @@ def _size(path: str | None) -> int:
 
 
 def _first_shape(split: EncodedSplit, data: schema.Data) -> tuple[int, int, int]:
-    """The shape (c, h, w) of the first image of a split, which the others are expected to have."""
-    first = next(split.images.blocks(1))[0]
-    try:
-        return pixels.decode(first, data.size).shape
-    except pixels.UnreadableImageError as error:
-        raise _unreadable(data.name, split, 0, str(error)) from error
+    """The shape (c, h, w) of the first image of a split that can be read, which the others are expected to have."""
+    reason = ""
+    for image in itertools.islice(split.images.blocks(1), 1 + int(_MOST_BROKEN * len(split.images))):
+        try:
+            return pixels.decode(image[0], data.size).shape
+        except pixels.UnreadableImageError as error:
+            reason = reason or str(error)
+            if data.broken == "refuse":
+                break
+    raise _unreadable(data.name, split, 0, reason)
 
 
 def _failed(failure: Failure, split: EncodedSplit, shape: tuple[int, int, int], task: _Task) -> Exception:
@@ -170,9 +222,9 @@ def _failed(failure: Failure, split: EncodedSplit, shape: tuple[int, int, int], 
     )
 
 
-def _unreadable(data_name: str, split: EncodedSplit, index: int, reason: str) -> UserError:
-    """The error for an image that cannot be decoded."""
+def _unreadable(data_name: str, split: EncodedSplit, index: int, reason: str, others: str = "") -> UserError:
+    """The error for an image that cannot be decoded, and words for others like it."""
     place = split.images.place(index).replace("\n", "\\n")
     return UserError(
-        f"{data_name} has an image in {split.name} that cannot be read: {reason}; replace or remove {place}"
+        f"{data_name} has an image in {split.name} that cannot be read{others}: {reason}; replace or remove {place}"
     )

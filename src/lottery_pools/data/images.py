@@ -42,12 +42,13 @@ def load(data: schema.Data, progress: Progress | None = None) -> Source:
     key = [_CACHE_VERSION, origin.content(), data.size, data.image_column, data.label_column]
     if data.task != "single-label":
         key.append(data.task)
+    if data.broken == "refuse":
+        key.append(data.broken)
     folder = cache_root() / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
     notes = origin.notes
     try:
         if folder.exists():
-            source = cache.read(folder)
-            return dataclasses.replace(source, notes=(*notes, *source.notes))
+            return _read(folder, notes)
     except cache.DamagedCacheError as error:
         cache.remove(folder)
         notes = (*notes, f"the cache {folder} was damaged, and is made again ({error})")
@@ -55,10 +56,17 @@ def load(data: schema.Data, progress: Progress | None = None) -> Source:
         raise failed_write(f"to the cache {folder.parent}", error, OTHER_CACHE) from error
     _decode_into(folder, origin, data, progress)
     try:
-        source = cache.read(folder)
+        return _read(folder, notes)
     except cache.DamagedCacheError as error:
         raise UserError(f"the cache {folder} is damaged ({error}): check the disk, or {OTHER_CACHE}") from error
-    return dataclasses.replace(source, notes=(*notes, *source.notes))
+
+
+def _read(folder: Path, notes: tuple[str, ...]) -> Source:
+    """Read a folder of the cache, with further notes; raises DamagedCacheError."""
+    source = cache.read(folder)
+    listed = f" (all are listed in {folder / decoding.BROKEN})"
+    named = (note + listed if decoding.LEFT_OUT in note else note for note in source.notes)
+    return dataclasses.replace(source, notes=(*notes, *named))
 
 
 def _decode_into(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
@@ -65,6 +65,29 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         raise
     except Exception as error:  # NumPy evaluates the header as a Python literal: damage raises errors of many kinds
         raise ValueError("its header is damaged") from error
+
+
+def drop_rows(path: Path, dropped: Sequence[int]) -> None:
+    """Remove rows from the array in a .npy file of version 1.0, in place, little of it in memory at a time.
+
+    Args:
+        path: The file; its array is in C order.
+        dropped: The rows to remove, ascending, at least one.
+    """
+    with path.open("rb") as file:
+        shape, _, dtype = _header(file)
+        start = file.tell()
+    kept = np.delete(np.arange(shape[0]), dropped)
+    array = np.memmap(path, dtype, mode="r+", offset=start, shape=shape)
+    for first in range(dropped[0], len(kept), ROWS_OF_A_BLOCK):
+        rows = kept[first : first + ROWS_OF_A_BLOCK]
+        array[first : first + len(rows)] = array[rows]  # rows come from further down, and are copied first
+    array.flush()
+    header = str({"descr": dtype.str, "fortran_order": False, "shape": (len(kept), *shape[1:])}).encode()
+    with path.open("r+b") as file:
+        file.seek(10)  # after the magic bytes, the version, and the length of the header, which stays
+        file.write(header.ljust(start - 11) + b"\n")
+        file.truncate(start + len(kept) * math.prod(shape[1:]) * dtype.itemsize)
 
 
 def digest(array: NDArray[Any]) -> str:

@@ -61,9 +61,7 @@ def check_installed() -> None:
 
 
 def decode(image: bytes | str | None, size: int | None) -> Pixels:
-    """Decode one image. With a `size`, its central square is resized to that side.
-
-    Reducing by a whole factor takes the mean of areas; any other change of size is bilinear with antialiasing.
+    """Decode one image. With a `size`, its central square is resized to that side (`fitted`).
 
     Args:
         image: The content of an image file, or its path; None is unreadable.
@@ -72,20 +70,35 @@ def decode(image: bytes | str | None, size: int | None) -> Pixels:
     Raises:
         UnreadableImageError: It is not the content of an image in one of `FORMATS`, or that is damaged or too large.
     """
-    from PIL import Image
-
     upright, remarks = opened(image)
     if size is not None:
-        side = min(upright.size)
-        left, top = (upright.width - side) // 2, (upright.height - side) // 2
-        box = (left, top, left + side, top + side)
-        if side % size == 0:
-            upright = upright.reduce(side // size, box)
-        else:
-            upright = upright.resize((size, size), Image.Resampling.BILINEAR, box)
+        upright = fitted(upright, size, size)
     channels = upright.split()
     values = b"".join(channel.tobytes() for channel in channels)
     return Pixels((len(channels), upright.height, upright.width), values, remarks)
+
+
+def fitted(image: Image, height: int, width: int) -> Image:
+    """Resize the largest central box with the proportions of `height` and `width` to them.
+
+    Reducing by a whole factor takes the mean of areas; any other change of size is bilinear with antialiasing.
+    """
+    from PIL import Image
+
+    if image.size == (width, height):
+        return image
+    if height == width:
+        box_width = box_height = min(image.size)
+    elif image.width * height < image.height * width:
+        box_width, box_height = image.width, max(1, image.width * height // width)
+    else:
+        box_width, box_height = max(1, image.height * width // height), image.height
+    left, top = (image.width - box_width) // 2, (image.height - box_height) // 2
+    box = (left, top, left + box_width, top + box_height)
+    factor = box_width // width
+    if factor > 0 and (box_width, box_height) == (factor * width, factor * height):
+        return image.reduce(factor, box)
+    return image.resize((width, height), Image.Resampling.BILINEAR, box)
 
 
 def opened(image: bytes | str | None) -> tuple[Image, tuple[str, ...]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as serialize
 from torch import Tensor
 
 from lottery_pools.config.schema import Data, Difficulty, Evaluation
@@ -19,12 +20,14 @@ from lottery_pools.data.cache import DamagedCacheError
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.data.sources import stratified
 from lottery_pools.errors import UserError, unknown
-from lottery_pools.runs.folder import OTHER_CACHE, cache_root, write
+from lottery_pools.runs.folder import OTHER_CACHE, cache_root, writing
+from lottery_pools.runs.ranks import of_this_process
 from lottery_pools.runs.seeds import generator
 
 _VERSION = 2
 """Part of the names of cached images. Increase it with every change of the corruptions that changes pixels."""
-_IMAGES_AT_ONCE = 1000
+_IMAGES_AT_ONCE = 512
+"""Images that are corrupted, and held in memory, in one step."""
 
 SIGNAL_SHIFTS: dict[str, Callable[[Difficulty, int], Difficulty]] = {
     "iid_noise": lambda d, s: replace(d, iid_noise_scale=d.iid_noise_scale + 0.02 * s),
@@ -85,12 +88,14 @@ def shifted(dataset: Dataset, data: Data, evaluation: Evaluation, name: str, sev
     if path is not None:
         labels = dataset.test.labels.cpu()
         chosen = _chosen(labels, data, evaluation)
-        try:
-            images = _stored(path, len(chosen))
-        except (FileNotFoundError, NotADirectoryError, DamagedCacheError):
-            images = _corrupted_images(dataset, chosen, name, severity, data.seed)
-            digest = {"digest": npy.digest(images.numpy())}
-            write(path, serialize({"images": images}, digest), OTHER_CACHE)
+        with of_this_process().first_on_machine():
+            try:
+                images = _stored(path, len(chosen))
+            except (FileNotFoundError, NotADirectoryError, DamagedCacheError):
+                _store(
+                    path, (len(chosen), *dataset.input_shape), _corrupted(dataset, chosen, name, severity, data.seed)
+                )
+                images = _stored(path, len(chosen))
         return Split(images, labels[chosen]).to(dataset.device)
     if data.name == "mnist1d":
         split = Split(*_signals(data, name, severity, len(dataset.test)))
@@ -144,11 +149,37 @@ def _stored_digest(path: Path, *_: int) -> str:
         return npy.digest(file.get_tensor("images").numpy())
 
 
-def _corrupted_images(dataset: Dataset, chosen: Tensor, name: str, severity: int, seed: int) -> Tensor:
-    """The test images at the indices `chosen` (n,), as networks are tested on them, corrupted: on the CPU."""
-    batches = torch.split(chosen, _IMAGES_AT_ONCE)
-    images = torch.cat([dataset.view(dataset.test.batch(batch)).cpu() for batch in batches])
-    return corruptions.corrupt(images, name, severity, seed, constants="auto")
+def _store(path: Path, shape: tuple[int, ...], batches: Iterable[Tensor]) -> None:
+    """Write images of `shape` (n, c, h, w), which come in batches, into a file of the cache: one batch in memory.
+
+    It is a safetensors file, whose metadata has the digest of the images (`npy.digest`).
+    """
+    with writing(path, OTHER_CACHE) as file:
+        file.write(_header(shape, "0" * 64))
+        start = file.tell()
+        for batch in batches:
+            file.write(batch.contiguous().numpy().data)
+        file.flush()
+        file.seek(start)
+        size = npy.ROWS_OF_A_BLOCK * math.prod(shape[1:])
+        blocks = [hashlib.sha256(file.read(size)).digest() for _ in range(0, shape[0], npy.ROWS_OF_A_BLOCK)]
+        file.seek(0)
+        file.write(_header(shape, npy.digest_of_blocks(blocks)))
+
+
+def _header(shape: tuple[int, ...], digest: str) -> bytes:
+    """What a safetensors file of one uint8 tensor `images` begins with; its length does not depend on the digest."""
+    images = {"dtype": "U8", "shape": shape, "data_offsets": (0, math.prod(shape))}
+    text = json.dumps({"__metadata__": {"digest": digest}, "images": images}, separators=(",", ":"))
+    padded = text.encode().ljust(-(-len(text) // 8) * 8)
+    return len(padded).to_bytes(8, "little") + padded
+
+
+def _corrupted(dataset: Dataset, chosen: Tensor, name: str, severity: int, seed: int) -> Iterator[Tensor]:
+    """The test images at the indices `chosen` (n,), as networks are tested on them, corrupted, in batches."""
+    for number, batch in enumerate(torch.split(chosen, _IMAGES_AT_ONCE)):
+        images = dataset.view(dataset.test.batch(batch)).cpu()
+        yield corruptions.corrupt(images, name, severity, seed, first=number * _IMAGES_AT_ONCE, constants="auto")
 
 
 def _chosen(labels: Tensor, data: Data, evaluation: Evaluation) -> Tensor:

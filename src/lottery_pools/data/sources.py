@@ -17,6 +17,8 @@ from lottery_pools.runs.seeds import generator
 
 _TEST_SHARE = 0.2
 """Share of the samples that become test samples if a data set has no test split."""
+_GENERATED = 4000
+"""Training samples of MNIST-1D, if the settings do not say how many."""
 _SUMMED_AT_ONCE = 3 << 20
 """Values that `_moments` sums in one step: more values take more memory and are no faster."""
 
@@ -49,6 +51,7 @@ def load(data: schema.Data, large: int = LARGE, progress: Progress | None = None
         torch.Size([64, 1, 40])
     """
     if data.name == "mnist1d":
+        data = _counted(data, data.train or _GENERATED)
         source = _generated(data)
     elif arrays.is_array_folder(data.name):
         source = arrays.load(data)
@@ -98,12 +101,13 @@ def test_half(labels: Tensor, part: Literal["look", "final"]) -> Tensor:
 def _divide(data: schema.Data, source: Source, large: int) -> Dataset:
     """Divide a data set into training, validation and test samples as the settings say."""
     source, all_test = _with_test(data, source, large)
+    data = _counted(data, len(source.train))
     _check_sizes(data, source, all_test)
     available, labels = len(source.train), source.train.labels
     if data.carve == "last":
-        validation_rows = torch.arange(available - data.validation, available)
+        validation_rows = torch.arange(available - int(data.validation), available)
     else:
-        validation_rows = stratified(labels, data.validation, generator(data.seed, "split", "validation"))
+        validation_rows = stratified(labels, int(data.validation), generator(data.seed, "split", "validation"))
     train_rows = _complement(available, validation_rows)
     if data.train is not None:
         subset = stratified(labels[train_rows], data.train, generator(data.seed, "split", "train"))
@@ -113,7 +117,7 @@ def _divide(data: schema.Data, source: Source, large: int) -> Dataset:
     test = all_test
     if data.test is not None:
         test = test.take(stratified(test.labels, data.test, generator(data.seed, "split", "test")), large)
-    mean, std = _moments(train, large)
+    mean, std = _given_moments(data, train) or _moments(train, large)
     all_rows = torch.cat((train_rows, validation_rows))
     return Dataset(
         source.train.take(all_rows, large) if data.train_on_validation else train,
@@ -131,6 +135,13 @@ def _divide(data: schema.Data, source: Source, large: int) -> Dataset:
         task=data.task,
         epoch_samples=len(train) if data.train_on_validation else None,
     )
+
+
+def _counted(data: schema.Data, available: int) -> schema.Data:
+    """The settings with the validation samples as a number, where they are a share of the training samples."""
+    if data.validation >= 1:
+        return dataclasses.replace(data, validation=int(data.validation))
+    return dataclasses.replace(data, validation=max(1, round(data.validation * available)))
 
 
 def _with_test(data: schema.Data, source: Source, large: int) -> tuple[Source, Split]:
@@ -180,7 +191,7 @@ def _divide_validation(data: schema.Data, validation: Split, large: int) -> tupl
             f"{n} to choose epochs and {data.validation - n} to choose pools: give both at least 1"
         )
     for_epochs = stratified(validation.labels, n, generator(data.seed, "split", "epochs"))
-    return validation.take(for_epochs, large), validation.take(_complement(data.validation, for_epochs), large)
+    return validation.take(for_epochs, large), validation.take(_complement(len(validation), for_epochs), large)
 
 
 def _complement(n: int, indices: Tensor) -> Tensor:
@@ -188,6 +199,21 @@ def _complement(n: int, indices: Tensor) -> Tensor:
     absent = torch.ones(n, dtype=torch.bool)
     absent[indices] = False
     return absent.nonzero()[:, 0]
+
+
+def _given_moments(data: schema.Data, split: Split) -> tuple[Tensor, Tensor] | None:
+    """Mean and standard deviation of each channel as the settings say, (c,) float32; None if they do not."""
+    if not data.mean:
+        return None
+    channels = split.stored.shape[1]
+    largest = 1 if split.stored.is_floating_point() else torch.iinfo(split.stored.dtype).max
+    for name, values in (("mean", data.mean), ("std", data.std)):
+        if len(values) not in (1, channels):
+            raise UserError(
+                f"data.{name} has {len(values)} values, {data.name} has {channels} channels: give one for each"
+            )
+    mean, std = (largest * torch.tensor(values).expand(channels).clone() for values in (data.mean, data.std))
+    return mean, std
 
 
 def _moments(split: Split, large: int) -> tuple[Tensor, Tensor]:
@@ -210,7 +236,7 @@ def _moments(split: Split, large: int) -> tuple[Tensor, Tensor]:
 
 def _generated(data: schema.Data) -> Source:
     """The samples of MNIST-1D: as many as the settings ask for."""
-    sizes = {"train": (data.train or 4000) + data.validation, "test": data.test or 10_000}
+    sizes = {"train": (data.train or _GENERATED) + int(data.validation), "test": data.test or 10_000}
     train, test = (Split(*mnist1d.generate(n, data.seed, data.difficulty, name)) for name, n in sizes.items())
     digest = mnist1d.identity(sizes, data.seed, data.difficulty)
     return Source(train, test, tuple(map(str, range(mnist1d.CLASSES))), digest)

@@ -42,6 +42,8 @@ class Target:
     """Channels (1 or 3), height and width of every image."""
     size: int | None
     """Side in pixels to which images are resized (`pixels.decode`)."""
+    skips: bool = False
+    """Whether images that cannot be decoded are named and passed over: their place in the file stays black."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ class Outcome:
     """How many images each key of `pixels.REMARKS` is true of."""
     failure: Failure | None = None
     """The first image that failed, after which nothing is decoded."""
+    skipped: tuple[Failure, ...] = ()
+    """The images that were passed over."""
     write_error: tuple[int, str] | None = None
     """Number and text of the error if the file cannot be written."""
 
@@ -86,6 +90,7 @@ def decode_block(target: Target, block: Block) -> Outcome:
     """Decode the images of a block, and write them into the file of the target; greyscale fits into three channels."""
     digest = hashlib.sha256()
     remarks: Counter[str] = Counter()
+    skipped: list[Failure] = []
     channels, height, width = target.shape
     try:
         with target.path.open("r+b") as file:
@@ -93,14 +98,17 @@ def decode_block(target: Target, block: Block) -> Outcome:
             for index, image in enumerate(block.images, block.first):
                 decoded = _decoded(image, target, index)
                 if isinstance(decoded, Failure):
-                    return Outcome(failure=decoded)
+                    if not (decoded.reason and target.skips):
+                        return Outcome(failure=decoded)
+                    skipped.append(decoded)
+                    decoded = Pixels((1, height, width), bytes(height * width), ())
                 values = decoded.values * (channels // decoded.shape[0])
                 file.write(values)
                 digest.update(values)
                 remarks.update(decoded.remarks)
     except OSError as error:  # of writing: `_decoded` has those of reading
         return Outcome(write_error=(error.errno or errno.EIO, error.strerror or str(error)))
-    return Outcome(len(block.images), digest.digest(), remarks)
+    return Outcome(len(block.images), digest.digest(), remarks, skipped=tuple(skipped))
 
 
 def _decoded(image: bytes | str | None, target: Target, index: int) -> Pixels | Failure:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.fx import Node
 
 from lottery_pools.deploy import windows
@@ -103,11 +104,48 @@ def _activation(name: str) -> Callable[[Task], Lowered | None]:
     return rule
 
 
+def _by_channel(operation: Callable[[float], tuple[float, float]]) -> Callable[[Task], Lowered | None]:
+    """An operation with one number a channel (or one for all) that is constant, such as a normalisation's.
+
+    `operation(number)` is what the samples' values are multiplied by, and what is added to them. It becomes a
+    convolution of one weight a channel, as BatchNorm does. Where that is not finite, PyTorch computes.
+    """
+
+    def rule(task: Task) -> Lowered | None:
+        get = task.arguments
+        source, numbers = task.known.operand(get["self"], (1, 2, 3)), _numbers(task, get["other"])
+        if source is None or numbers is None or get.get("alpha", 1) != 1:
+            return None
+        scales, shifts = np.array([operation(float(number)) for number in numbers], np.float32).T
+        if not np.isfinite([scales, shifts]).all():
+            return None
+        weight = np.ascontiguousarray(scales).reshape(-1, 1, 1, 1)
+        made = Convolution(task.out, source, weight, np.ascontiguousarray(shifts), groups=len(weight))
+        return Lowered(made, task.known.shapes[source])
+
+    return rule
+
+
+def _numbers(task: Task, operand: Any) -> NDArray[np.float32] | None:
+    """The number of each channel that a constant operand holds; None if it is none, or has others than by channel."""
+    dimensions, channels = len(task.shape), task.shape[0]
+    if isinstance(operand, int | float):
+        return np.full(channels, operand, np.float32)
+    array = task.known.array(operand)
+    if array is None or array.size not in (1, channels) or array.ndim > dimensions + 1:
+        return None
+    if array.size == channels > 1 and (array.ndim < dimensions or array.shape[-dimensions] != channels):
+        return None
+    return np.broadcast_to(array.reshape(-1), channels)
+
+
 def _add(task: Task) -> Lowered | None:
     get = task.arguments
     views = [task.known.views.get(getattr(get[name], "name", "")) for name in ("self", "other")]
     left, right = views
-    if left is None or right is None or left.shape != right.shape or get["alpha"] != 1:
+    if right is None:
+        return _by_channel(lambda number: (1.0, number))(task)
+    if left is None or left.shape != right.shape or get["alpha"] != 1:
         return None
     shapes = {task.known.shapes[left.value], task.known.shapes[right.value]}
     return Lowered(Add(task.out, left.value, right.value), shapes.pop()) if len(shapes) == 1 else None
@@ -130,6 +168,9 @@ RULES: Mapping[Any, Callable[[Task], Lowered | str | None]] = {
     aten.relu.default: _activation("relu"),
     aten.gelu.default: _activation("gelu"),
     aten.add.Tensor: _add,
+    aten.sub.Tensor: _by_channel(lambda number: (1.0, -number)),
+    aten.mul.Tensor: _by_channel(lambda number: (number, 0.0)),
+    aten.div.Tensor: _by_channel(lambda number: (1 / number if number else math.nan, 0.0)),
     aten.max_pool1d.default: windows.pool("max", 1),
     aten.max_pool2d.default: windows.pool("max", 2),
     aten.avg_pool1d.default: windows.pool("mean", 1),

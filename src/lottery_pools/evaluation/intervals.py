@@ -89,6 +89,19 @@ def means(differences: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDAr
     return by_seed[:, 0], spread / sqrt(n)
 
 
+def proportion_interval(correct: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share of `n` samples, by Wilson's score (Wilson, 1927): it stays within 0 and 1.
+
+    Examples:
+        >>> [round(end, 3) for end in proportion_interval(90, 100)]
+        [0.826, 0.945]
+    """
+    z = student(inf)
+    centre, width = correct / n + z**2 / (2 * n), z * sqrt(correct * (n - correct) / n + z**2 / 4) / n
+    scale = 1 + z**2 / n
+    return (centre - width) / scale, (centre + width) / scale
+
+
 def paired_intervals(
     differences: NDArray[np.floating],
 ) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:

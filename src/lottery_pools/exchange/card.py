@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lottery_pools.exchange.preprocessing import Preprocessing
+from lottery_pools.data.preprocessing import RESIZE, Preprocessing
 from lottery_pools.tickets.ticket import Ticket
 from lottery_pools.version import VERSION
 
@@ -102,7 +102,9 @@ def _preprocessing(preprocessing: Preprocessing | None) -> str:
     if preprocessing is None:
         return "Not known: give the network what it was trained on."
     stored, taken = (" × ".join(map(str, shape)) for shape in (preprocessing.stored_shape, preprocessing.input_shape))
-    lines = [f"- samples of {stored}, images as numbers from 0 to 255"]
+    lines = [f"- samples of {stored}" + (", numbers from 0 to 255" if preprocessing.is_of_images else "")]
+    if preprocessing.is_of_images:
+        lines.append(f"- images of another size: {RESIZE}")
     if stored != taken:
         lines.append(f"- their middle of {taken}")
     lines.append(

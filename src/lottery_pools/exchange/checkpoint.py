@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
-from lottery_pools.exchange import bitmask, contents, names, reparametrised, tied
+from lottery_pools.exchange import bitmask, contents, names, normalisation, reparametrised, tied
 from lottery_pools.exchange.contents import Contents
 from lottery_pools.exchange.names import Renaming
 from lottery_pools.tickets import masks as ticket_masks
@@ -75,6 +75,7 @@ def network(path: Path, options: Reading = AS_FOUND, masks: Masks | None = None)
     kept = {old: name for old, name in renaming.new.items() if not _matches(name, options.leave_out)}
     if not kept:
         raise UserError(f"{path} has no tensors left: leave_out takes them all")
+    dropped = {name: plain.weights[old] for old, name in renaming.new.items() if old not in kept}
     weights = {name: plain.weights[old] for old, name in kept.items()}
     ties = tied.groups(weights, options.model)
     weights = tied.completed(weights, ties)
@@ -83,7 +84,6 @@ def network(path: Path, options: Reading = AS_FOUND, masks: Masks | None = None)
     in_tensors = {kept[old]: mask for old, mask in {**stored_masks, **plain.masks}.items() if old in kept}
     beside = _under_names_of_weights({**_loaded(masks), **checkpoint.masks}, renaming, weights, path)
     all_masks = tied.shared_masks(in_tensors | beside, ties)
-    left_out = [name for old, name in renaming.new.items() if old not in kept]
     return Network(
         where=str(path),
         weights=ticket_masks.apply(weights, all_masks),
@@ -92,7 +92,8 @@ def network(path: Path, options: Reading = AS_FOUND, masks: Masks | None = None)
         notes=(
             *checkpoint.notes,
             *plain.notes,
-            *_notes_on_names(renaming, left_out, checkpoint.own_attribute),
+            *_notes_on_names(renaming, dropped, checkpoint.own_attribute),
+            *filter(None, [normalisation.note(dropped)]),
             *_notes_on_pruned(weights, all_masks),
         ),
         origin={

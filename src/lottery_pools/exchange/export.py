@@ -24,10 +24,10 @@ import torch
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
+from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.errors import UserError, unknown
 from lottery_pools.exchange import bitmask, hub, network, programs
 from lottery_pools.exchange.card import Card
-from lottery_pools.exchange.preprocessing import Preprocessing
 from lottery_pools.runs.folder import write
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import files
@@ -95,7 +95,7 @@ def export(
         out: The file to write, or for `hub` and `compressed-tensors` the folder.
         model: The network, of which programs are made; by default that which the ticket's file names. It is copied.
         trust: Build `package.module:factory` if the file names one, which runs that module's code.
-        preprocessing: How samples become inputs: `lp.Preprocessing.of(dataset)`. It is written down if the format can
+        preprocessing: How samples become inputs; by default what the ticket says. It is written down if the format can
             hold it.
         normalise: Put the normalisation into the program, which then takes samples in their stored units: images as
             float32 from 0 to 255.
@@ -116,9 +116,10 @@ def export(
     """
     if to not in FORMATS:
         raise unknown("export format", to, FORMATS)
+    ticket, where = (source, "the ticket") if isinstance(source, Ticket) else (files.load(source), str(source))
+    preprocessing = preprocessing or network.preprocessing_of(ticket)
     if normalise and (to not in PROGRAMS or preprocessing is None):
         raise UserError(f"normalise is for {' and '.join(PROGRAMS)}, and needs preprocessing: leave it out for {to}")
-    ticket, where = (source, "the ticket") if isinstance(source, Ticket) else (files.load(source), str(source))
     out = Path(out)
     if to in FOLDERS and ticket.origin.get("task"):
         raise UserError(

@@ -13,17 +13,20 @@ from typing import Any
 
 from safetensors.torch import save as serialise
 
+from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.exchange import card as cards
 from lottery_pools.exchange import network, standalone
 from lottery_pools.exchange.card import Card
-from lottery_pools.exchange.preprocessing import Preprocessing
 from lottery_pools.runs.folder import write
 from lottery_pools.tickets.ticket import Ticket
 from lottery_pools.version import VERSION
 
 
 def write_hub(ticket: Ticket, out: Path, preprocessing: Preprocessing | None, card: Card) -> None:
-    """Write `config.json`, `model.safetensors`, `README.md` and, of our own networks, `network.py` into `out`."""
+    """Write `config.json`, `model.safetensors` and `README.md` into `out`.
+
+    Beside them lie `network.py`, the code of a network of ours, and for images `preprocessor_config.json`.
+    """
     described = ticket.origin.get("model")
     model = dict(described) if isinstance(described, Mapping) else {}
     code = standalone.source(str(model.get("name")))
@@ -31,6 +34,8 @@ def write_hub(ticket: Ticket, out: Path, preprocessing: Preprocessing | None, ca
         write(out / "network.py", code)
     write(out / "model.safetensors", plain_safetensors(ticket))
     write(out / "README.md", cards.text(card, ticket, preprocessing, usage(model, preprocessing, code is not None)))
+    if preprocessing is not None and (images := image_processor(preprocessing)) is not None:
+        write(out / "preprocessor_config.json", json.dumps(images, indent=2, sort_keys=True) + "\n")
     write(out / "config.json", json.dumps(config(ticket, model, preprocessing), indent=2, sort_keys=True) + "\n")
 
 
@@ -69,6 +74,31 @@ def config(ticket: Ticket, model: Mapping[str, Any], preprocessing: Preprocessin
         "pretrained_cfg": pretrained,
         **({"label_names": list(preprocessing.classes)} if preprocessing and preprocessing.classes else {}),
         network.SECTION: ours,
+    }
+
+
+def image_processor(preprocessing: Preprocessing) -> dict[str, Any] | None:
+    """The `preprocessor_config.json` from which Hugging Face's libraries make an image processor.
+
+    None for signals, and for images that are not stored as squares, which no such processor makes.
+    """
+    channels, *stored = preprocessing.stored_shape
+    if not preprocessing.is_of_images or stored[0] != stored[1]:
+        return None
+    height, width = preprocessing.input_shape[1:]
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_convert_rgb": channels == 3,
+        "do_resize": True,
+        "size": {"shortest_edge": stored[0]},
+        "resample": 2,  # bilinear
+        "do_center_crop": True,
+        "crop_size": {"height": height, "width": width},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [value / 255 for value in preprocessing.mean],
+        "image_std": [value / 255 for value in preprocessing.std],
     }
 
 

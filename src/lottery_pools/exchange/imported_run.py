@@ -12,10 +12,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from lottery_pools.config.schema import Config
-from lottery_pools.config.toml import identity, to_toml
+from lottery_pools.config.toml import to_toml
+from lottery_pools.data import record
 from lottery_pools.data.dataset import Dataset
+from lottery_pools.data.record import DataRecord
 from lottery_pools.errors import UserError
-from lottery_pools.exchange import checkpoint
+from lottery_pools.exchange import checkpoint, normalisation
 from lottery_pools.exchange.checkpoint import Place, Reading
 from lottery_pools.exchange.read import checkpoints_in, read_several
 from lottery_pools.models import registry
@@ -39,18 +41,7 @@ class Import:
     @property
     def origin(self) -> dict[str, Any]:
         """What every ticket of the run says of itself."""
-        described = self.config.model
-        return {
-            "config": identity(imp.tickets_config(self.config)),
-            "seed": self.config.seeds[0],
-            "data": self.config.data.name,
-            "model": {
-                "name": described.name,
-                "arguments": dict(described.arguments),
-                "classes": len(self.dataset.classes),
-                "input_shape": list(self.dataset.input_shape),
-            },
-        }
+        return imp.origin(self.config, self.dataset, self.config.seeds[0])
 
 
 def import_run(
@@ -63,6 +54,9 @@ def import_run(
     train_images: Sequence[int] | None = None,
 ) -> Config:
     """Write a run's folder of checkpoints that other software trained.
+
+    A network that has the mean and deviation of images as buffers normalises them itself. It is then given images from
+    0 to 1 (`data.mean` and `data.std` become 0 and 1), unless the settings say otherwise; a notice says so.
 
     Args:
         tickets: What `lp.read` returned; or checkpoints, or their folder, which are read with the settings' network.
@@ -89,13 +83,15 @@ def import_run(
         stages.evaluate(config, Path("runs/theirs"))
         ```
     """
+    check_new(Path(out))
     if len(config.seeds) != 1:
         raise UserError(f"an imported run has one seed, these settings have {len(config.seeds)}: give one with seeds")
     if config.evaluation.trained_baselines:
         raise UserError("trained baselines need the training of the tickets, which was elsewhere: leave them out")
-    checks.check_settings(config, dataset)
     model = imp.network(config, dataset, config.seeds[0])
     ordered = _ordered(_tickets(tickets, model, config), model)
+    config, dataset = normalisation.as_the_network_does(config, dataset, model, ordered[0].weights)
+    checks.check_settings(config, dataset)
     _check_prunable(ordered[0], registry.prunable(model, config.model.prunable))
     if train_images is not None and len(train_images) != len(ordered):
         raise UserError(f"{len(ordered)} tickets and {len(train_images)} counts of training images: give one for each")
@@ -103,6 +99,12 @@ def import_run(
     config = replace(config, pruning=replace(config.pruning, levels=len(densities), densities=densities))
     _write(Import(config, dataset, model), RunFolder(Path(out)), ordered, train_images, rewind)
     return config
+
+
+def check_new(folder: Path) -> None:
+    """Raise UserError if there is a run in the folder."""
+    if RunFolder(folder).config.exists():
+        raise UserError(f"{folder} holds a run already: choose another folder")
 
 
 def _tickets(given: Iterable[Ticket] | Iterable[Place] | Place, model: nn.Module, config: Config) -> Sequence[Ticket]:
@@ -150,8 +152,6 @@ def _write(
     rewind: Ticket | Mapping[str, Tensor] | Place | None,
 ) -> None:
     """Write the run's files, its settings last: without them the folder is no run."""
-    if folder.config.exists():
-        raise UserError(f"{folder.path} holds a run already: choose another folder")
     start = None if rewind is None else _rewind_point(rewind, run, tickets[0])
     with lock(folder.path):
         if start is not None:
@@ -160,6 +160,7 @@ def _write(
             spent = 0 if train_images is None else train_images[level]
             origin = {**ticket.origin, **run.origin, "train_images": spent, "density": ticket.density}
             files.save(replace(ticket, level=level, origin=origin), folder.ticket(level))
+        record.save(DataRecord.of(run.dataset, run.config.data.name), folder.data)
         write(folder.config, to_toml(run.config))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ from torch import Tensor, nn
 
 from lottery_pools.config.fields import NETWORK_PACKAGES
 from lottery_pools.config.trust import Trust, names_code, untrusted_arguments
+from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.errors import UserError
 from lottery_pools.exchange import bitmask, contents
-from lottery_pools.exchange.preprocessing import Preprocessing
 from lottery_pools.models import registry
 from lottery_pools.runs import strict_json
 from lottery_pools.tickets import files
-from lottery_pools.tickets.ticket import load_into
+from lottery_pools.tickets.ticket import Ticket, load_into
 
 SECTION = "lottery_pools"
 """The part of an exported folder's `config.json` that is for this package."""
@@ -28,6 +29,9 @@ def load_model(path: str | Path, *, model: nn.Module | None = None, trust: bool 
     The file says which network it is of. That is built only if it runs no code of the file's choice: a network of this
     package, `timm:NAME` or `torchvision:NAME`, without arguments that make these read other files.
 
+    The network has an attribute `preprocess`, a `Preprocessing` that brings images and samples to what it takes; it is
+    None if the file does not say how (tickets of earlier versions, or of `lp.pool` from tickets that do not say).
+
     Args:
         path: A ticket file, or a folder that `lp.export` wrote as `hub` or `compressed-tensors`.
         model: The network, if the file does not say which, or you build it yourself. It is changed in place.
@@ -35,25 +39,65 @@ def load_model(path: str | Path, *, model: nn.Module | None = None, trust: bool 
 
     Raises:
         UserError: If the file is damaged or of another kind, does not say which network it is of, names one whose code
-            would run, or does not fit `model`.
+            would run, or does not fit `model`; or if the network has an attribute `preprocess` of its own.
 
     Example:
         ```python
         network = lp.load_model("runs/demo/seed_0/pools/trimmed-soup/level_03.safetensors")
-        network(samples).argmax(1)
+        network(network.preprocess(samples)).argmax(1)
         ```
     """
-    path = Path(path)
-    weights: Mapping[str, Tensor]
-    if path.is_dir():
-        weights, _ = bitmask.decoded(contents.contents(path).tensors)
-        described = settings(path).get("model")
-    else:
-        ticket = files.load(path)
-        weights, described = ticket.weights, ticket.origin.get("model")
-    network = built(described, str(path), trust) if model is None else model
-    load_into(network, weights, f"the tensors of {path}")
+    file = opened(path)
+    network = built(file.model, str(path), trust) if model is None else model
+    if not isinstance(getattr(network, "preprocess", None), Preprocessing | None):
+        raise UserError(f"the network of {path} has a `preprocess` of its own, which ours would hide: rename it")
+    load_into(network, file.weights, f"the tensors of {path}")
+    object.__setattr__(network, "preprocess", file.preprocessing)  # nn.Module's own is typed for tensors and modules
     return network.eval()
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """What a ticket file or an exported folder says of its network."""
+
+    weights: Mapping[str, Tensor]
+    model: Any
+    """Which network it is, as the file says."""
+    preprocessing: Preprocessing | None
+
+
+def opened(path: str | Path) -> NetworkFile:
+    """What a ticket file or an exported folder holds; raises UserError if it is damaged or of another kind."""
+    path = Path(path)
+    if path.is_dir():
+        section = settings(path)
+        weights, _ = bitmask.decoded(contents.contents(path).tensors)
+        values = section.get("preprocessing")
+        return NetworkFile(weights, section.get("model"), None if values is None else Preprocessing.from_json(values))
+    ticket = files.load(path)
+    return NetworkFile(ticket.weights, ticket.origin.get("model"), preprocessing_of(ticket))
+
+
+def named(path: str | Path, name: str) -> nn.Module:
+    """Build the network of a file by the name that the user gives for it, at some initialisation.
+
+    Args:
+        path: As for `load_model`.
+        name: As for the setting `model.name`. Its code runs, for it is the user's word and not the file's.
+
+    Raises:
+        UserError: If the file does not say what the network's inputs and classes are, or there is no such network.
+    """
+    described = opened(path).model
+    if not isinstance(described, Mapping):
+        raise UserError(f"{path} does not say what inputs and classes its network has: use lp.load_model(…, model=…)")
+    return built({**described, "name": name}, str(path), trust=True)
+
+
+def preprocessing_of(ticket: Ticket) -> Preprocessing | None:
+    """How samples become inputs of a ticket's network; None if the ticket does not say."""
+    values = ticket.origin.get("preprocessing")
+    return None if values is None else Preprocessing.from_json(values, "the ticket's file")
 
 
 def settings(folder: Path) -> Mapping[str, Any]:
@@ -66,12 +110,6 @@ def settings(folder: Path) -> Mapping[str, Any]:
     if not isinstance(section, Mapping):
         raise UserError(f"{file} is damaged ({SECTION!r} holds no settings): export it again")
     return section
-
-
-def preprocessing_in(folder: Path) -> Preprocessing | None:
-    """The preprocessing that an exported folder has, if it has one."""
-    values = settings(folder).get("preprocessing")
-    return None if values is None else Preprocessing.from_json(values)
 
 
 def built(described: Any, where: str, trust: bool = False) -> nn.Module:

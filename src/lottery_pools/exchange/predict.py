@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lottery_pools.data import npy, pixels
+from lottery_pools.data import npy
+from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.errors import UserError
 from lottery_pools.exchange import network
-from lottery_pools.exchange.preprocessing import Preprocessing
 from lottery_pools.tickets import files
 
 
@@ -57,36 +57,43 @@ def predict(
     Args:
         source: The network, the file of a ticket, or a folder that `lp.export` wrote.
         inputs: Samples in their stored units, (n, *shape); or the paths of images, or of one `.npy` file of samples.
-        preprocessing: How samples become inputs; by default that of the exported folder. For a run's tickets, give
-            `lp.Preprocessing.of(dataset)` of its data.
+        preprocessing: How samples become inputs; by default what the file says, or the network's own `preprocess`.
         model: As for `lp.load_model`.
         trust: As for `lp.load_model`.
         batch: Samples forwarded at once.
 
     Raises:
-        UserError: As `lp.load_model`; if the preprocessing is not known; and if an input cannot be read or is of
-            another shape.
+        UserError: As `lp.load_model`; if the preprocessing is not known, or the network is no classifier; and if an
+            input cannot be read or is of another shape.
 
     Example:
         ```python
-        predictions = lp.predict("exported", ["cat.png", "dog.png"])
+        predictions = lp.predict("stronger.safetensors", ["cat.png", "dog.png"])
         for sample, ((label, probability), *_) in zip(predictions.samples, predictions.top()):
             print(sample, label, f"{probability:.1%}")
         ```
     """
-    if isinstance(source, nn.Module):
-        ready = source.eval()
-    else:
+    if batch < 1:
+        raise UserError(f"batch is {batch}: give 1 or more")
+    if not isinstance(source, nn.Module):
         _check_task(Path(source))
-        ready = network.load_model(source, model=model, trust=trust)
-        if preprocessing is None and Path(source).is_dir():
-            preprocessing = network.preprocessing_in(Path(source))
+    ready = source.eval() if isinstance(source, nn.Module) else network.load_model(source, model=model, trust=trust)
+    own = getattr(ready, "preprocess", None)
+    if preprocessing is None and isinstance(own, Preprocessing):
+        preprocessing = own
     if preprocessing is None:
         raise UserError("how samples become inputs is not known: give preprocessing=, lp.Preprocessing.of(dataset)")
-    samples, names = _samples(inputs, preprocessing)
+    if preprocessing.task != "single-label":
+        raise UserError(f"the network is of {preprocessing.task} data, predict gives probabilities of classes: call it")
+    samples, names = _samples(inputs)
+    if not names:
+        raise UserError("no samples to predict: give one or more")
     device = next((parameter.device for parameter in ready.parameters()), torch.device("cpu"))
-    with torch.inference_mode():
-        parts = [ready(preprocessing(part).to(device)).float().softmax(1).cpu() for part in torch.split(samples, batch)]
+    starts = range(0, len(names), batch)
+    with torch.inference_mode():  # images are read batch by batch: there may be more than memory holds
+        parts = [
+            ready(preprocessing(samples[start : start + batch]).to(device)).float().softmax(1).cpu() for start in starts
+        ]
     probabilities = torch.cat(parts)
     numbered = tuple(map(str, range(probabilities.shape[1])))
     classes = preprocessing.classes if len(preprocessing.classes) == len(numbered) else numbered
@@ -104,58 +111,24 @@ def _check_task(source: Path) -> None:
 
 
 def _samples(
-    inputs: Tensor | NDArray[Any] | Sequence[str | Path], preprocessing: Preprocessing
-) -> tuple[Tensor, tuple[str, ...]]:
-    """The samples (n, …) in their stored units, and their names; raises UserError if there are none."""
+    inputs: Tensor | NDArray[Any] | Sequence[str | Path],
+) -> tuple[Tensor | NDArray[Any] | list[str | Path], tuple[str, ...]]:
+    """Samples (n, …) in their stored units, or the paths of images, and what they are called."""
     if isinstance(inputs, Tensor | np.ndarray):
-        samples = torch.as_tensor(inputs)
-        names = tuple(map(str, range(len(samples))))
-    else:
-        paths = [Path(path) for path in ([inputs] if isinstance(inputs, str | Path) else inputs)]
-        if len(paths) == 1 and paths[0].suffix == ".npy":
-            samples = torch.from_numpy(_array(paths[0]))
-            names = tuple(map(str, range(len(samples))))
-        else:
-            images = [torch.from_numpy(_image(path, preprocessing.stored_shape)) for path in paths]
-            samples, names = torch.stack(images) if images else torch.empty(0), tuple(map(str, paths))
-    if len(samples) == 0:
-        raise UserError("no samples to predict: give one or more")
-    return samples, names
+        return inputs, tuple(map(str, range(len(inputs))))
+    paths: list[str | Path] = [Path(path) for path in ([inputs] if isinstance(inputs, str | Path) else inputs)]
+    if len(paths) == 1 and Path(paths[0]).suffix == ".npy":
+        array = _array(Path(paths[0]))
+        return array, tuple(map(str, range(len(array))))
+    return paths, tuple(map(str, paths))
 
 
 def _array(path: Path) -> NDArray[Any]:
-    """The array of a file; never a pickled one."""
+    """The array of a file, of one dimension or more; never a pickled one."""
     try:
-        return np.asarray(npy.open_array(path))
+        array = np.asarray(npy.open_array(path))
+        if array.ndim == 0 or not np.issubdtype(array.dtype, np.number):
+            raise ValueError(f"it is {array.dtype} of {array.ndim} dimensions")
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {str(error).partition(chr(10))[0]}; give an array of numbers") from error
-
-
-def _image(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The pixels of an image, (channels, height, width), its central square brought to the size as training data are.
-
-    Shrinking by a whole factor averages over areas, any other change of size is bilinear, antialiased.
-    """
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise UserError(f"images need {error.name}: pip install 'lottery-pools[data]'") from error
-    if len(shape) != 3:
-        raise UserError(f"{path} is an image, the network takes samples of shape {shape}: give a .npy file of them")
-    channels, height, width = shape
-    try:
-        image = pixels.opened(str(path))[0].convert("L" if channels == 1 else "RGB")
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}; give an image, or a .npy file of samples") from error
-    if image.size != (width, height):
-        side = min(image.size)
-        left, top = (image.width - side) // 2, (image.height - side) // 2
-        box = (left, top, left + side, top + side)
-        whole = height == width and side % height == 0
-        image = (
-            image.reduce(side // height, box)
-            if whole
-            else image.resize((width, height), Image.Resampling.BILINEAR, box)
-        )
-    values = np.asarray(image)
-    return np.ascontiguousarray(values[None] if values.ndim == 2 else values.transpose(2, 0, 1))
+    return array

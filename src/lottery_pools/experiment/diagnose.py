@@ -21,7 +21,7 @@ from lottery_pools.errors import UserError
 from lottery_pools.evaluation import attribution, ensemble, paths
 from lottery_pools.evaluation.evaluate import evaluate
 from lottery_pools.experiment import opening
-from lottery_pools.experiment.execution import do, progress
+from lottery_pools.experiment.execution import IN_A_TERMINAL, Watching, do, progress
 from lottery_pools.experiment.opening import THIS_MACHINE
 from lottery_pools.experiment.plan import Part, Task
 from lottery_pools.experiment.run import CLEAN, Run
@@ -41,7 +41,13 @@ Key = tuple[str, int, str, str, int]
 """What a row measures, as `Row.key`."""
 
 
-def diagnose(config: Config, out: Path, machine: Machine = THIS_MACHINE, points: int = 5) -> list[dict[str, Any]]:
+def diagnose(
+    config: Config,
+    out: Path,
+    machine: Machine = THIS_MACHINE,
+    points: int = 5,
+    watching: Watching = IN_A_TERMINAL,
+) -> list[dict[str, Any]]:
     """Say why the gains of an experiment came about; each seed's diagnosis is kept in its run's folder.
 
     Args:
@@ -49,6 +55,7 @@ def diagnose(config: Config, out: Path, machine: Machine = THIS_MACHINE, points:
         out: its folder, with the rows of `evaluate`.
         machine: where the work is done.
         points: how many places of the line between two tickets are measured, both ends included.
+        watching: where progress is shown.
 
     Returns what `diagnosis_of_run` says of each seed. Raises UserError where the rows of a ticket are missing, and as
     `opening.resolve`.
@@ -67,7 +74,7 @@ def diagnose(config: Config, out: Path, machine: Machine = THIS_MACHINE, points:
     def keep(task: Task, diagnosis: dict[str, Any]) -> None:
         write(_path(task.arguments[0], points), json.dumps(diagnosis, indent=1) + "\n")
 
-    with opening.hold(experiment), progress(lambda: ([part], _logged(part))):
+    with opening.hold(experiment), progress(experiment.runs, lambda: ([part], _logged(part)), watching):
         do(part, machine, keep)
     return [_read(_path(run, points)) for run in experiment.runs]
 

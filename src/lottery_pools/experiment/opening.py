@@ -16,11 +16,13 @@ from pathlib import Path
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config, Evaluation
 from lottery_pools.config.trust import NOT_RUN
-from lottery_pools.data import shifts
+from lottery_pools.data import record, shifts
+from lottery_pools.data.record import DataRecord
 from lottery_pools.errors import Notice, UserError, unknown
 from lottery_pools.experiment.run import OTHER_RUN, OTHER_SEED, NetworkFacts, OtherRun, Run
 from lottery_pools.experiment.selection import check_metric
 from lottery_pools.pooling.methods import METHODS
+from lottery_pools.runs import ranks
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
 from lottery_pools.runs.rows import CONTROLS, TUNED
@@ -59,6 +61,8 @@ class Experiment:
     machine: Machine
     runs: tuple[Run, ...]
     """One a seed."""
+    data: DataRecord
+    """The data, as the folders of the experiment and of its runs are to remember them."""
     network: NetworkFacts
     trained_baselines: tuple[Run, ...]
     """The runs that train the baselines of all seeds."""
@@ -72,14 +76,15 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
     """The experiment that settings describe, in the folder `out`; writes nothing.
 
     Args:
-        config: what this call asks for.
+        config: what this call asks for. Where the folder holds an experiment, another `data.name` than its own says
+            where its data are now.
         out: the folder, new or of an experiment with the same settings. Methods, trained baselines, corruptions and
             severities add up with those it was given before.
         machine: where the work is to be done.
         other_run: the run whose tickets are to be pooled as the control `other-run`.
 
     Raises UserError for mistakes in settings, data and model, where the folder holds an experiment with other
-    settings, and where the other run lacks tickets.
+    settings or other data, and where the other run lacks tickets.
 
     Example:
         ```python
@@ -88,11 +93,14 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
         ```
     """
     _check_methods(config)
-    device = str(machine.torch_device())
-    held = _held(out)
+    device = machine.device_of_runs
+    held, known = _held(out), _known_data(out)
     _check_evaluation(config, held)
+    config, place = _located(config, held, known, out)
     joined = _joined(config, held, out)
-    runs = _runs(joined, out, device, other_run)
+    runs = _runs(joined, out, device, other_run, replace(known, place=place) if known else None)
+    data = DataRecord.of(runs[0].dataset, place)
+    runs = tuple(replace(run, data=data) for run in runs)
     for note in runs[0].dataset.notes:
         warnings.warn(note, Notice, stacklevel=2)
     checks.check_settings(runs[0].config, runs[0].dataset)
@@ -106,6 +114,7 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
         methods=config.pooling.methods if other_run.candidates_from is None else (OTHER_RUN,),
         machine=machine,
         runs=runs,
+        data=data,
         network=runs[0].network_facts(),
         trained_baselines=baselines,
         settings=(of_experiment, *(_settings_of(run) for run in runs if run.folder.path != out)),
@@ -119,21 +128,43 @@ def hold(experiment: Experiment) -> Iterator[None]:
 
     Raises UserError where another process holds it, or has changed its settings since they were resolved.
     """
+    ranks.of_this_process().wait()  # all have read the settings that are there
     with lock(experiment.out):
-        for file in experiment.settings:
+        for file in experiment.settings if ranks.of_this_process().leads else ():
             if _held(file.folder) != file.before:
                 raise UserError(f"another process has just changed {file.folder / 'config.toml'}: run the same again")
         for file in experiment.settings:
             file.write()
+            record.save(experiment.data, RunFolder(file.folder).data)
         yield
+        ranks.of_this_process().wait()
 
 
-def _runs(config: Config, out: Path, device: str, other_run: OtherRun) -> tuple[Run, ...]:
+def _known_data(out: Path) -> DataRecord | None:
+    """What a folder remembers of its data, or else its first ticket; none where both are new or of earlier versions."""
+    if (known := record.read(RunFolder(out).data)) is not None:
+        return known
+    folders = (RunFolder(out), *map(RunFolder, sorted(out.glob("seed_*"))))
+    tickets = [folder.ticket(0) for folder in folders if folder.ticket(0).exists()]
+    origin = files.read_metadata(tickets[0])["origin"] if tickets else {}
+    return DataRecord(origin["data"], origin["data_digest"]) if "data_digest" in origin else None
+
+
+def _located(config: Config, held: Config | None, known: DataRecord | None, out: Path) -> tuple[Config, str]:
+    """The settings, and where the data are. A folder keeps its `data.name`: another one says where its data are now."""
+    if held is None or known is None:
+        return config, config.data.name
+    given = None if config.data.name == held.data.name else config.data.name
+    place = record.located(known, held.data.name, given, out)
+    return replace(config, data=replace(config.data, name=held.data.name)), place
+
+
+def _runs(config: Config, out: Path, device: str, other_run: OtherRun, data: DataRecord | None) -> tuple[Run, ...]:
     """One run a seed; each has the next seed's as its sibling, the last the first's."""
     folders = [run_folder(config, out, seed) for seed in config.seeds]
     siblings = [*folders[1:], folders[0]] if len(folders) > 1 else [None]
     return tuple(
-        Run(config.of_seed(seed), seed, folder, device, sibling, other_run)
+        Run(config.of_seed(seed), seed, folder, device, sibling, other_run, data)
         for seed, folder, sibling in zip(config.seeds, folders, siblings, strict=True)
     )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lottery_pools.experiment import tasks as work
@@ -13,6 +13,8 @@ from lottery_pools.pooling.methods import DEFAULT, METHODS
 from lottery_pools.runs.rows import CONTROLS, ENSEMBLE, TUNED
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
+LOGGED = ("training", "pooling", "tuning", "corruption", "evaluation")
+"""The stages, as the runs' logs name them, in their order."""
 Network = tuple[str, int]
 """What is measured, within a run: (method, level)."""
 
@@ -64,6 +66,13 @@ def parts(experiment: Experiment, stages: Sequence[str], methods: Sequence[str] 
         planned = [(run, method) for run in experiment.runs for method in methods] if "pool" in stages else []
         result += [tuning(experiment, planned), corrupting(experiment), measuring(experiment, planned)]
     return result
+
+
+def together(parts: Iterable[Part]) -> Part:
+    """The tasks of one or more parts of the same kind as one part."""
+    first, *others = parts
+    tasks = [task for part in (first, *others) for task in part.tasks]
+    return replace(first, tasks=tasks, detail=first.detail if not others else f"{1 + len(others)} experiments")
 
 
 def training(experiment: Experiment) -> Part:

@@ -13,6 +13,7 @@ import torch
 
 from lottery_pools.config import toml
 from lottery_pools.config.trust import NOTHING, Trust
+from lottery_pools.data import record
 from lottery_pools.errors import UserError
 from lottery_pools.experiment import tasks, ticket_cache
 from lottery_pools.experiment.run import Run, Search
@@ -25,7 +26,9 @@ from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import Ticket
 
 
-def replay(pooled: Path, out: Path | None = None, trust: Trust = NOTHING, search: bool = False) -> bool:
+def replay(
+    pooled: Path, out: Path | None = None, trust: Trust = NOTHING, search: bool = False, data: str | None = None
+) -> bool:
     """Rebuild a pooled ticket from its recipe; True where the bytes are those of its file.
 
     Args:
@@ -34,9 +37,10 @@ def replay(pooled: Path, out: Path | None = None, trust: Trust = NOTHING, search
         trust: what the run's settings may run.
         search: whether the search for the recipe is done again too, so that its scores, costs and candidates are
             compared as well; otherwise they are taken from the file, and only the weights are computed.
+        data: where the data are now, as the setting `data.name`; none: where they were.
 
-    Raises UserError where the file is none of a run's pools, a parent ticket is missing or no longer the same, or this
-    machine lacks the device.
+    Raises UserError where the file is none of a run's pools, a parent ticket is missing or no longer the same, the data
+    are missing or have changed, or this machine lacks the device.
 
     Example:
         ```python
@@ -46,8 +50,13 @@ def replay(pooled: Path, out: Path | None = None, trust: Trust = NOTHING, search
     origin = files.read_metadata(pooled)["origin"]
     folder = _run_folder(pooled, origin)
     config = toml.read_toml(folder.config, trust)
+    known = record.read(folder.data)
+    if known is None:
+        config = replace(config, data=replace(config.data, name=data or config.data.name))
+    else:
+        known = replace(known, place=record.located(known, config.data.name, data, folder.path))
     seed = config.seeds[0]
-    run = Run(config.of_seed(seed), seed, folder, origin["device"])
+    run = Run(config.of_seed(seed), seed, folder, origin["device"], data=known)
     parents = _parents(run, pooled, origin)
     stored = files.load(pooled)
     run.check_place(pooled, stored, _level_of(pooled), pooled.resolve().parent.name)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lottery_pools.config.schema import Config, Data
 from lottery_pools.data import shifts, sources
 from lottery_pools.data.dataset import Dataset, Split
+from lottery_pools.data.record import DataRecord
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation import cost
 from lottery_pools.experiment import placement, ticket_cache
@@ -22,7 +23,9 @@ from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.pooling.method import Method
 from lottery_pools.pooling.methods import DEFAULT, METHODS, PAPERS_RULE, find
 from lottery_pools.runs import results
+from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder
+from lottery_pools.runs.ranks import of_this_process
 from lottery_pools.runs.rows import CONTROLS, TUNED, MetricRow, Row, pooled_by
 from lottery_pools.tickets import files, imp
 from lottery_pools.tickets.ticket import Ticket
@@ -83,10 +86,13 @@ class Run:
     seed: int
     folder: RunFolder
     device: str
+    """Device that computes; `auto` is the best of the process that does the work."""
     sibling: RunFolder | None = None
     """The run of the experiment's next seed, for the control `other-seed`; none where there is one seed only."""
     other_run: OtherRun = OtherRun()
     """The run for the control `other-run`."""
+    data: DataRecord | None = None
+    """Where the data are and what identifies them; none: where the settings say, and the run is new."""
 
     @property
     def levels(self) -> range:
@@ -108,8 +114,17 @@ class Run:
 
     @property
     def dataset(self) -> Dataset:
-        """The data, on the device of the run; loaded once a process."""
-        return _dataset(self.config.data, self.device)
+        """The data, on the device of the run; loaded once a process. Raises UserError if they changed."""
+        if self.data is None:
+            return _dataset(self.config.data, self.device_here)
+        dataset = _dataset(replace(self.config.data, name=self.data.place), self.device_here)
+        self.data.check(dataset, self.folder.path)
+        return dataset
+
+    @property
+    def device_here(self) -> str:
+        """The device that computes in this process."""
+        return str(Machine(self.device).torch_device())
 
     def network(self) -> nn.Module:
         """The dense network at its initialisation."""
@@ -289,4 +304,6 @@ def recalibrates(method: str) -> bool:
 @cache
 def _dataset(data: Data, device: str) -> Dataset:
     """The data on a device, loaded once a process."""
-    return sources.load(data).to(torch.device(device))
+    with of_this_process().first_on_machine():
+        loaded = sources.load(data)
+    return loaded.to(torch.device(device))

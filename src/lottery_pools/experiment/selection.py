@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,8 @@ from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.pooling.pool import pool
 from lottery_pools.pooling.result import Pooled
 from lottery_pools.runs.seeds import generator
-from lottery_pools.tickets import forward, losses, measures
+from lottery_pools.tickets import distributed, forward, losses, measures
+from lottery_pools.tickets.batches import Batch
 from lottery_pools.tickets.forward import inputs, precision
 from lottery_pools.tickets.measures import Metric
 from lottery_pools.tickets.ticket import Ticket
@@ -265,18 +266,25 @@ def recalibrate(model: nn.Module, config: Config, dataset: Dataset, seed: int, i
     if images == 0:
         return 0
     with precision(config.training, dataset.device):
-        return batchnorm.recalibrate(model, calibration_batches(config, dataset, seed, images))
+        return batchnorm.recalibrate(model, _augmented(config, dataset, seed, images, distributed.part_of_batch))
 
 
 def calibration_batches(config: Config, dataset: Dataset, seed: int, images: int) -> Iterator[Tensor]:
     """Augmented training images as inputs, batch by batch, the same ones each time."""
-    if images == 0:
-        return
+    if images:
+        yield from _augmented(config, dataset, seed, images, lambda batch: batch)
+
+
+def _augmented(
+    config: Config, dataset: Dataset, seed: int, images: int, part: Callable[[Batch], Batch]
+) -> Iterator[Tensor]:
+    """Augmented training images as inputs, of each batch the part that is asked for."""
     order = torch.randperm(len(dataset.train), generator=generator(seed, "recalibrate"))
     chosen = order[:images].to(dataset.device)
     draws = generator(seed, "recalibrate", "augment")
     # Batches of nearly equal size: statistics of few images, let alone of one, are too noisy.
     batches = chosen.tensor_split(max(1, min(math.ceil(images / config.evaluation.batch), images // 2)))
     for batch in batches:
-        augmented = dataset.augment(dataset.train.batch(batch), dataset.draws(len(batch), draws))
+        taken = part(Batch(batch, dataset.draws(len(batch), draws), 0.0))
+        augmented = dataset.augment(dataset.train.batch(taken.samples), taken.draws)
         yield inputs(dataset, augmented, config.training)

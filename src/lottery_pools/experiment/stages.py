@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from lottery_pools.config.schema import Config
 from lottery_pools.errors import UserError
 from lottery_pools.experiment import estimate, opening, plan, pricing, tasks
 from lottery_pools.experiment.estimate import Plan
-from lottery_pools.experiment.execution import check_sendable, do, progress
+from lottery_pools.experiment.execution import IN_A_TERMINAL, Watching, check_sendable, do, progress
 from lottery_pools.experiment.opening import NOBODY, THIS_MACHINE, Experiment
 from lottery_pools.experiment.plan import Part, Task
 from lottery_pools.experiment.run import OtherRun, Run
@@ -22,15 +22,21 @@ from lottery_pools.runs.rows import AnyRow
 
 STAGES = ("tickets", "pool", "evaluate")
 """The commands that do the work, in their order."""
+Methods = Mapping[Path, Sequence[str]]
+"""The methods by which experiments pool, by the experiments' folders."""
+NO_METHODS: Methods = {}
 
 
-def run(config: Config, out: Path, machine: Machine = THIS_MACHINE) -> tuple[Path, ReportContent | MetricReport]:
+def run(
+    config: Config, out: Path, machine: Machine = THIS_MACHINE, watching: Watching = IN_A_TERMINAL
+) -> tuple[Path, ReportContent | MetricReport]:
     """Train the tickets of all seeds, pool them, measure everything, and write the report.
 
     Args:
         config: the settings; methods, corruptions and trained baselines add up with those of earlier calls.
         out: the folder of the experiment; what it has already is not made again.
         machine: where the work is done.
+        watching: where progress is shown, and who is told what happens.
 
     Returns the path of the report and its content. Raises UserError for mistakes in settings, data and model before
     anything is written, and where the folder holds an experiment with other settings.
@@ -40,26 +46,43 @@ def run(config: Config, out: Path, machine: Machine = THIS_MACHINE) -> tuple[Pat
         page, report = run(toml.preset("demo"), Path("runs/demo"))
         ```
     """
-    experiment = opening.resolve(config, out, machine)
-    methods = experiment.config.pooling.methods
-    _check_pooling(experiment, methods)
-    with opening.hold(experiment), _progress(experiment, STAGES, methods):
-        _train(experiment)
-        _pool(experiment, methods)
-        _evaluate(experiment)
+    work([opening.resolve(config, out, machine)], watching)
     from lottery_pools.experiment import report as reports  # not at the top: only a finished run draws figures
 
     return reports.make(out)
 
 
-def tickets(config: Config, out: Path, machine: Machine = THIS_MACHINE) -> None:
+def work(experiments: Sequence[Experiment], watching: Watching = IN_A_TERMINAL) -> None:
+    """Train, pool and measure all of several experiments; what one of them leaves idle of a machine, others use.
+
+    They must be of one machine. Raises UserError as `run`.
+    """
+    for experiment in experiments:
+        _check_pooling(experiment, experiment.config.pooling.methods)
+    methods = {experiment.out: experiment.config.pooling.methods for experiment in experiments}
+    with ExitStack() as held:
+        for experiment in experiments:
+            held.enter_context(opening.hold(experiment))
+        held.enter_context(_progress(experiments, watching, STAGES, methods))
+        _train(experiments)
+        _pool(experiments, methods)
+        _evaluate(experiments)
+
+
+def tickets(config: Config, out: Path, machine: Machine = THIS_MACHINE, watching: Watching = IN_A_TERMINAL) -> None:
     """Train the tickets of every seed and of its trained baselines, from where an earlier call stopped; as `run`."""
     experiment = opening.resolve(config, out, machine)
-    with opening.hold(experiment), _progress(experiment, ("tickets",)):
-        _train(experiment)
+    with opening.hold(experiment), _progress([experiment], watching, ("tickets",)):
+        _train([experiment])
 
 
-def pool(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_run: OtherRun = NOBODY) -> None:
+def pool(
+    config: Config,
+    out: Path,
+    machine: Machine = THIS_MACHINE,
+    other_run: OtherRun = NOBODY,
+    watching: Watching = IN_A_TERMINAL,
+) -> None:
     """Pool the tickets of every seed by every method that `config` names, for every target; as `run`.
 
     Where `other_run` names a run, the targets are pooled with that run's tickets instead, as the control `other-run`.
@@ -68,16 +91,17 @@ def pool(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_run: 
     experiment = opening.resolve(config, out, machine, other_run)
     _need_tickets(experiment, (*experiment.runs, *(run for run in experiment.trained_baselines if run.own_methods)))
     _check_pooling(experiment, experiment.methods)
-    with opening.hold(experiment), _progress(experiment, ("pool",), experiment.methods):
-        _pool(experiment, experiment.methods)
+    methods = {experiment.out: experiment.methods}
+    with opening.hold(experiment), _progress([experiment], watching, ("pool",), methods):
+        _pool([experiment], methods)
 
 
-def evaluate(config: Config, out: Path, machine: Machine = THIS_MACHINE) -> None:
+def evaluate(config: Config, out: Path, machine: Machine = THIS_MACHINE, watching: Watching = IN_A_TERMINAL) -> None:
     """Measure every ticket, itself recalibrated, its pools and the ensemble, clean and corrupted; as `run`."""
     experiment = opening.resolve(config, out, machine)
     _need_tickets(experiment, (*experiment.runs, *experiment.trained_baselines))
-    with opening.hold(experiment), _progress(experiment, ("evaluate",)):
-        _evaluate(experiment)
+    with opening.hold(experiment), _progress([experiment], watching, ("evaluate",)):
+        _evaluate([experiment])
 
 
 def preview(
@@ -102,15 +126,22 @@ def preview(
 
 
 def _progress(
-    experiment: Experiment, stages: Sequence[str], methods: Sequence[str] = ()
+    experiments: Sequence[Experiment], watching: Watching, stages: Sequence[str], methods: Methods = NO_METHODS
 ) -> AbstractContextManager[None]:
-    """Live progress over the work of `stages`, which is foreseen for a terminal only."""
+    """Progress over the work of `stages`, which is foreseen only where progress is shown."""
 
     def work() -> tuple[list[Part], dict[str, float]]:
-        parts = plan.parts(experiment, stages, methods)
-        return parts, pricing.logged(parts, experiment.network)
+        all_parts: list[Part] = []
+        amounts = dict.fromkeys(plan.LOGGED, 0.0)
+        for experiment in experiments:
+            parts = plan.parts(experiment, stages, methods.get(experiment.out, ()))
+            for stage, amount in pricing.logged(parts, experiment.network).items():
+                amounts[stage] += amount
+            all_parts += parts
+        return all_parts, {stage: amount for stage, amount in amounts.items() if amount}
 
-    return progress(work)
+    runs = [run for experiment in experiments for run in (*experiment.runs, *experiment.trained_baselines)]
+    return progress(runs, work, watching)
 
 
 def _need_tickets(experiment: Experiment, runs: Sequence[Run]) -> None:
@@ -130,30 +161,33 @@ def _check_pooling(experiment: Experiment, methods: Sequence[str]) -> None:
     check_sendable(plan.pooling(experiment, methods), experiment.machine)
 
 
-def _train(experiment: Experiment) -> None:
-    for settings in experiment.baseline_settings:
-        settings.write()
-    do(plan.training(experiment), experiment.machine)
+def _train(experiments: Sequence[Experiment]) -> None:
+    for experiment in experiments:
+        for settings in experiment.baseline_settings:
+            settings.write()
+    do(plan.together(plan.training(experiment) for experiment in experiments), experiments[0].machine)
 
 
-def _pool(experiment: Experiment, methods: Sequence[str]) -> None:
-    do(plan.pooling(experiment, methods), experiment.machine)
+def _pool(experiments: Sequence[Experiment], methods: Methods) -> None:
+    parts = (plan.pooling(experiment, methods[experiment.out]) for experiment in experiments)
+    do(plan.together(parts), experiments[0].machine)
 
 
-def _evaluate(experiment: Experiment) -> None:
-    do(plan.tuning(experiment), experiment.machine)
-    _corrupt(experiment)
-    for run in experiment.runs:
+def _evaluate(experiments: Sequence[Experiment]) -> None:
+    do(plan.together(plan.tuning(experiment) for experiment in experiments), experiments[0].machine)
+    _corrupt(experiments)
+    runs = [run for experiment in experiments for run in experiment.runs]
+    for run in runs:
         results.mend(run.folder.results)
-    there = {run.folder: {row.key for row in run.rows()} for run in experiment.runs}
+    there = {run.folder: {row.key for row in run.rows()} for run in runs}
 
     def keep(task: Task, rows: list[AnyRow]) -> None:
         folder = task.arguments[0].folder
         # the rows of all levels of an ensemble come together: a kill may have left the first of them
         results.append(folder.results, [row for row in rows if row.key not in there[folder]])
 
-    do(plan.measuring(experiment), experiment.machine, keep)
-    for run in experiment.runs:
+    do(plan.together(plan.measuring(experiment) for experiment in experiments), experiments[0].machine, keep)
+    for run in runs:
         path = run.folder.results
         if run.config.measures_accuracy:
             results.append(path, tasks.admissible(results.read(path)))
@@ -161,11 +195,12 @@ def _evaluate(experiment: Experiment) -> None:
             results.append(path, tasks.admissible(results.read_metrics(path)))
 
 
-def _corrupt(experiment: Experiment) -> None:
+def _corrupt(experiments: Sequence[Experiment]) -> None:
     """Make the corrupted test samples that are not cached yet, before networks are measured on them."""
 
     def log(task: Task, _: None) -> None:
         run, condition = task.arguments
         run.folder.event(stage="corruption", method=condition[1], done=pricing.CORRUPTING * run.size(condition))
 
-    do(plan.corrupting(experiment), experiment.machine, log)
+    by_samples = {(experiment.config.data, experiment.config.evaluation): experiment for experiment in experiments}
+    do(plan.together(map(plan.corrupting, by_samples.values())), experiments[0].machine, log)

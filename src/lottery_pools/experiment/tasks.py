@@ -27,7 +27,13 @@ from lottery_pools.tickets.training import Epoch
 
 def train(run: Run) -> None:
     """Train the tickets of one seed, those that are not there yet."""
-    images = run.dataset.epoch_size
+    images, densities = run.dataset.epoch_size, run.config.pruning.schedule()
+    there = {level for level in run.levels if run.folder.ticket(level).exists()}
+
+    def begin(level: int) -> None:
+        if level in run.levels and level not in there:
+            epochs = retraining.epochs(run.config, level)
+            run.folder.event(stage="training", level=level, epochs=epochs, density=densities[level], done=0)
 
     def log(level: int, epoch: Epoch) -> None:
         epochs = retraining.epochs(run.config, level)
@@ -35,9 +41,13 @@ def train(run: Run) -> None:
         values[measures.NAMES[run.dataset.task]] = values.pop("accuracy")
         run.folder.event(stage="training", level=level, epochs=epochs, done=3 * images, **values)
 
+    begin(0)
     tickets = rigl.tickets if run.config.pruning.criterion == "rigl" else imp.tickets
     for ticket in tickets(run.config, run.dataset, run.folder, run.seed, log):
-        run.folder.event(stage="ticket", level=ticket.level, density=ticket.density)
+        if ticket.level not in there:
+            value = {measures.NAMES[run.dataset.task]: ticket.origin.get("accuracy")}
+            run.folder.event(stage="ticket", level=ticket.level, density=ticket.density, **value)
+        begin(ticket.level + 1)
 
 
 def pool(run: Run, search: Search, target: int) -> None:
@@ -65,7 +75,7 @@ def pooled(run: Run, search: Search, target: int) -> Ticket:
         **_lineage(run, search, target, dict(zip(paths, tickets, strict=True))),
         **_outcome(outcome, images, _score_name(run, selection.method)),
         "threads": torch.get_num_threads(),
-        "device": run.device,
+        "device": run.device_here,
     }
     return replace(outcome.ticket, origin=origin)
 
@@ -76,6 +86,7 @@ def _lineage(run: Run, search: Search, target: int, tickets: Mapping[int, Ticket
     paths, cache = run.pool_of(search, target), ticket_cache.of_this_process()
     return {
         **of_target,
+        **imp.data_origin(run.dataset),  # tickets of earlier versions do not say it
         "target": target,
         "parents": {str(level): cache.digest(path) for level, path in paths.items()},
         "candidates": os.path.relpath(search.candidates.path, run.folder.path),
@@ -225,6 +236,7 @@ def _row(run: Run, network: _Network, condition: Condition, measures: Measured) 
         part=run.config.data.test_part if split == "test" else "all",
         nonzero=network.nonzero,
         tensors=network.tensors,
+        data=run.dataset.digest,
     )
 
 
@@ -256,6 +268,7 @@ def _metric_row(run: Run, network: _Network, condition: Condition, model: nn.Mod
         values=pack_values(values),
         tensors=network.tensors,
         part=run.config.data.test_part if split == "test" else "all",
+        data=run.dataset.digest,
     )
 
 

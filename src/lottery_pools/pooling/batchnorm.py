@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lottery_pools.errors import UserError
+from lottery_pools.tickets import distributed
 
 
 def tracked(model: nn.Module) -> list[_BatchNorm]:
@@ -48,19 +50,20 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> int:
 
     def weigh_batch(layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
         values = args[0] if args else kwargs["input"]
-        if values.numel() == values.shape[1]:
+        samples = distributed.total(len(values))
+        if samples * math.prod(values.shape[2:]) == 1:
             raise UserError("BatchNorm needs more than 1 value per channel: give batches of two samples or more")
         if layer not in reached:
             layer.reset_running_stats()  # type: ignore[operator]
-        reached[layer] = reached.get(layer, 0) + len(values)
-        layer.momentum = len(values) / reached[layer]  # type: ignore[assignment]
+        reached[layer] = reached.get(layer, 0) + samples
+        layer.momentum = samples / reached[layer]  # type: ignore[assignment]
 
     hooks = [layer.register_forward_pre_hook(weigh_batch, with_kwargs=True) for layer in layers]
     try:
         model.eval()
         for layer in layers:
             layer.train()
-        with torch.no_grad():
+        with torch.no_grad(), distributed.synchronised(model):
             for item in batches:
                 batch = item[0] if isinstance(item, tuple | list) and item else item
                 model(batch)
@@ -74,4 +77,4 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> int:
             module.training = mode
     if not seen:
         raise UserError("no batches to recalibrate on: give some, anew at each call (a generator runs out)")
-    return seen
+    return distributed.total(seen)

@@ -127,7 +127,7 @@ def _check_origin(ticket: Ticket, target: Ticket, allow_other_run: bool) -> None
                     f"{both} are of different models: {key} is {target_model.get(key)} and {model.get(key)}; "
                     "pool tickets of one model"
                 )
-    for key in () if allow_other_run else ("data", "config", "seed"):
+    for key in () if allow_other_run else ("data", "data_digest", "config", "seed"):
         if key in origin and key in target_origin and origin[key] != target_origin[key]:
             raise UserError(
                 f"{both} are of different runs: {key} is {target_origin[key]} and {origin[key]}; pool tickets of one "

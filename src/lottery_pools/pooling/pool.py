@@ -30,6 +30,8 @@ from lottery_pools.pooling.soup import mixture
 from lottery_pools.pooling.task import Loss, Network, PoolingTask, Samples
 from lottery_pools.tickets.ticket import Ticket, load_into
 
+INHERITED = ("model", "task", "preprocessing", "data", "data_digest", "config", "seed")
+"""What a pooled ticket's origin takes over from its target's, so that its file says how it is used."""
 NOT_RECALIBRATED = (
     "the model has BatchNorm and no `recalibrate` was given: the statistics of mixtures are averages of the tickets', "
     "which usually costs accuracy; give `recalibrate=lambda model: lp.recalibrate(model, batches)`"
@@ -129,7 +131,9 @@ def pool(
     with restored_on_failure(model):
         pooled = chosen.run(task)
     load_into(model, pooled.ticket.weights)
+    of_target = by_level[target].origin
     origin = {
+        **{key: of_target[key] for key in INHERITED if key in of_target},
         "method": chosen.name,
         "scope": scope,
         "mask": mask,

@@ -80,14 +80,18 @@ def methods(reports: Reports) -> Table:
     shifted = any(corrupted(report.rows) for report in reports.values())
     kinds = [("recalibrated", "none"), ("admissible", "none"), *[("recalibrated", "all")] * shifted]
     lines = []
+    cost_tables = {name: costs(report.rows) for name, report in reports.items()}
+    widest = max((table.columns[1:] for table in cost_tables.values()), key=len, default=costs([]).columns[1:])
     for name, report in reports.items():
-        cost = {line[0]: line[1:] for line in costs(report.rows).rows}
+        # Rows of old versions do not say how many weights are not zero: their last columns stay empty.
+        missing = [DASH] * (len(widest) + 1 - len(cost_tables[name].columns))
+        cost = {line[0]: (*line[1:], *missing) for line in cost_tables[name].rows}
         gain = {(g.method, g.against, g.corruption): interval(g) for g in report.comparable}
         for method in pooled(row.method for row in clean(report.rows)):
             shown = (gain.get((method, *kind), DASH) for kind in kinds)
             lines.append((name, label(method), *shown, *cost[label(method)]))
     over = ("Over recalibrated", "Over best admissible", *["Over recalibrated, corrupted"] * shifted)
-    columns = ("Run", "Method", *over, *costs([]).columns[1:])
+    columns = ("Run", "Method", *over, *widest)
     title = "Gain over the levels that all methods of a run have (percentage points, 95 % interval), and cost"
     warnings = {name: undertrained(report.rows) for name, report in reports.items()}
     note = " ".join(f"{name}: {warning}" for name, warning in warnings.items() if warning)

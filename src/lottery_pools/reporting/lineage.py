@@ -17,7 +17,7 @@ def lineage(origin: Mapping[str, Any]) -> Lines:
 
     Whatever the metadata lack has no line.
     """
-    parts = (_recipe, _pruning, _score, _epoch, _gpu, _cost, _parents, _candidates, _model, _run)
+    parts = (_recipe, _pruning, _score, _epoch, _gpu, _cost, _parents, _candidates, _model, _inputs, _run)
     return [line for part in parts for line in part(origin)]
 
 
@@ -107,6 +107,18 @@ def _model(origin: Mapping[str, Any]) -> Lines:
     return [("model", f"{model.get('name')}{arguments}; {model.get('classes')} classes of {shape} inputs")]
 
 
+def _inputs(origin: Mapping[str, Any]) -> Lines:
+    """How samples become inputs of the network, and what its classes are called."""
+    known = origin.get("preprocessing")
+    if not isinstance(known, Mapping) or not {"mean", "std", "stored_shape", "classes"} <= known.keys():
+        return []
+    shape = "×".join(map(str, known["stored_shape"]))
+    mean, std = (" ".join(f"{value:.4g}" for value in known[key]) for key in ("mean", "std"))
+    classes = ", ".join(map(str, known["classes"][:5])) + (", …" if len(known["classes"]) > 5 else "")
+    return [("inputs", f"samples of {shape}, less mean {mean}, over deviation {std}; classes {classes}")]
+
+
 def _run(origin: Mapping[str, Any]) -> Lines:
-    words = [f"{key} {origin[key]}" for key in ("data", "seed", "config", "device", "threads") if key in origin]
+    keys = {"data": "data", "data_digest": "digest", **{key: key for key in ("seed", "config", "device", "threads")}}
+    words = [f"{name} {origin[key]}" for key, name in keys.items() if key in origin]
     return [("run", ", ".join(words))] if words else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,15 +15,12 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table as Grid
 from rich.text import Text
 
+from lottery_pools.reporting.pace import SETTLING, Pace
 from lottery_pools.reporting.words import MINUS, duration, plural
+from lottery_pools.runs.events import Appended, Line
 
-SETTLING = 10.0
-"""Seconds until an estimate of the time left is shown: before, it would count the start of the workers as work."""
 LINES = 10
 """The most lines shown below the bar."""
-
-Event = Mapping[str, Any]
-"""One line of a log: what happened, as `RunFolder.event` wrote it."""
 
 
 @contextmanager
@@ -44,69 +40,12 @@ def watch(folders: Sequence[Path], work: Mapping[str, float], console: Console |
         yield
 
 
-class Pace:
-    """How much of the work is done, and how long the rest takes at the speeds measured so far.
-
-    A unit of one stage takes another time than a unit of another: the stage under way is timed by itself, and the
-    stages to come are timed by all that was done. A stage is timed from its beginning or, once it has gone on for
-    longer than its first piece took, from the end of that piece: workers have to start first.
-    """
-
-    def __init__(self, work: Mapping[str, float], now: float) -> None:
-        self.left = {stage: amount for stage, amount in work.items() if amount > 0}
-        """Work left, by stage."""
-        self.total = sum(self.left.values())
-        self.stage = ""
-        """The stage under way."""
-        self.done = {"": 0.0}
-        """Work done, by stage."""
-        self.start = self.begun = self.changed = now
-        """When the work, the stage under way, and the last piece of work to be finished began or ended, seconds."""
-        self.first = (now, 0.0)
-        """When the stage under way finished its first piece, and how much that was."""
-
-    @property
-    def share(self) -> float:
-        """The share of all the work that is done, 0 to 1."""
-        return 1 - sum(self.left.values()) / self.total if self.total else 0.0
-
-    def add(self, stage: str, done: float, now: float) -> None:
-        """Count what one event says is done."""
-        if stage not in self.left:
-            return
-        if stage not in self.done:
-            stages = list(self.left)
-            for earlier in stages[: stages.index(stage)]:  # they are over, even if less was done than was planned
-                self.left[earlier] = 0.0
-            self.begun, self.stage, self.done[stage] = self.changed, stage, 0.0
-        self.left[stage] = max(0.0, self.left[stage] - done)
-        self.done[stage] += done
-        if done:
-            self.changed = now
-            if self.done[stage] == done:
-                self.first = (now, done)
-
-    def seconds_left(self, now: float) -> float | None:
-        """An estimate of the time left; None while nothing is done."""
-        done, spent = sum(self.done.values()), self.changed - self.start
-        if not done:
-            return None
-        stage_done, stage_spent = self.done[self.stage], self.changed - self.begun
-        if not stage_done:
-            stage_done, stage_spent = done, spent
-        elif self.changed - self.first[0] > self.first[0] - self.begun:
-            stage_done, stage_spent = stage_done - self.first[1], self.changed - self.first[0]
-        stage_left = self.left[self.stage]
-        later = sum(self.left.values()) - stage_left
-        return max(0.0, stage_left * stage_spent / stage_done + later * spent / done - (now - self.changed))
-
-
 class _Screen:
     """What is on the screen: the bar over all the work, and a line for each run at work."""
 
     def __init__(self, folders: Sequence[Path], pace: Pace, console: Console) -> None:
         self.folders, self.pace, self.console = folders, pace, console
-        self.logs = {folder: _Log(folder / "log.jsonl") for folder in folders}
+        self.logs = {folder: Appended(folder / "log.jsonl") for folder in folders}
         for log in self.logs.values():
             log.skip()  # what earlier calls did is no part of this work
         self.latest: dict[Path, dict[str, Any]] = {}
@@ -136,44 +75,13 @@ class _Screen:
         return Group(self.bar, _lines(self.folders, self.latest, min(LINES, self.console.height - 3)))
 
 
-class _Log:
-    """A log that other processes append to, read from where the last reading stopped."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.offset = 0
-
-    def skip(self) -> None:
-        """Leave out what is there already."""
-        self.offset = self.path.stat().st_size if self.path.exists() else 0
-
-    def new(self) -> list[dict[str, Any]]:
-        """The events since the last call; a line not yet finished waits, one that a kill cut short is skipped."""
-        if not self.path.exists():
-            return []
-        with self.path.open("rb") as file:
-            file.seek(self.offset)
-            data = file.read()
-        data = data[: data.rfind(b"\n") + 1]
-        self.offset += len(data)
-        events = []
-        for line in data.splitlines():
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict):
-                events.append(event)
-        return events
-
-
-def _kept(before: Event, event: Event) -> dict[str, Any]:
+def _kept(before: Line, event: Line) -> dict[str, Any]:
     """The last accuracy, which the next event of the same stage may lack but a reader still wants to see."""
     same = before.get("stage") == event.get("stage")
     return {"accuracy": before["accuracy"]} if same and before.get("accuracy") is not None else {}
 
 
-def _lines(folders: Sequence[Path], latest: Mapping[Path, Event], most: int) -> Grid:
+def _lines(folders: Sequence[Path], latest: Mapping[Path, Line], most: int) -> Grid:
     """A line for each run that has begun, `most` lines in all.
 
     Where there are more runs, those at work and the last to change are shown, and the others counted.
@@ -195,7 +103,7 @@ def _lines(folders: Sequence[Path], latest: Mapping[Path, Event], most: int) -> 
     return lines
 
 
-def _state(event: Event) -> tuple[str, str, str, str]:
+def _state(event: Line) -> tuple[str, str, str, str]:
     """What a run is doing, in words: stage, level, epoch, accuracy."""
     words = {**event, "stage": "trained" if event.get("stage") == "ticket" else event.get("stage")}
     stage = " ".join(str(words[key]) for key in ("stage", "method") if words.get(key)) or "waiting"

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lottery_pools.config.fields import Rare
 from lottery_pools.errors import UserError
+from lottery_pools.runs import cluster as dask
+from lottery_pools.runs import ranks
+from lottery_pools.runs.worker import cores, gpus, prepare, use_gpu
 
 if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
+
     import torch
 
+__all__ = ["Machine", "cores", "prepare", "run_tasks"]
+
 T = TypeVar("T")
-
-# The options of glibc's mallopt, from its header malloc.h, and the sizes in bytes that `prepare` sets them to.
-_M_TRIM_THRESHOLD, _TRIM_BYTES = -1, 256 << 20
-_M_MMAP_THRESHOLD, _MMAP_BYTES = -3, 32 << 20
-
-
-def cores() -> int:
-    """Return the number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _most_threads() -> int:
@@ -36,6 +33,11 @@ def _most_threads() -> int:
     set, or is no number."""
     first, *_ = os.environ.get("OMP_NUM_THREADS", "").split(",")  # OpenMP allows a list: the first is the outer level
     return int(first) if first.strip().isdecimal() and int(first) > 0 else cores()
+
+
+def _share_of_cores(processes: int) -> int:
+    """The threads of each of so many processes."""
+    return max(1, min(cores() // processes, _most_threads()))
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,10 @@ class Machine:
     device: str = "auto"
     """Device that computes: `cpu`, `cuda`, `cuda:1`, `mps`, or `auto`, the best there is."""
     workers: int | None = None
-    """Number of processes that work side by side; none: as many as there are tasks and processor cores (one on a
-    GPU)."""
+    """Number of processes that work side by side; none: as many as there are tasks and processor cores, or GPUs."""
     threads: Rare[int | None] = None
-    """Number of threads of each process; none: the processor cores are shared out, up to $OMP_NUM_THREADS for each
-    process where that is set."""
+    """Number of threads of each process; none: the processor cores of a machine are shared out over its workers, up to
+    $OMP_NUM_THREADS for each process where that is set."""
     deterministic: Rare[bool] = False
     """Use only GPU kernels that give equal bytes in two runs on one machine, which is slower; CPUs always do."""
     cluster: Rare[str | None] = None
@@ -71,6 +72,8 @@ class Machine:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"--{name} is {value}: give 1 or more, or leave it out")
+        if ranks.are_started() and (self.cluster is not None or (self.workers or 1) > 1):
+            raise UserError("torchrun shares the work of each task: leave --workers and --cluster away")
 
     def torch_device(self) -> torch.device:
         """Return the device, `auto` resolved.
@@ -98,44 +101,62 @@ class Machine:
             tasks: All tasks of the work, those included that an earlier call has finished: a run that is continued
                 must use as many threads as before to compute the same digits.
         """
-        workers = self.workers or (1 if self.torch_device().type != "cpu" else max(1, min(cores(), tasks)))
-        return workers, self.threads or max(1, min(cores() // workers, _most_threads()))
+        shared = ranks.of_this_process()
+        if not shared.alone:
+            return 1, self.threads or _share_of_cores(shared.neighbours)
+        device = self.torch_device()
+        if device.type == "cpu":
+            side_by_side = cores()
+        else:  # one for each GPU, unless a certain one is named
+            side_by_side = gpus() if device.type == "cuda" and device.index is None else 1
+        workers = self.workers or max(1, min(side_by_side, tasks))
+        return workers, self.threads or _share_of_cores(workers)
+
+    @property
+    def device_of_runs(self) -> str:
+        """The device by the name that runs are given: `auto` stays for a cluster, where each worker has its best."""
+        return self.device if self.cluster is not None and self.device == "auto" else str(self.torch_device())
 
 
 def run_tasks(
     function: Callable[..., T],
     tasks: Sequence[tuple[Any, ...]],
     workers: int,
-    threads: int,
+    threads: int | None,
     cluster: str | None = None,
     deterministic: bool = False,
 ) -> Iterator[T]:
     """Call `function(*task)` for every task, and yield the results in the order of the tasks.
 
     If a task raises an exception, so does this, and the tasks that other processes are working on are stopped: what
-    they have finished is on disk.
+    they have finished is on disk. A cluster's workers finish what they are working on.
 
     Args:
         function: What does one task; a function of a module, so that other processes can import it.
         tasks: The arguments of each call.
-        workers: Processes that work at the same time; a single one is this process.
-        threads: Threads of each process. Dask's workers keep their own number.
+        workers: Processes that work at the same time; a single one is this process. A cluster has its own number.
+        threads: Threads of each process; none: the cores of each machine are shared out over its workers.
         cluster: Address of a Dask scheduler to use instead of local processes; its workers must see the same files.
-        deterministic: As `Machine.deterministic`; Dask's workers keep their own setting.
+        deterministic: As `Machine.deterministic`.
 
     Raises:
         UserError: The scheduler does not answer, or a process was killed.
     """
-    if cluster is None and workers == 1:
+    if cluster is not None:
+        with dask.connected(cluster, threads, deterministic) as (executor, setup):
+            yield from _in_order(
+                [executor.submit(dask.at_worker, setup, dask.packed(function, task)) for task in tasks]
+            )
+        return
+    threads = threads or _share_of_cores(workers)
+    if workers == 1:
         prepare(threads, deterministic)
         for task in tasks:
             yield function(*task)
         return
-    with _dask(cluster) if cluster is not None else _processes(workers, threads, deterministic) as executor:
+    with _processes(workers, threads, deterministic) as executor:
         try:
-            futures = [executor.submit(function, *task) for task in tasks]
-            for future in futures:
-                yield future.result()
+            yield from _in_order([executor.submit(function, *task) for task in tasks])
         except BrokenExecutor as error:
             raise UserError(
                 "a worker process was killed, perhaps for want of memory: what was finished is kept, "
@@ -143,19 +164,9 @@ def run_tasks(
             ) from error
 
 
-@contextlib.contextmanager
-def _dask(address: str) -> Iterator[Executor]:
-    """The workers of the Dask scheduler at `address`."""
-    try:
-        from distributed import Client
-    except ImportError:
-        raise UserError("a Dask cluster needs the extra `cluster`: pip install 'lottery-pools[cluster]'") from None
-    try:
-        client = Client(address)
-    except OSError as error:
-        raise UserError(f"no Dask scheduler answers at {address} ({error}): correct --cluster") from error
-    with client:
-        yield client.get_executor()
+def _in_order(futures: Sequence[Future[T]]) -> Iterator[T]:
+    for future in futures:
+        yield future.result()
 
 
 @contextlib.contextmanager
@@ -163,7 +174,9 @@ def _processes(workers: int, threads: int, deterministic: bool) -> Iterator[Exec
     """Local processes; if the context ends with an exception, they are stopped at once."""
     children_before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(threads, deterministic))
+    started = context.Value("i", 0)
+    setup = (threads, deterministic, started)
+    executor = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=setup)
     try:
         yield executor
     except BaseException:
@@ -174,8 +187,14 @@ def _processes(workers: int, threads: int, deterministic: bool) -> Iterator[Exec
     executor.shutdown()
 
 
-def _start_worker(threads: int, deterministic: bool) -> None:
-    """Set up a worker process: it leaves Ctrl-C to its parent, and ends when the parent ends or is killed."""
+def _start_worker(threads: int, deterministic: bool, started: Synchronized[int]) -> None:
+    """Set up a worker process: it leaves Ctrl-C to its parent, and ends when the parent ends or is killed.
+
+    Args:
+        threads: Threads of the process.
+        deterministic: Whether it uses only kernels that give equal bytes.
+        started: How many workers were set up before it, which numbers the GPUs that they use.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -186,22 +205,7 @@ def _start_worker(threads: int, deterministic: bool) -> None:
 
         threading.Thread(target=end_with_parent, daemon=True).start()
     prepare(threads, deterministic)
-
-
-def prepare(threads: int, deterministic: bool = False) -> None:
-    """Set up this process for the work: its threads, its kernels, and that it keeps the memory that is freed.
-
-    By default, glibc returns large blocks to the operating system at once and requests them again page by page, which
-    takes a third of the time of a small network's forward pass (docs/decisions.md). Other C libraries have no such
-    setting; there, nothing is changed.
-    """
-    import torch
-
-    torch.set_num_threads(threads)
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
-        torch.use_deterministic_algorithms(True, warn_only=True)  # names the operations that are not
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
+    with started.get_lock():
+        number = started.value
+        started.value += 1
+    use_gpu(number)

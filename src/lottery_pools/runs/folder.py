@@ -13,10 +13,11 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lottery_pools.config.schema import Config
 from lottery_pools.errors import Notice, UserError
+from lottery_pools.runs import ranks
 
 try:
     import fcntl
@@ -71,6 +72,11 @@ class RunFolder:
         return self.path / "config.toml"
 
     @property
+    def data(self) -> Path:
+        """Where the data are, and what identifies them (`data.record`)."""
+        return self.path / "data.json"
+
+    @property
     def results(self) -> Path:
         """The measurements, one row a line (`runs.results`)."""
         return self.path / "results.jsonl"
@@ -100,9 +106,13 @@ class RunFolder:
     def event(self, **values: Any) -> None:
         """Add a line to the log: `values` as JSON, and the time in seconds since 1970.
 
+        Of several processes that share the work of a run (`ranks`), only the first does.
+
         Raises:
             UserError: The log cannot be written.
         """
+        if not ranks.of_this_process().leads:
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             with self.log.open("a", encoding="utf-8") as file:
@@ -156,7 +166,7 @@ def write(path: Path, content: str | bytes, elsewhere: str = "choose another fol
     """Write a file so that whenever it exists under its name, it is complete.
 
     The content goes to a temporary file in the same folder, is flushed to the disk, and the file is then renamed. The
-    folders above are created.
+    folders above are created. Of several processes that share the work of a run (`ranks`), only the first writes.
 
     Args:
         path: The file to write or replace.
@@ -166,12 +176,32 @@ def write(path: Path, content: str | bytes, elsewhere: str = "choose another fol
     Raises:
         UserError: The file cannot be written. What was there before is still there.
     """
+    if ranks.of_this_process().leads:
+        with writing(path, elsewhere) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def writing(path: Path, elsewhere: str = "choose another folder") -> Iterator[IO[bytes]]:
+    """A file to be written piece by piece, which is there under its name, complete, when the context ends well.
+
+    Args:
+        path: The file to write or replace.
+        elsewhere: The advice if this path cannot be written at all (`failed_write`).
+
+    Yields:
+        The temporary file, for reading and writing.
+
+    Raises:
+        UserError: The file cannot be written. What was there before is still there.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-            with temporary.open("rb+") as file:
+            with temporary.open("wb+") as file:
+                yield file
+                file.flush()
                 os.fsync(file.fileno())
             temporary.rename(path)
         finally:
@@ -193,7 +223,8 @@ def lock(folder: Path) -> Iterator[None]:
     Runs contain runs: that of an experiment with several seeds contains one for each seed, and a run contains those of
     its trained baselines. Locking an inner run also keeps others from locking the run that it lies in, but not from
     locking other inner runs beside it. The operating system releases the locks when the process ends, even if it is
-    killed. Temporary files that a killed process left behind are removed here.
+    killed. Temporary files that a killed process left behind are removed here. Of several processes that share the
+    work of a run (`ranks`), the first locks the folder for all.
 
     Args:
         folder: The folder to lock; it is created if it does not exist.
@@ -202,6 +233,9 @@ def lock(folder: Path) -> Iterator[None]:
         UserError: Another process works on the folder, on a run inside it or on one that it lies in; or the folder
             cannot be written.
     """
+    if not ranks.of_this_process().leads:
+        yield
+        return
     with contextlib.ExitStack() as locks:
         for outer in folder.resolve().parents:
             if (outer / "config.toml").exists() and (outer / ".lock").exists():

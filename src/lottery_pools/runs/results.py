@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lottery_pools.errors import UserError
-from lottery_pools.runs import strict_json
+from lottery_pools.runs import ranks, strict_json
 from lottery_pools.runs.folder import failed_write
 from lottery_pools.runs.row_checks import check
 from lottery_pools.runs.rows import AnyRow, MetricRow, PoolRow, Row
@@ -27,7 +27,7 @@ _MIN_BYTES = 1 << 20
 """So many bytes may be held by a compressed file of any size."""
 _DECODER_BYTES = 128 << 20
 """The memory that decompression itself may take; the highest standard setting of xz needs 65 MiB."""
-_LEFT_OUT: dict[str, object] = {"bins": (), "part": "all", "nonzero": None, "tensors": ""}
+_LEFT_OUT: dict[str, object] = {"bins": (), "part": "all", "nonzero": None, "data": "", "tensors": ""}
 """Fields of a row that are not written where they have these values, so that rows of old versions keep their bytes."""
 _CHECK = re.compile(rb', "check": "([0-9a-f]{16})"}')
 """How a line ends that carries a digest of itself."""
@@ -37,11 +37,13 @@ def append(path: Path, rows: Iterable[AnyRow]) -> None:
     """Add rows to a file, all or none of them, and wait until they are on the disk.
 
     Each line ends with a digest of itself, `check`: the first sixteen hexadecimal digits of the SHA-256 of the line as
-    it would be without that key.
+    it would be without that key. Of several processes that share the work of a run (`ranks`), only the first writes.
 
     Raises:
         UserError: The file cannot be written, or a row contradicts itself. The file is as it was before.
     """
+    if not ranks.of_this_process().leads:
+        return
     lines = b"".join(_signed(line) for line in to_lines(rows).encode().splitlines())
     size_before = path.stat().st_size if path.exists() else 0
     try:
@@ -131,6 +133,8 @@ def _read(path: Path, kind: type[AnyRow]) -> list[AnyRow]:
 
 def mend(path: Path) -> None:
     """Cut off a last line that does not end, as a process leaves it that is killed while writing."""
+    if not ranks.of_this_process().leads:
+        return
     if path.exists() and (content := path.read_bytes()) and not content.endswith(b"\n"):
         with path.open("r+b") as file:
             file.truncate(content.rfind(b"\n") + 1)

@@ -79,6 +79,8 @@ class Row:
     tensors: str = ""
     """First sixteen hexadecimal digits of the SHA-256 of the tensors of the file that was measured, as the file carries
     it; empty in rows of old versions, and for ensembles."""
+    data: str = ""
+    """What identifies the data (`Dataset.digest`); empty in rows of old versions."""
 
     @property
     def key(self) -> tuple[str, int, str, str, int]:
@@ -113,6 +115,7 @@ class MetricRow:
     """What each sample adds to the metric, in the order of the samples (`pack_values`)."""
     part: str = "all"
     tensors: str = ""
+    data: str = ""
 
     @property
     def key(self) -> tuple[str, int, str, str, int]:

@@ -12,6 +12,8 @@ from torch.optim.swa_utils import update_bn
 from lottery_pools.config.schema import Training
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.runs.seeds import derive, generator
+from lottery_pools.tickets import distributed
+from lottery_pools.tickets.batches import Batch
 from lottery_pools.tickets.forward import inputs, precision, seeded, to_fast_layout
 from lottery_pools.tickets.schedule import steps_per_epoch
 
@@ -77,9 +79,10 @@ def refit_batchnorm(model: nn.Module, dataset: Dataset, settings: Training, seed
     order = torch.randperm(len(dataset.train), generator=generator(seed, "refit", level)).to(dataset.device)
     batches = torch.split(order, settings.batch)[: steps_per_epoch(len(dataset.train), settings.batch)]
     draws = generator(seed, "refit", "augment", level)
+    parts = (distributed.part_of_batch(Batch(batch, dataset.draws(len(batch), draws), 0.0)) for batch in batches)
     augmented = (
-        inputs(dataset, dataset.augment(dataset.train.batch(batch), dataset.draws(len(batch), draws)), settings)
-        for batch in batches
+        inputs(dataset, dataset.augment(dataset.train.batch(part.samples), part.draws), settings) for part in parts
     )
-    with seeded(dataset.device, derive(seed, "refit", "network", level)), precision(settings, dataset.device):
+    number = derive(seed, "refit", "network", level, *distributed.name())
+    with seeded(dataset.device, number), precision(settings, dataset.device), distributed.synchronised(model):
         update_bn(augmented, model)

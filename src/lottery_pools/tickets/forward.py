@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lottery_pools.config.schema import Training
 from lottery_pools.data.dataset import Dataset, Split
-from lottery_pools.tickets import measures
+from lottery_pools.tickets import distributed, measures
 
 
 def precision(settings: Training, device: torch.device) -> AbstractContextManager[Any]:
@@ -69,17 +69,33 @@ def predict(model: nn.Module, dataset: Dataset, split: Split, settings: Training
     Yields:
         (at most batch, classes) float32.
     """
-    device = next(model.parameters()).device
     model.eval()
     for samples in split.batches(batch):
-        with torch.inference_mode(), precision(settings, device):
-            batch_logits = model(inputs(dataset, samples, settings)).float()
-        yield batch_logits  # outside the contexts, which are not for what the caller does between two batches
+        # The contexts are closed before it is yielded: they are not for what the caller does between two batches.
+        yield _forwarded(model, dataset, samples, settings)
+
+
+def _forwarded(model: nn.Module, dataset: Dataset, samples: Tensor, settings: Training) -> Tensor:
+    """The logits of some samples, (n, classes) float32."""
+    device = next(model.parameters()).device
+    with torch.inference_mode(), precision(settings, device):
+        result: Tensor = model(inputs(dataset, samples, settings)).float()
+    return result
 
 
 def logits(model: nn.Module, dataset: Dataset, split: Split, settings: Training, batch: int = 500) -> Tensor:
-    """The logits of a whole split, (n, classes) float32; arguments as for `predict`."""
-    return torch.cat(list(predict(model, dataset, split, settings, batch)))
+    """The logits of a whole split, (n, classes) float32; arguments as for `predict`.
+
+    Of several processes that share the work, each forwards some of the batches, and all return all logits. The batches
+    are those of one process, so the logits are the same to the bit.
+    """
+    if distributed.alone():
+        return torch.cat(list(predict(model, dataset, split, settings, batch)))
+    model.eval()
+    whole = torch.zeros(len(split), len(dataset.classes), device=next(model.parameters()).device)
+    for rows in distributed.mine(torch.split(torch.arange(len(split)), batch)):
+        whole[rows.to(whole.device)] = _forwarded(model, dataset, split.batch(rows), settings)
+    return distributed.add(whole)
 
 
 def accuracy_of(model: nn.Module, dataset: Dataset, split: Split, settings: Training) -> float:

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from lottery_pools.config.schema import Config
 from lottery_pools.config.toml import identity
 from lottery_pools.data.dataset import Dataset
+from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.models import registry
 from lottery_pools.runs.folder import RunFolder
+from lottery_pools.runs.ranks import of_this_process
 from lottery_pools.runs.seeds import derive, generator
 from lottery_pools.tickets import files, masks, measures, retraining
 from lottery_pools.tickets.averaging import blend, refit_batchnorm
@@ -106,6 +108,29 @@ def network(config: Config, dataset: Dataset, seed: int) -> nn.Module:
     return model.to(dataset.device)
 
 
+def origin(config: Config, dataset: Dataset, seed: int) -> dict[str, Any]:
+    """What every ticket of a run says of itself: settings, seed, data, network, and how samples become its inputs."""
+    return {
+        "config": identity(tickets_config(config)),
+        "seed": seed,
+        "data": config.data.name,
+        **data_origin(dataset),
+        "model": {
+            "name": config.model.name,
+            "arguments": dict(config.model.arguments),
+            "classes": len(dataset.classes),
+            "input_shape": list(dataset.input_shape),
+        },
+        **({} if dataset.task == "single-label" else {"task": dataset.task}),
+    }
+
+
+def data_origin(dataset: Dataset) -> dict[str, Any]:
+    """What a ticket says of its data: what identifies them, if it is known, and how samples become inputs."""
+    identified = {"data_digest": dataset.digest} if dataset.digest else {}
+    return {**identified, "preprocessing": Preprocessing.of(dataset).to_json()}
+
+
 def tickets_config(config: Config) -> tuple[Any, ...]:
     """The settings that tickets depend on: if these and the seed are equal, the tickets are the same to the byte."""
     return config.data, config.model, config.training, config.pruning
@@ -137,20 +162,8 @@ def pruning_run(config: Config, dataset: Dataset, folder: RunFolder, seed: int) 
     """What is the same for all levels of one seed, with the network at its initialisation."""
     model = network(config, dataset, seed)
     prunable = registry.prunable(model, config.model.prunable)
-    origin: dict[str, Any] = {
-        "config": identity(tickets_config(config)),
-        "seed": seed,
-        "data": config.data.name,
-        "model": {
-            "name": config.model.name,
-            "arguments": dict(config.model.arguments),
-            "classes": len(dataset.classes),
-            "input_shape": list(dataset.input_shape),
-        },
-    }
-    if dataset.task != "single-label":
-        origin["task"] = dataset.task
-    return PruningRun(config, dataset, folder, seed, model, prunable, rewind_step(config, dataset.epoch_size), origin)
+    step = rewind_step(config, dataset.epoch_size)
+    return PruningRun(config, dataset, folder, seed, model, prunable, step, origin(config, dataset, seed))
 
 
 def _mask(run: PruningRun, previous: Ticket | None, density: float) -> dict[str, Tensor]:
@@ -193,6 +206,7 @@ def _train_copy(run: PruningRun, level: Level, copy: int, on_epoch: OnEpoch) -> 
         **_kernels(run.dataset.device),
     }
     files.save(Ticket(trained.weights, level.mask, level.number, origin), path)
+    of_this_process().wait()
 
 
 def _kernels(device: torch.device) -> dict[str, Any]:
@@ -229,6 +243,7 @@ def _save_mean_of_copies(run: PruningRun, level: Level) -> None:
     origin = {**run.origin, "copies": len(copies), "train_images": images, "density": level.density}
     ticket = Ticket(snapshot(run.model), level.mask, level.number, origin)
     files.save(ticket, run.folder.ticket(level.number))
+    of_this_process().wait()
 
 
 def _copy_paths(run: PruningRun, level: int) -> list[Path]:

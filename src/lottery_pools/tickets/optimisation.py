@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lottery_pools.config.schema import Task, Training
-from lottery_pools.tickets import losses
+from lottery_pools.tickets import distributed, losses
 from lottery_pools.tickets.forward import precision, to_fast_layout
 from lottery_pools.tickets.losses import Loss
 
@@ -53,20 +53,25 @@ def prepare(
     with torch.no_grad():
         for parameter, is_pruned in pruned.items():
             parameter.masked_fill_(is_pruned, 0)
-    forward = torch.compile(model, dynamic=False) if settings.compile else model
+    forward = torch.compile(model, dynamic=False) if settings.compile and distributed.alone() else model
     loss = losses.of(settings, task, next(model.parameters()).device)
     return SparseNetwork(model, forward, optimizer, pruned, settings, loss)
 
 
-def step(network: SparseNetwork, images: Tensor, labels: Tensor, learning_rate: float | Tensor) -> Tensor:
+def step(
+    network: SparseNetwork,
+    images: Tensor,
+    labels: Tensor,
+    learning_rate: float | Tensor,
+) -> Tensor:
     """Train a network on one batch: forward pass, loss, gradients without those of pruned weights, optimizer.
 
     Nothing here reads a value back from the device, so the host need not wait for a GPU.
 
     Args:
         network: The network, in training mode.
-        images: (n, *input shape) as `forward.inputs` makes them.
-        labels: (n,) int64; or (n, outputs) float32 (`losses.of`).
+        images: (n, *input shape) as `forward.inputs` makes them; of several processes, this one's part of the batch.
+        labels: (n,) int64; or (n, outputs) float32 (`losses.of`); those of the whole batch.
         learning_rate: The learning rate of this step: a number, or a tensor () on the device of the network.
 
     Returns:
@@ -75,9 +80,10 @@ def step(network: SparseNetwork, images: Tensor, labels: Tensor, learning_rate: 
     settings, optimizer = network.settings, network.optimizer
     _set_learning_rate(optimizer, learning_rate)
     with precision(settings, images.device):
-        loss = network.loss(network.forward(images).float(), labels)
+        loss = network.loss(distributed.gathered(network.forward(images).float(), len(labels)), labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
+    distributed.add_gradients(network.model)
     for parameter, is_pruned in network.pruned.items():
         if parameter.grad is not None:
             parameter.grad.masked_fill_(is_pruned, 0)

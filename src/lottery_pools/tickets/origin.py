@@ -118,8 +118,10 @@ _KNOWN = {
     "recipe": (_is_recipe, "a list of pairs of a level and a number"),
     "parents": (_is_parents, "a mapping of levels to digests"),
     "trials": (_is_trials, "a list of mappings"),
-    "settings": (_is_mapping, "a mapping"),
-    **dict.fromkeys(("method", "scope", "mask", "scored_by", "candidates", "device"), (_is_text, "text")),
+    **dict.fromkeys(("settings", "preprocessing"), (_is_mapping, "a mapping")),
+    **dict.fromkeys(
+        ("method", "scope", "mask", "scored_by", "candidates", "device", "data_digest"), (_is_text, "text")
+    ),
     **dict.fromkeys(("score", "target_score", "optimism", "accuracy"), (_is_number_or_none, "a number")),
     **dict.fromkeys(("train_images", "search_images", "threads"), (_is_count, "a whole number, 0 or more")),
 }

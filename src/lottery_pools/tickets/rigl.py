@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from lottery_pools.config.schema import Config
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.runs.folder import RunFolder
+from lottery_pools.runs.ranks import of_this_process
 from lottery_pools.runs.seeds import generator
-from lottery_pools.tickets import files, imp, masks
+from lottery_pools.tickets import distributed, files, imp, masks
+from lottery_pools.tickets.batches import Batch
 from lottery_pools.tickets.forward import inputs, precision
 from lottery_pools.tickets.optimisation import SparseNetwork
 from lottery_pools.tickets.schedule import MASK_MOVES_UNTIL, mask_updates
@@ -46,6 +48,7 @@ def tickets(
         trained = train(run.model, start, replace(training, between=moving), lambda epoch: on_epoch(level, epoch))
         origin = {**run.origin, "epoch": trained.epoch, "train_images": trained.images}
         files.save(Ticket(trained.weights, moving.mask(), level, origin), path)
+        of_this_process().wait()
     checkpoint.unlink(missing_ok=True)
     yield files.load(path, run.model)
 
@@ -121,11 +124,12 @@ class MovingMask:
         draws = generator(run.seed, "rigl", "batch", run.level, step)
         size = min(run.settings.batch, dataset.epoch_size)
         samples = torch.randperm(len(dataset.train), generator=draws)[:size].to(dataset.device)
-        images = dataset.augment(dataset.train.batch(samples), dataset.draws(size, draws))
+        part = distributed.part_of_batch(Batch(samples, dataset.draws(size, draws), 0.0))
+        images = dataset.augment(dataset.train.batch(part.samples), part.draws)
         with precision(run.settings, dataset.device):
             outputs = network.forward(inputs(dataset, images, run.settings))
-            loss = network.loss(outputs.float(), dataset.train.labels[samples])
-        return size, torch.autograd.grad(loss, list(network.pruned))
+            loss = network.loss(distributed.gathered(outputs.float(), size), dataset.train.labels[samples])
+        return size, tuple(map(distributed.add, torch.autograd.grad(loss, list(network.pruned))))
 
 
 @torch.no_grad()

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from lottery_pools.config.schema import Training
 from lottery_pools.data.augment import Draws
-from lottery_pools.data.dataset import Dataset
+from lottery_pools.data.dataset import LARGE, Dataset
 from lottery_pools.errors import UserError
 from lottery_pools.runs.seeds import derive, generator
+from lottery_pools.tickets import distributed
+from lottery_pools.tickets.ahead import AheadSteps
 from lottery_pools.tickets.averaging import blend, refit_batchnorm, share_of_newest
 from lottery_pools.tickets.batches import Batch, Batches
 from lottery_pools.tickets.checkpoint import load_state, save_state
@@ -177,7 +179,7 @@ def train(
         UserError: If the loss is no longer finite (the message names level, epoch and step), or if there is no step to
             train.
     """
-    with training_stream(run.dataset.device):
+    with training_stream(run.dataset.device), distributed.synchronised(model):
         network = prepare(model, mask, run.settings, run.dataset.task)
         progress = _load_checkpoint(run, network)
         steps = _steps(run, network)
@@ -197,16 +199,27 @@ def train(
 
 
 def _steps(run: TrainingRun, network: SparseNetwork) -> Steps:
-    """What takes the steps of a run: on a GPU whose memory holds the training set they are recorded and repeated."""
+    """What takes the steps of a run: on a GPU whose memory holds the training set they are recorded and repeated.
+
+    Of a training set that is too large for any memory, batches are read ahead.
+    """
+
+    def read(batch: Batch) -> tuple[Tensor, Batch]:
+        dataset, part = run.dataset, distributed.part_of_batch(batch)
+        augmented = dataset.augment(dataset.train.batch(part.samples), part.draws)
+        return inputs(dataset, augmented, run.settings), batch
+
+    def train_on(ready: tuple[Tensor, Batch]) -> Tensor:
+        images, batch = ready
+        return step(network, images, run.dataset.train.labels[batch.samples], batch.learning_rate)
 
     def train_batch(batch: Batch) -> Tensor:
-        dataset = run.dataset
-        augmented = dataset.augment(dataset.train.batch(batch.samples), batch.draws)
-        images = inputs(dataset, augmented, run.settings)
-        return step(network, images, dataset.train.labels[batch.samples], batch.learning_rate)
+        return train_on(read(batch))
 
-    if run.record and run.dataset.train.stored.is_cuda:
+    if run.record and distributed.alone() and run.dataset.train.stored.is_cuda:
         return RecordedSteps(train_batch, network.model, len(run.dataset.train), cuda_graph)
+    if run.dataset.train.nbytes > LARGE:
+        return AheadSteps(read, train_on)
     return PlainSteps(train_batch)
 
 
@@ -216,7 +229,7 @@ def _train_epoch(run: TrainingRun, network: SparseNetwork, steps: Steps, progres
     batches, model = run.batches(progress.step), network.model
     model.train()
     steps.begin(batches)
-    with seeded(run.dataset.device, derive(run.seed, "network", run.level, epoch)):
+    with seeded(run.dataset.device, derive(run.seed, "network", run.level, epoch, *distributed.name())):
         for place in range(len(batches)):
             if run.at_step is not None and run.at_step[0] == progress.step:
                 run.at_step[1]()
@@ -280,6 +293,7 @@ def _result(run: TrainingRun, model: nn.Module, progress: Progress) -> Trained:
             f"nothing to train at level {run.level}: it would start at step {run.start} and stop at {run.end}"
         )
     load_into(model, weights)
+    distributed.check_equal(model)
     if run.averages:
         refit_batchnorm(model, run.dataset, run.settings, run.seed, run.level)
         weights = snapshot(model)
