@@ -21,7 +21,7 @@ from studies import answers
 from studies.answers import Study
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-DEFAULT, RULE = "trimmed-soup", "interpolation"
+DEFAULT, RULE, CONSENSUS = "trimmed-soup", "interpolation", "consensus-soup"
 PLANNED = (
     "mnist1d",
     "cifar10-resnet20",
@@ -137,6 +137,9 @@ QUESTIONS = (
     pair(7, "Is the paper's rule more than taking over a better, sparser ticket?", RULE, "admissible"),
     *is_any(8, "Is simple averaging better than the default?", SIMPLE),
     *is_any(9, "Is another method better than the default?", OTHERS),
+    pair(9, "Does the consensus soup, which needs no labels, help?", CONSENSUS, "recalibrated"),
+    pair(9, "Does the consensus soup beat the paper's rule?", CONSENSUS, RULE),
+    of_gains(9, "Where does the consensus soup lose?", CONSENSUS, answers.losses),
     of_gains(10, "At which densities does the default gain?", DEFAULT, answers.gaining),
     of_gains(10, "At which densities does the paper's rule gain?", RULE, answers.gaining),
     *is_any(11, "Are the held-out labels worth more otherwise?", CONTROLS),

@@ -35,7 +35,7 @@ def test_the_options_are_those_of_the_parser(
 
 def test_the_full_help_is_completed_where_the_short_one_leaves_options_out() -> None:
     assert {command for command in KNOWN if "--help-all" in KNOWN[command]} == {
-        *("run", "tickets", "pool", "evaluate", "diagnose", "import")
+        *("run", "sweep", "tickets", "pool", "evaluate", "diagnose", "import")
     }
     assert "--training.gamma" in KNOWN["run"]
 

@@ -263,3 +263,17 @@ def test_rows_of_another_metric_are_read_as_such_only(path: Path) -> None:
     results.append(path, ROWS)
     with pytest.raises(UserError, match="line 3 is not a result row"):
         results.read_metrics(path)
+
+
+def test_a_row_that_lost_its_digest_is_refused(path: Path) -> None:
+    """Rows of old versions have none: these come first, and know nothing of the tensors they were measured on."""
+    old, new = ROW, replace(ROW, level=ROW.level + 1)
+    path.write_text(results.to_lines([old]))
+    results.append(path, [new])
+    assert results.read(path) == [old, new]
+    path.write_bytes(b"".join(reversed(path.read_bytes().splitlines(keepends=True))))
+    with pytest.raises(UserError, match="line 2 is not a result row: it lacks the digest"):
+        results.read(path)
+    path.write_text(results.to_lines([replace(new, tensors="0" * 16)]))
+    with pytest.raises(UserError, match="line 1 is not a result row: it lacks the digest"):
+        results.read(path)

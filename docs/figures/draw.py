@@ -116,7 +116,8 @@ def ladder() -> str:
 
 
 STUDIES = {
-    "cifar10-resnet": ("ResNet, CIFAR-10", (1, 2)),
+    "mnist1d": ("MNIST-1D", tuple(range(10, 20))),
+    "cifar10-resnet20": ("ResNet, CIFAR-10", (10, 11, 12, 13, 14)),
     "cifar100-resnet": ("ResNet, CIFAR-100", (0, 1, 2)),
     "cifar10-vgg-fresh": ("VGG, CIFAR-10", (3, 4)),
 }

@@ -11,8 +11,11 @@ class UserError(ValueError):
     """A mistake that the user can put right: in a setting, an argument, a file or a folder.
 
     The message is one line that says what is wrong, where, and what to do. The command line prints it without a
-    traceback and ends with exit code 2.
+    traceback and ends with exit code 2. Names from files that would act on a terminal are shown as escapes (`plain`).
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(plain(str(message)))
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

@@ -143,7 +143,7 @@ def _rows() -> list[Row]:
     hits = np.arange(200) % 3 == 0
     first = Row(
         "größe", 3, "average", 0, 0.64, "test", "none", 0, 200, 67, 1.25, 67 / 200, 0.1, 2, 10**12, 5, 7,
-        pack_hits(hits), ((200, 67, 0.5),),
+        pack_hits(hits), ((200, 67, 0.5),), tensors="0123456789abcdef",
     )  # fmt: skip
     return [replace(first, level=level, seed=seed) for level in range(3) for seed in range(2)]
 

@@ -80,7 +80,8 @@ def read(path: Path) -> list[Row]:
     """Read the rows of a file.
 
     A last line that does not end, as a process leaves it that is killed while writing, is ignored; `mend` removes it.
-    Unknown fields, as later versions may write them, are ignored too. A digest is compared where a line has one.
+    Unknown fields, as later versions may write them, are ignored too. A digest is compared where a line has one; lines
+    without one, of old versions, come first in a file. Compressed rows, which are published, have none.
 
     Args:
         path: The file; with the suffix `.xz`, compressed.
@@ -111,9 +112,14 @@ def _read(path: Path, kind: type[AnyRow]) -> list[AnyRow]:
         content = _decompressed(path, content)
     rows: list[AnyRow] = []
     lines: dict[tuple[object, ...], int] = {}
+    are_signed = False
     for number, line in enumerate(_lines(path, content), start=1):
         try:
             row: AnyRow = _row(line, kind)
+            is_signed = _CHECK.search(line) is not None
+            if not is_signed and path.suffix != ".xz" and (are_signed or row.tensors):
+                raise ValueError("it lacks the digest `check` that it was written with")
+            are_signed = are_signed or is_signed
             measured = row.run, row.seed, row.part, *row.key
             if (before := lines.setdefault(measured, number)) != number:
                 raise ValueError(f"it measures what line {before} does")
