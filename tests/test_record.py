@@ -180,6 +180,17 @@ def test_every_seeds_folder_remembers(tmp_path: Path) -> None:
         stages.tickets(elsewhere, tmp_path / "two/seed_1", ONE)
 
 
+def test_seeds_that_draw_their_own_data_go_on(tmp_path: Path) -> None:
+    """Each has its own generated samples, whose digests differ."""
+    config = tiny(seeds=(0, 1))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, draw="per-seed"))
+    for _ in range(2):
+        stages.tickets(config, tmp_path / "own", ONE)
+    alone = tmp_path / "own/seed_1"
+    stages.pool(toml.of_folder(alone), alone, ONE)
+    assert replay.replay(RunFolder(alone).pool("interpolation", 1))
+
+
 def test_rows_of_earlier_versions_have_no_digest() -> None:
     assert {field.name: field.default for field in dataclasses.fields(Row)}["data"] == ""
 

@@ -11,6 +11,9 @@ from lottery_pools.errors import UserError
 from lottery_pools.runs import strict_json
 from lottery_pools.runs.folder import write
 
+GENERATED = "mnist1d"
+"""Data that follow from the settings, which are compared themselves: with `data.draw` each seed has its own."""
+
 
 @dataclass(frozen=True)
 class DataRecord:
@@ -19,6 +22,7 @@ class DataRecord:
     place: str
     """Where the data are: a folder, its whole path; or a name."""
     digest: str
+    """Empty: not known, or the data are generated, and are not compared."""
     train: int | None = None
     """Number of training samples; none: not known. The numbers and classes serve to say what changed."""
     validation: int | None = None
@@ -29,7 +33,8 @@ class DataRecord:
     def of(cls, dataset: Dataset, name: str) -> DataRecord:
         """The record of data that were loaded by the setting `data.name`."""
         train, validation, test = (len(split) for split in (dataset.train, dataset.validation, dataset.test))
-        return cls(_whole(name), dataset.digest, train, validation, test, dataset.classes)
+        digest = "" if name == GENERATED else dataset.digest
+        return cls(_whole(name), digest, train, validation, test, dataset.classes)
 
     def check(self, dataset: Dataset, folder: Path) -> None:
         """Raise UserError if the data are not those of the run in `folder`, and say what differs."""

@@ -54,7 +54,7 @@ def import_checkpoints(checkpoints: Checkpoints, out: Path, config: Config) -> l
     """
     imported_run.check_new(out)
     with _status("loading the data"):
-        dataset = sources.load(config.data)
+        dataset = sources.load(config.of_seed(config.seeds[0]).data)
     model = imp.network(config, dataset, config.seeds[0])
     with _status("reading the checkpoints"):
         files = checkpoints.files

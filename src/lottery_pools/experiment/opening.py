@@ -147,7 +147,8 @@ def _known_data(out: Path) -> DataRecord | None:
     folders = (RunFolder(out), *map(RunFolder, sorted(out.glob("seed_*"))))
     tickets = [folder.ticket(0) for folder in folders if folder.ticket(0).exists()]
     origin = files.read_metadata(tickets[0])["origin"] if tickets else {}
-    return DataRecord(origin["data"], origin["data_digest"]) if "data_digest" in origin else None
+    is_known = "data_digest" in origin and origin["data"] != record.GENERATED
+    return DataRecord(origin["data"], origin["data_digest"]) if is_known else None
 
 
 def _located(config: Config, held: Config | None, known: DataRecord | None, out: Path) -> tuple[Config, str]:
