@@ -49,7 +49,7 @@ def seconds_to_pool(config: Config, out: Path, workers: int) -> float:
     from distributed import LocalCluster
 
     shutil.rmtree(out / "pools", ignore_errors=True)
-    with LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:  # type: ignore[no-untyped-call]
         machine = Machine("cpu", threads=1, cluster=cluster.scheduler_address)
         runs = opening.resolve(config, out, machine).runs
         list(run_tasks(load, [(runs[0], turn) for turn in range(4 * workers)], workers, 1, machine.cluster))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lottery_pools.config.schema import Config, Model, Pruning, Training
 from lottery_pools.config.toml import identity
 from lottery_pools.data.dataset import Dataset, Split
+from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.errors import UserError
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.seeds import derive, generator
@@ -263,6 +264,7 @@ def test_a_ticket_says_where_it_came_from(tmp_path: Path) -> None:
     assert origin.pop("accuracy") == accuracy_of(model, DATA, DATA.epochs, config.training)
     assert origin.pop("epoch") in (2, 3)
     assert origin.pop("density") == pytest.approx(0.7)
+    assert origin.pop("preprocessing") == Preprocessing.of(DATA).to_json()
     assert origin == {
         "config": identity(imp.tickets_config(config)),
         "seed": SEED,

@@ -486,7 +486,8 @@ def test_every_method_keeps_density_and_integers_and_can_be_replayed(
         assert all(torch.equal(mask, tickets[target].mask[name]) for name, mask in ticket.mask.items())
     assert ticket.weights["norm.num_batches_tracked"] == (3 if recalibrates else 100 + target)
     assert all(torch.equal(tensor, ticket.weights[name]) for name, tensor in snapshot(model).items())
-    assert make_score(seed)(model).double().mean() == pooled.score
+    if METHODS[method].scored_by != "agreement":
+        assert make_score(seed)(model).double().mean() == pooled.score
     assert all(map(tensors_equal, tickets, make_tickets(seed, range(4))))
     assert not any(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
 

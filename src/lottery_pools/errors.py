@@ -44,7 +44,7 @@ def shown(value: object, most: int = 80) -> str:
 
 
 def plain(text: str) -> str:
-    """Return text in which nothing acts on what shows it: control characters and changes of direction become escapes.
+    r"""Return text in which nothing acts on what shows it: control characters and changes of direction become escapes.
 
     Names in files may hold sequences that clear a terminal, or characters that turn the text after them around.
 

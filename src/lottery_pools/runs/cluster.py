@@ -69,7 +69,7 @@ def connected(address: str, threads: int | None, deterministic: bool = False) ->
     except ImportError:
         raise UserError("a Dask cluster needs the extra `cluster`: pip install 'lottery-pools[cluster]'") from None
     try:
-        client = Client(address)
+        client = Client(address)  # type: ignore[no-untyped-call]
     except OSError as error:
         raise UserError(f"no Dask scheduler answers at {address} ({error}): correct --cluster") from error
     with client:
@@ -78,7 +78,7 @@ def connected(address: str, threads: int | None, deterministic: bool = False) ->
             warnings.warn(f"the scheduler at {address} has no workers yet: the work waits for them", Notice, 2)
         try:
             # Not `pure`: a task that is given out twice, as those that measure the speed are, is done twice.
-            yield client.get_executor(pure=False), Setup(Path.cwd(), threads, places, deterministic)
+            yield client.get_executor(pure=False), Setup(Path.cwd(), threads, places, deterministic)  # type: ignore[no-untyped-call]
         except KilledWorker as error:
             raise UserError(
                 f"{error.allowed_failures + 1} workers of the cluster died at the same task, perhaps for want of "
