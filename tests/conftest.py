@@ -22,6 +22,12 @@ settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 
 
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undoes what the command line sets for its worker processes."""
+    monkeypatch.setenv("PYTHONSAFEPATH", "")
+
+
 @pytest.fixture
 def real_data() -> Path:
     """The folder with cifar10/ and cifar100/ parquet files; skips where it is absent."""

@@ -142,3 +142,13 @@ def test_events_are_read_once_each_wherever_writes_are_cut(data: st.DataObject) 
                 file.write(content[start:stop])
             seen += reader.new()
     assert seen == events
+
+
+def test_a_piece_of_another_stage_between_two_of_one_divides_by_nothing() -> None:
+    pace = Pace(WORK, now=0.0)
+    pace.add("training", 1.0, now=1.0)
+    pace.add("pooling", 1.0, now=2.0)
+    pace.add("training", 1.0, now=30.0)  # of another run, which is behind
+    left = pace.seconds_left(30.0)
+    assert left is not None
+    assert left > 0

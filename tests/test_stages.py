@@ -25,6 +25,7 @@ from lottery_pools.errors import UserError
 from lottery_pools.experiment import diagnose, opening, replay, stages, tasks
 from lottery_pools.experiment import report as reports
 from lottery_pools.experiment.run import CLEAN, OTHER_SEED, POOLED_BY, OtherRun
+from lottery_pools.pooling import learning
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs import engine
 from lottery_pools.runs.engine import Machine
@@ -66,7 +67,7 @@ DEFAULTS = ("average", "interpolation", "trimmed-soup")
 
 def test_a_run_leaves_what_the_contract_says(finished: Path) -> None:
     assert set(hashes(finished)) == {
-        "config.toml", "report.html", "report.md", "results.jsonl", "tickets/rewind.safetensors",
+        "config.toml", "data.json", "report.html", "report.md", "results.jsonl", "tickets/rewind.safetensors",
         *(f"tickets/level_0{level}.safetensors" for level in range(3)),
         *(f"pools/{m}/level_0{level}.safetensors" for m in DEFAULTS for level in range(3)),
     }  # fmt: skip
@@ -323,7 +324,7 @@ def killed_when(command: list[str], folder: Path, stage: str, wanted: str) -> No
     process.communicate()
 
 
-@pytest.mark.parametrize("preset", ["cifar100-smoke", "mnist1d"])
+@pytest.mark.parametrize("preset", [pytest.param("cifar100-smoke", marks=pytest.mark.slow), "mnist1d"])
 def test_killed_anywhere_and_continued_gives_the_same_bytes(
     preset: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -403,7 +404,9 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "all"
     pooling = dataclasses.replace(tiny().pooling, methods=(*METHODS, OTHER_SEED))
     evaluation = Evaluation(corruptions=("all",), severities=(1, 5), corrupted=100)
-    stages.run(tiny(seeds=(0, 1), pooling=pooling, evaluation=evaluation), folder, ONE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learning, "AS_PUBLISHED", dataclasses.replace(learning.AS_PUBLISHED, steps=20))
+        stages.run(tiny(seeds=(0, 1), pooling=pooling, evaluation=evaluation), folder, ONE)
     return folder
 
 

@@ -128,8 +128,10 @@ class Preprocessing:
         Raises:
             UserError: If an image cannot be read, or the network takes no images.
         """
-        if isinstance(samples, Tensor | np.ndarray):
-            return torch.as_tensor(samples)
+        if isinstance(samples, Tensor):
+            return samples
+        if isinstance(samples, np.ndarray):
+            return torch.from_numpy(samples if samples.flags.writeable else samples.copy())
         images = [samples] if isinstance(samples, str | Path | bytes) else samples
         arrays = [torch.from_numpy(_image(image, self.stored_shape)) for image in images]
         return torch.stack(arrays) if arrays else torch.empty(0, *self.stored_shape)

@@ -41,7 +41,8 @@ class Import:
     @property
     def origin(self) -> dict[str, Any]:
         """What every ticket of the run says of itself."""
-        return imp.origin(self.config, self.dataset, self.config.seeds[0])
+        seed = self.config.seeds[0]
+        return imp.origin(self.config.of_seed(seed), self.dataset, seed)
 
 
 def import_run(

@@ -58,7 +58,7 @@ class Pace:
         stage_done, stage_spent = self.done[self.stage], self.changed - self.begun
         if not stage_done:
             stage_done, stage_spent = done, spent
-        elif self.changed - self.first[0] > self.first[0] - self.begun:
+        elif stage_done > self.first[1] and self.changed - self.first[0] > self.first[0] - self.begun:
             stage_done, stage_spent = stage_done - self.first[1], self.changed - self.first[0]
         stage_left = self.left[self.stage]
         later = sum(self.left.values()) - stage_left
