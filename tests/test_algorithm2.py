@@ -596,3 +596,24 @@ def test_optimism_is_a_lower_bound_on_average(networks: int, n: int) -> None:
     ratio = sum(estimates) / sum(truths)
     assert 0.5 < ratio <= 1
     assert min(estimates) > 0
+
+
+def test_a_tensor_that_was_pruned_elsewhere_and_has_no_mask_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    draws = torch.Generator().manual_seed(0)
+    mask = {"0.weight": torch.ones(8, 8, dtype=torch.bool)}
+
+    def ticket(level: int, pruned: Tensor) -> Ticket:
+        weights = {name: torch.randn(tensor.shape, generator=draws) for name, tensor in model.state_dict().items()}
+        weights["1.weight"][pruned] = 0
+        return Ticket(weights, mask, level)
+
+    places = [torch.rand(8, 8, generator=draws) < 0.5 for _ in range(2)]
+    with pytest.raises(
+        UserError, match=r"^'1.weight' of the ticket of level 1 has .* zeros, other ones than .* level 0"
+    ):
+        checked_tickets(model, [ticket(0, places[0]), ticket(1, places[1])], 0)
+    # Zeros at the same places stay, and so do those of a tensor that is zero altogether.
+    assert list(checked_tickets(model, [ticket(0, places[0]), ticket(1, places[0])], 0)) == [0, 1]
+    nowhere, everywhere = torch.zeros(8, 8, dtype=torch.bool), torch.ones(8, 8, dtype=torch.bool)
+    assert list(checked_tickets(model, [ticket(0, nowhere), ticket(1, everywhere)], 0)) == [0, 1]

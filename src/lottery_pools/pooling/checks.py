@@ -6,12 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import get_args
 
+import torch
 from torch import Tensor, nn
 
 from lottery_pools.errors import UserError, unknown
 from lottery_pools.pooling.arithmetic import Tensors
 from lottery_pools.pooling.pruning import MaskRule, Scope
 from lottery_pools.tickets.ticket import Ticket, aliased, check_fit, shapes, without_aliases
+
+SPARSE = 0.02
+"""A tensor without a mask counts as pruned if a larger share of it is exactly zero."""
 
 
 def checked_tickets(
@@ -35,7 +39,28 @@ def checked_tickets(
     for ticket in tickets:
         _check_fits_target(model, ticket, by_level[target], allow_other_run)
     _check_parameters(model, by_level[target].mask)
+    _check_sparse_have_masks(model, by_level.values())
     return _copied_where_aliased(model, by_level)
+
+
+def _check_sparse_have_masks(model: nn.Module, tickets: Iterable[Ticket]) -> None:
+    """Raise UserError where tickets have zeros at different places of a tensor without a mask.
+
+    Such a tensor was pruned elsewhere, and a mixture of it would be denser. Training leaves next to no exact zeros.
+    """
+    tickets = list(tickets)
+    names = [name for name, weight in model.named_parameters() if weight.ndim > 1 and name not in tickets[0].mask]
+    for name in names:
+        first = tickets[0].weights[name].cpu() == 0
+        for ticket in tickets:
+            zeros = ticket.weights[name].cpu() == 0
+            share = float(zeros.double().mean())
+            if SPARSE < share < 1 and not torch.equal(zeros, first):
+                raise UserError(
+                    f"{name!r} of the ticket of level {ticket.level} has {share:.0%} zeros, other ones than that of "
+                    f"level {tickets[0].level}, and no mask, so it would not stay pruned: give all tickets its mask "
+                    f"too, as lp.from_zeros(weights, [{name!r}]) makes it"
+                )
 
 
 def checked_base(model: nn.Module, base: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:
