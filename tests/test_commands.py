@@ -343,7 +343,13 @@ def test_replay_confirms_or_refuses(finished: Path, tmp_path: Path, capsys: pyte
 )
 def test_a_signal_ends_a_run_in_one_line(tmp_path: Path, number: int, code: int, word: str) -> None:
     run = ["run", "--preset", "demo", "--quiet", "--seeds", "0", "1", "--workers", "2", "--out", str(tmp_path / "run")]
-    process = subprocess.Popen([sys.executable, "-m", "lottery_pools", *run], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lottery_pools", *run],
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell that starts the tests in the background has them ignore interrupts
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )
     while not list(tmp_path.glob("run/seed_*/log.jsonl")):
         time.sleep(0.1)
     process.send_signal(number)

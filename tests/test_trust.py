@@ -125,6 +125,10 @@ def run_folder(folder: Path, model: Model) -> None:
     (folder / "config.toml").write_text(toml.to_toml(config))
 
 
+QUICK = ("system", "pickle", "module in the folder")
+"""The ways in that `make test` tries with commands that only read; `make test-all` tries all."""
+
+
 @pytest.mark.parametrize("way", WAYS_IN)
 def test_no_command_runs_what_a_file_names(way: str, strangers_folder: Path) -> None:
     run_folder(Path("stranger"), WAYS_IN[way])
@@ -142,7 +146,7 @@ def everything(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
-@pytest.mark.parametrize("way", WAYS_IN)
+@pytest.mark.parametrize("way", [way if way in QUICK else pytest.param(way, marks=pytest.mark.slow) for way in WAYS_IN])
 def test_commands_that_only_read_run_nothing(
     way: str, strangers_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
