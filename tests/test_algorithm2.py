@@ -496,7 +496,8 @@ def peak():
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 torch.set_num_threads(1)
-learning.HELD, learning.LEARNING_STEPS = 0, 2
+learning.HELD = 0
+learning.AS_PUBLISHED = dataclasses.replace(learning.AS_PUBLISHED, steps=2)
 model = nn.Linear(2**9, 2**9, bias=False)
 weights = {"weight": model.weight.detach()}
 path = Path(sys.argv[1])

@@ -18,6 +18,7 @@ from lottery_pools.evaluation import cost
 from lottery_pools.experiment import report as reports
 from lottery_pools.experiment import stages
 from lottery_pools.models import registry
+from lottery_pools.pooling import learning
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder
@@ -217,8 +218,9 @@ def test_the_documented_costs_are_those_of_the_formulas(name: str) -> None:
 @pytest.mark.parametrize(
     "name", [IMAGENET[0], *(pytest.param(name, marks=pytest.mark.slow) for name in CIFAR + IMAGENET[1:])]
 )
-def test_the_whole_story_at_a_limit(name: str, noise: Path, tmp_path: Path) -> None:
+def test_the_whole_story_at_a_limit(name: str, noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All levels, methods and corruptions through `run`; one target, since the others only repeat it."""
+    monkeypatch.setattr(learning, "AS_PUBLISHED", dataclasses.replace(learning.AS_PUBLISHED, steps=3))
     settings = small(name, noise)
     last = len(settings.pruning.schedule()) - 1
     pooling = dataclasses.replace(settings.pooling, methods=tuple(METHODS), targets=(last,))

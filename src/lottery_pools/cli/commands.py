@@ -75,7 +75,9 @@ def main() -> None:
     except UserError as error:
         sys.exit(_stop(str(error), 2))
     except KeyboardInterrupt:
-        sys.exit(_stop("interrupted; run the same command again to go on", 130))
+        code = _stop("interrupted; run the same command again to go on", 130)
+        exec("")  # Python forgets an interrupt within generated code, by which it would end instead of with our code
+        sys.exit(code)
     except Terminated:
         sys.exit(_stop("terminated; run the same command again to go on", 143))
     except BrokenPipeError:  # the reader of our output has left, as `| head` does
