@@ -388,10 +388,12 @@ def test_a_notebooks_drawing_backend_does_not_stop_a_report(finished: Path, tmp_
     assert (tmp_path / "page.html").exists()
 
 
-def test_an_interrupt_within_generated_code_has_the_same_exit_code() -> None:
+def test_an_interrupt_within_generated_code_has_the_same_exit_code(tmp_path: Path) -> None:
     # As while a dataclass is being made: Python would then end by the signal itself, although it was dealt with.
-    code = "from lottery_pools.cli import commands;"
-    code += "commands.dispatch = lambda words: exec('raise KeyboardInterrupt'); commands.main()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    code = "from lottery_pools.cli import commands\n"
+    code += "commands.dispatch = lambda words: exec('raise KeyboardInterrupt')\ncommands.main()\n"
+    (tmp_path / "interrupted.py").write_text(code)
+    command = [sys.executable, "-m", "interrupted"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 130
     assert done.stderr == "lottery-pools: interrupted; run the same command again to go on\n"
