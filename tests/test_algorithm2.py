@@ -618,3 +618,6 @@ def test_a_tensor_that_was_pruned_elsewhere_and_has_no_mask_is_refused() -> None
     assert list(checked_tickets(model, [ticket(0, places[0]), ticket(1, places[0])], 0)) == [0, 1]
     nowhere, everywhere = torch.zeros(8, 8, dtype=torch.bool), torch.ones(8, 8, dtype=torch.bool)
     assert list(checked_tickets(model, [ticket(0, nowhere), ticket(1, everywhere)], 0)) == [0, 1]
+    for pair in ([ticket(0, places[0]), ticket(1, nowhere)], [ticket(1, nowhere), ticket(0, places[0])]):
+        with pytest.raises(UserError, match=r"^'1.weight' of the ticket of level 0 has .* zeros"):
+            checked_tickets(model, pair, 0)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import weakref
+from collections.abc import Iterator, Mapping
 
 import pytest
 import torch
@@ -130,3 +132,32 @@ def test_distance_is_euclidean_over_the_named_tensors() -> None:
     first = {"a": torch.tensor([3.0]), "b": torch.tensor([[0.0], [5.0]]), "c": torch.tensor([1e9])}
     second = {"a": torch.tensor([0.0]), "b": torch.tensor([[4.0], [5.0]]), "c": torch.tensor([0.0])}
     assert arithmetic.distance(first, second, ["a", "b"]) == 5.0
+
+
+class Reading(Mapping[str, Tensor]):
+    """A ticket whose tensor is read anew each time, as from a file; counts how many are in memory at once."""
+
+    alive, most = 0, 0
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = torch.ones(4)
+        Reading.alive += 1
+        Reading.most = max(Reading.most, Reading.alive)
+        weakref.finalize(tensor, self.gone)
+        return tensor
+
+    @staticmethod
+    def gone() -> None:
+        Reading.alive -= 1
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(["w"])
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_a_weighted_sum_reads_one_ticket_at_a_time() -> None:
+    total = arithmetic.weighted({"w": torch.zeros(4)}, [Reading() for _ in range(9)], [1.0] * 9)
+    assert total["w"].tolist() == [9.0] * 4
+    assert Reading.most <= 2  # the one that is added, while the next is read

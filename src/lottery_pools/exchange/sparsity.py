@@ -11,10 +11,8 @@ from lottery_pools.errors import UserError
 from lottery_pools.exchange.checkpoint import AS_FOUND, Network, Reading
 from lottery_pools.models import registry
 from lottery_pools.tickets import masks as ticket_masks
+from lottery_pools.tickets.masks import SPARSE, share_of_zeros
 
-SPARSE = 0.02
-"""A floating-point tensor of two or more dimensions counts as pruned if a larger share of it is exactly zero. Training
-leaves next to no exact zeros."""
 _RULES = ("convolutions", "convolutions+linear")
 
 
@@ -44,9 +42,9 @@ def prunable_names(networks: Sequence[Network], options: Reading = AS_FOUND) -> 
         if name in sparse_in and name not in chosen:
             network = sparse_in[name]
             raise UserError(
-                f"{name!r} of {network.where} has {_zeros(network.weights[name]):.0%} zeros and is not among the "
-                "prunable tensors, so it would not stay pruned: add it with prunable=[...], or say that its zeros are "
-                "no pruning, with dense=[...]"
+                f"{name!r} of {network.where} has {share_of_zeros(network.weights[name]):.0%} zeros and is not among "
+                "the prunable tensors, so it would not stay pruned: add it with prunable=[...], or say that its zeros "
+                "are no pruning, with dense=[...]"
             )
     return [name for name in weights if name in chosen]
 
@@ -63,7 +61,7 @@ def notes(network: Network, names: Sequence[str]) -> list[str]:
     given = [name for name in names if name in network.masks]
     inferred = [name for name in names if name not in network.masks]
     dense = [name for name, tensor in network.weights.items() if name not in names and _may_be_pruned(tensor)]
-    few_zeros = [name for name in dense if 0 < _zeros(network.weights[name]) <= SPARSE]
+    few_zeros = [name for name in dense if 0 < share_of_zeros(network.weights[name]) <= SPARSE]
     told = (
         ("masks in the checkpoint", given),
         ("masks from exact zeros", inferred),
@@ -90,17 +88,13 @@ def _matching(chosen: str | Iterable[str], weights: Mapping[str, Tensor], model:
 def _sparse(network: Network, dense: Sequence[str]) -> list[str]:
     """The tensors that are pruned, by a mask or by their zeros, except those said to be dense."""
     pruned = {name for name, mask in network.masks.items() if not mask.all()}
-    pruned |= {name for name, weight in network.weights.items() if _may_be_pruned(weight) and _zeros(weight) > SPARSE}
+    weights = {name: weight for name, weight in network.weights.items() if _may_be_pruned(weight)}
+    pruned |= {name for name, weight in weights.items() if share_of_zeros(weight) > SPARSE}
     return [name for name in pruned if not any(fnmatchcase(name, pattern) for pattern in dense)]
 
 
 def _may_be_pruned(tensor: Tensor) -> bool:
     return tensor.is_floating_point() and tensor.ndim >= 2 and tensor.numel() > 0
-
-
-def _zeros(tensor: Tensor) -> float:
-    """The share of exact zeros."""
-    return 1 - int(tensor.count_nonzero()) / tensor.numel()
 
 
 def _listed(names: Sequence[str], most: int = 4) -> str:

@@ -211,64 +211,56 @@ def _measure_ensemble(run: Run, conditions: Sequence[Condition]) -> list[Row]:
     ]
 
 
-def _row(run: Run, network: _Network, condition: Condition, measures: Measured) -> Row:
+def _what_was_measured(run: Run, network: _Network, condition: Condition) -> dict[str, Any]:
+    """The fields that rows of every metric have: which network, on which samples, at which cost."""
     split, corruption, severity = condition
+    return {
+        "run": run.config.name,
+        "seed": run.seed,
+        "method": network.method,
+        "level": network.level,
+        "density": network.density,
+        "split": split,
+        "corruption": corruption,
+        "severity": severity,
+        "source": network.level,
+        "train_images": network.train_images,
+        "search_images": network.search_images,
+        "flops": network.flops,
+        "tensors": network.tensors,
+        "part": run.config.data.test_part if split == "test" else "all",
+        "data": run.dataset.digest,
+    }
+
+
+def _row(run: Run, network: _Network, condition: Condition, measures: Measured) -> Row:
     return Row(
-        run=run.config.name,
-        seed=run.seed,
-        method=network.method,
-        level=network.level,
-        density=network.density,
-        split=split,
-        corruption=corruption,
-        severity=severity,
+        **_what_was_measured(run, network, condition),
         n=len(measures.hits),
         correct=int(measures.hits.sum()),
         loss=measures.loss,
         accuracy=measures.accuracy,
         ece=measures.ece,
-        source=network.level,
-        train_images=network.train_images,
-        search_images=network.search_images,
-        flops=network.flops,
         hits=pack_hits(measures.hits),
         bins=measures.bins if condition == CLEAN[-1] else (),
-        part=run.config.data.test_part if split == "test" else "all",
         nonzero=network.nonzero,
-        tensors=network.tensors,
-        data=run.dataset.digest,
     )
 
 
 def _metric_row(run: Run, network: _Network, condition: Condition, model: nn.Module) -> MetricRow:
     """The row of a network by the metric that the settings name."""
-    split, corruption, severity = condition
     samples = run.samples(condition)
     outputs = logits(model, run.config, run.dataset, samples)
     unsmoothed = replace(run.config.training, label_smoothing=0.0)
     loss = losses.of(unsmoothed, run.dataset.task, run.dataset.device)(outputs, samples.labels)
     values = metric(run.config)(outputs, samples.labels).float().cpu().numpy()
     return MetricRow(
-        run=run.config.name,
-        seed=run.seed,
-        method=network.method,
-        level=network.level,
-        density=network.density,
-        split=split,
-        corruption=corruption,
-        severity=severity,
+        **_what_was_measured(run, network, condition),
         n=len(values),
         metric=metric_name(run.config),
         value=float(values.mean(dtype=float)),
         loss=float(loss),
-        source=network.level,
-        train_images=network.train_images,
-        search_images=network.search_images,
-        flops=network.flops,
         values=pack_values(values),
-        tensors=network.tensors,
-        part=run.config.data.test_part if split == "test" else "all",
-        data=run.dataset.digest,
     )
 
 

@@ -7,7 +7,7 @@ tensor. They are taken where the tensors are, or on the CPU if that device has n
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -78,15 +78,16 @@ def weighted(
     for name, first in like.items():
         result[name] = first.clone()  # before the sum, so that what is freed leaves no hole
         if first.is_floating_point():
-            result[name].copy_(_weighted_sum([item[name] for item in items], next(rows)))
+            result[name].copy_(_weighted_sum(first, (item[name] for item in items), next(rows)))
     return result
 
 
-def _weighted_sum(tensors: Sequence[Tensor], shares: Sequence[float] | Tensor) -> Tensor:
+def _weighted_sum(like: Tensor, tensors: Iterable[Tensor], shares: Sequence[float] | Tensor) -> Tensor:
     """Σ shares[i] · tensors[i] in float64.
 
     Args:
-        tensors: Of one shape.
+        like: Of the shape of the tensors.
+        tensors: What is summed; each may be read from a file as its turn comes.
         shares: One a tensor. A tensor (tensors,) on a GPU, whose time is the launches, has all summed there at once;
             numbers have them summed on the CPU, one after another, in the memory of one.
     """
@@ -95,7 +96,7 @@ def _weighted_sum(tensors: Sequence[Tensor], shares: Sequence[float] | Tensor) -
             shares, torch.stack([tensor.to(shares.device) for tensor in tensors]).double(), 1
         )
         return total
-    total = torch.zeros(tensors[0].shape, dtype=torch.float64)
+    total = torch.zeros(like.shape, dtype=torch.float64)
     for share, tensor in zip(shares, tensors, strict=True):
         total.add_(tensor.cpu(), alpha=share)
     return total

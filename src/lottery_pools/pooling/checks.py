@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from lottery_pools.errors import UserError, unknown
 from lottery_pools.pooling.arithmetic import Tensors
 from lottery_pools.pooling.pruning import MaskRule, Scope
+from lottery_pools.tickets.masks import SPARSE, share_of_zeros
 from lottery_pools.tickets.ticket import Ticket, aliased, check_fit, shapes, without_aliases
-
-SPARSE = 0.02
-"""A tensor without a mask counts as pruned if a larger share of it is exactly zero."""
 
 
 def checked_tickets(
@@ -46,21 +44,23 @@ def checked_tickets(
 def _check_sparse_have_masks(model: nn.Module, tickets: Iterable[Ticket]) -> None:
     """Raise UserError where tickets have zeros at different places of a tensor without a mask.
 
-    Such a tensor was pruned elsewhere, and a mixture of it would be denser. Training leaves next to no exact zeros.
+    Such a tensor was pruned elsewhere, and a mixture of it would be denser.
     """
-    tickets = list(tickets)
-    names = [name for name, weight in model.named_parameters() if weight.ndim > 1 and name not in tickets[0].mask]
+    first, *others = tickets
+    names = [name for name, weight in model.named_parameters() if weight.ndim > 1 and name not in first.mask]
     for name in names:
-        first = tickets[0].weights[name].cpu() == 0
-        for ticket in tickets:
-            zeros = ticket.weights[name].cpu() == 0
-            share = float(zeros.double().mean())
-            if SPARSE < share < 1 and not torch.equal(zeros, first):
-                raise UserError(
-                    f"{name!r} of the ticket of level {ticket.level} has {share:.0%} zeros, other ones than that of "
-                    f"level {tickets[0].level}, and no mask, so it would not stay pruned: give all tickets its mask "
-                    f"too, as lp.from_zeros(weights, [{name!r}]) makes it"
-                )
+        of_first = first.weights[name].cpu()
+        for ticket in others:
+            weight = ticket.weights[name].cpu()
+            if torch.equal(weight == 0, of_first == 0):
+                continue
+            for sparse, other, tensor in ((ticket, first, weight), (first, ticket, of_first)):
+                if SPARSE < (share := share_of_zeros(tensor)) < 1:
+                    raise UserError(
+                        f"{name!r} of the ticket of level {sparse.level} has {share:.0%} zeros, other ones than that "
+                        f"of level {other.level}, and no mask, so it would not stay pruned: give all tickets its mask "
+                        f"too, as lp.from_zeros(weights, [{name!r}]) makes it"
+                    )
 
 
 def checked_base(model: nn.Module, base: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:

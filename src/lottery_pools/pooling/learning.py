@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -136,11 +136,11 @@ def _slopes(gradients: Tensors, tickets: Sequence[Ticket], group: Sequence[str])
     for name in group:
         if name in gradients:
             gradient = arithmetic.wide(gradients[name])
-            slopes += _products(gradient, [ticket.weights[name] for ticket in tickets])
+            slopes += _products(gradient, (ticket.weights[name] for ticket in tickets))
     return slopes
 
 
-def _products(gradient: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+def _products(gradient: Tensor, tensors: Iterable[Tensor]) -> Tensor:
     """<gradient, tensor> for each tensor, (tensors,) float64.
 
     A GPU, whose time is the launches, takes them together; elsewhere one at a time, in the memory of one.

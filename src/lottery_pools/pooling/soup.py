@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lottery_pools.pooling.result import Ingredients, Pooled, Settings
 
 if TYPE_CHECKING:
+    from lottery_pools.pooling.method import Offer
     from lottery_pools.pooling.task import Network, PoolingTask
     from lottery_pools.tickets.ticket import Ticket
 
@@ -15,6 +16,16 @@ LEARNING_STEPS = 60
 """Steps of Adam by which `best` learns coefficients."""
 LEARNED_SOUP_STEPS = 500
 """Steps by which learned soups learn them: as many as in the source, five epochs of 100 batches."""
+
+
+def evaluations(offer: Offer) -> int:
+    """How many networks a search without options evaluates: the target and the soup."""
+    return 2
+
+
+def passes(offer: Offer) -> int:
+    """How often a search goes over `samples` that looks at the target and at each sparser ticket once."""
+    return 1 + offer.sparser
 
 
 def equal_shares(tickets: Sequence[Ticket]) -> Ingredients:

@@ -16,6 +16,10 @@ from lottery_pools.errors import UserError, unknown
 Tensors = Mapping[str, Tensor]
 """Name → tensor: weights, scores or a mask."""
 
+SPARSE = 0.02
+"""A floating-point tensor of two or more dimensions counts as pruned if a larger share of it is exactly zero. Training
+leaves next to no exact zeros."""
+
 DIGIT_BITS = 16
 """Bits that are counted at a time where the highest scores are selected."""
 
@@ -51,6 +55,11 @@ def from_zeros(weights: Tensors, names: Iterable[str]) -> dict[str, Tensor]:
         if name not in weights:
             raise unknown("tensor", name, weights)
     return {name: weights[name] != 0 for name in names}
+
+
+def share_of_zeros(tensor: Tensor) -> float:
+    """The share of exact zeros, 0 to 1."""
+    return 1 - int(tensor.count_nonzero()) / tensor.numel()
 
 
 def count(mask: Tensors) -> tuple[int, int]:

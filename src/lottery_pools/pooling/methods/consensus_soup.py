@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lottery_pools.pooling.method import Method, Offer
@@ -33,42 +34,32 @@ def passes(offer: Offer) -> int:
     return 1 + offer.candidates
 
 
-METHODS = (
-    Method(
-        "consensus-soup",
-        consensus_soup,
-        label="Consensus soup (ours)",
-        summary="ours: the mean of the target and all sparser tickets, trimmed while it agrees more with the mean "
-        "prediction of all tickets, on held-out inputs without labels",
-        paper="https://arxiv.org/abs/2203.05482",
-        rank=109,
-        needs=("samples",),
-        classifies=True,
-        scored_by="agreement",
-        scored_on="selection",
-        final_recalibration=True,
-        stops_early=True,
-        evaluations=trimmed_soup.evaluations,
-        passes=passes,
-        colour="#0072b2",
-        marker="P",
-    ),
-    Method(
-        "consensus-soup-training",
-        consensus_soup,
-        label="Consensus soup on training inputs (ours)",
-        summary="ours: the consensus soup on training inputs, so that nothing need be held out",
-        paper="https://arxiv.org/abs/2203.05482",
-        rank=109.5,
-        needs=("samples",),
-        classifies=True,
-        scored_by="agreement",
-        scored_on="training",
-        final_recalibration=True,
-        stops_early=True,
-        evaluations=trimmed_soup.evaluations,
-        passes=passes,
-        colour="#0072b2",
-        marker="X",
-    ),
+ON_HELD_OUT = Method(
+    "consensus-soup",
+    consensus_soup,
+    label="Consensus soup (ours)",
+    summary="ours: the mean of the target and all sparser tickets, trimmed while it agrees more with the mean "
+    "prediction of all tickets, on held-out inputs without labels",
+    paper="https://arxiv.org/abs/2203.05482",
+    rank=109,
+    needs=("samples",),
+    classifies=True,
+    scored_by="agreement",
+    scored_on="selection",
+    final_recalibration=True,
+    stops_early=True,
+    evaluations=trimmed_soup.evaluations,
+    passes=passes,
+    colour="#0072b2",
+    marker="P",
 )
+ON_TRAINING = replace(
+    ON_HELD_OUT,
+    name="consensus-soup-training",
+    label="Consensus soup on training inputs (ours)",
+    summary="ours: the consensus soup on training inputs, so that nothing need be held out",
+    rank=109.5,
+    scored_on="training",
+    marker="X",
+)
+METHODS = (ON_HELD_OUT, ON_TRAINING)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lottery_pools.pooling.method import Method, Offer
-from lottery_pools.pooling.soup import best_of, equal_shares
+from lottery_pools.pooling.method import Method
+from lottery_pools.pooling.soup import best_of, equal_shares, evaluations, passes
 
 if TYPE_CHECKING:
     from lottery_pools.pooling.result import Ingredients, Pooled, Settings
@@ -28,16 +28,6 @@ def rebuild(task: PoolingTask, ingredients: Ingredients, settings: Settings) -> 
     from lottery_pools.pooling.merging import weighted_by_importance
 
     return weighted_by_importance(task, [ticket for ticket, _ in ingredients], settings["seed"], LEAST)
-
-
-def evaluations(offer: Offer) -> int:
-    """How many networks the search evaluates."""
-    return 2
-
-
-def passes(offer: Offer) -> int:
-    """How often the search goes over `samples`: once a ticket."""
-    return 1 + offer.sparser
 
 
 METHODS = (

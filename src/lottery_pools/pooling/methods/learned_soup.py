@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lottery_pools.pooling.method import Method, Offer
-from lottery_pools.pooling.soup import LEARNED_SOUP_STEPS, best_of, mixture
+from lottery_pools.pooling.method import Method
+from lottery_pools.pooling.soup import LEARNED_SOUP_STEPS, best_of, evaluations, mixture
 
 if TYPE_CHECKING:
     from lottery_pools.pooling.result import Pooled
@@ -32,11 +32,6 @@ def learned_soup_layers(task: PoolingTask) -> Pooled:
 
     ingredients, by_tensor = learn_shares_by_tensor(task, task.tickets, AS_PUBLISHED)
     return best_of(task, mixture, ingredients, [{"shares": by_tensor}], LEARNED_SOUP_STEPS)
-
-
-def evaluations(offer: Offer) -> int:
-    """How many networks the search evaluates."""
-    return 2
 
 
 METHODS = (

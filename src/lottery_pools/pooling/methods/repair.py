@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lottery_pools.pooling.method import Method, Offer
-from lottery_pools.pooling.soup import best_of, equal_shares
+from lottery_pools.pooling.soup import best_of, equal_shares, evaluations
 
 if TYPE_CHECKING:
     from lottery_pools.pooling.result import Ingredients, Pooled, Settings
@@ -25,11 +25,6 @@ def rebuild(task: PoolingTask, ingredients: Ingredients, settings: Settings) -> 
     from lottery_pools.pooling.merging import repaired_mean
 
     return repaired_mean(task, [ticket for ticket, _ in ingredients])
-
-
-def evaluations(offer: Offer) -> int:
-    """How many networks the search evaluates."""
-    return 2
 
 
 def passes(offer: Offer) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lottery_pools.pooling.method import Method, Offer
-from lottery_pools.pooling.soup import best_of, equal_shares, mean
+from lottery_pools.pooling.method import Method
+from lottery_pools.pooling.soup import best_of, equal_shares, evaluations, mean
 
 if TYPE_CHECKING:
     from lottery_pools.pooling.result import Pooled
@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 def uniform_soup(task: PoolingTask) -> Pooled:
     """The mean of all tickets."""
     return best_of(task, mean, equal_shares(task.tickets))
-
-
-def evaluations(offer: Offer) -> int:
-    """How many networks the search evaluates."""
-    return 2
 
 
 METHODS = (
