@@ -15,6 +15,7 @@ from lottery_pools.errors import plain
 
 if TYPE_CHECKING:
     from lottery_pools.deploy.ticket import Compilation
+    from lottery_pools.exchange.predict import Predictions
     from lottery_pools.experiment.estimate import Plan, Step
     from lottery_pools.experiment.sweep import SweepRun
     from lottery_pools.reporting.content import ReportContent
@@ -221,19 +222,28 @@ def _read(ticket: Ticket) -> Mapping[str, Any]:
     return {"file": read.get("file"), "notes": list(read.get("notes", ()))}
 
 
-def show_predictions(samples: Sequence[str], classes: Sequence[Sequence[tuple[str, float]]], as_json: bool) -> None:
-    """Print the most likely classes of each sample, with their probabilities."""
+def show_predictions(predictions: Predictions, most: int | None, as_json: bool) -> None:
+    """Print the most likely classes of each sample with their probabilities, or the numbers of a regression.
+
+    Args:
+        predictions: Of all samples.
+        most: At most so many of each; None: one class, or all labels or numbers.
+        as_json: Print one JSON object.
+    """
+    outputs, numbers = predictions.top(most), predictions.task == "regression"
+    names = ("numbers", "name", "value") if numbers else ("classes", "class", "probability")
     if as_json:
         entries = [
-            {"sample": sample, "classes": [{"class": name, "probability": value} for name, value in likely]}
-            for sample, likely in zip(samples, classes, strict=True)
+            {"sample": sample, names[0]: [{names[1]: name, names[2]: value} for name, value in found]}
+            for sample, found in zip(predictions.samples, outputs, strict=True)
         ]
         print(json.dumps({"predictions": entries}))
         return
     from lottery_pools.reporting import terminal
 
-    for sample, likely in zip(samples, classes, strict=True):
-        terminal.say(f"{sample}: " + ", ".join(f"{name} {value:.1%}" for name, value in likely))
+    for sample, found in zip(predictions.samples, outputs, strict=True):
+        shown = (f"{name} {value:.4g}" if numbers else f"{name} {value:.1%}" for name, value in found)
+        terminal.say(f"{sample}: {', '.join(shown)}")
 
 
 def _made_by(origin: Mapping[str, Any]) -> str:

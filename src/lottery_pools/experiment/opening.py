@@ -17,6 +17,7 @@ from lottery_pools.config import toml
 from lottery_pools.config.schema import Config, Evaluation
 from lottery_pools.config.trust import NOT_RUN
 from lottery_pools.data import record, shifts
+from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.data.record import DataRecord
 from lottery_pools.errors import Notice, UserError, unknown
 from lottery_pools.experiment.run import OTHER_RUN, OTHER_SEED, NetworkFacts, OtherRun, Run
@@ -148,7 +149,11 @@ def _known_data(out: Path) -> DataRecord | None:
     tickets = [folder.ticket(0) for folder in folders if folder.ticket(0).exists()]
     origin = files.read_metadata(tickets[0])["origin"] if tickets else {}
     is_known = "data_digest" in origin and origin["data"] != record.GENERATED
-    return DataRecord(origin["data"], origin["data_digest"]) if is_known else None
+    if not is_known:
+        return None
+    values = origin.get("preprocessing")  # tickets of earlier versions have none
+    classes = Preprocessing.from_json(values, str(tickets[0])).classes if values else ()
+    return DataRecord(origin["data"], origin["data_digest"], classes=classes)
 
 
 def _located(config: Config, held: Config | None, known: DataRecord | None, out: Path) -> tuple[Config, str]:

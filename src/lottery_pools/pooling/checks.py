@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -158,3 +158,15 @@ def _check_origin(ticket: Ticket, target: Ticket, allow_other_run: bool) -> None
                 f"{both} are of different runs: {key} is {target_origin[key]} and {origin[key]}; pool tickets of one "
                 "run, or allow another's (allow_other_run, --allow-other-run) as a control"
             )
+    classes, target_classes = _classes(origin), _classes(target_origin)
+    if classes and target_classes and classes != target_classes:
+        raise UserError(
+            f"{both} have other classes, or in another order: {target_classes[:3]} and {classes[:3]} come first; pool "
+            "tickets of one data set"
+        )
+
+
+def _classes(origin: Mapping[str, Any]) -> list[str]:
+    """What the outputs of a ticket's network are called; empty where its file does not say."""
+    preprocessing = origin.get("preprocessing")
+    return list(preprocessing.get("classes") or ()) if isinstance(preprocessing, Mapping) else []
