@@ -60,8 +60,9 @@ docs: $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
-$(INSTALLED): .venv/core
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cluster,data,dev,docs,tensorboard]'
+$(INSTALLED): .venv/core tests/other_software.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cluster,data,dev,docs,onnx,tensorboard]'
+	$(BIN)/pip install --quiet --no-compile --no-deps --requirement tests/other_software.txt
 	touch $@
 
 clean:
