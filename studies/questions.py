@@ -48,8 +48,8 @@ of a study, with Student's 95 % interval over n seeds, on these test samples.
 - **equivalent**: two one-sided tests, each at 5 %, show that the difference is smaller than 0.3 points.
 - **not shown**: none of these.
 
-Questions 1 and 2 of the plan's studies a, b, b2 and c are corrected for their number, and claims about single levels for
-the number of levels, by Holm's method.
+Questions 1 and 2 of the plan's studies a, b, b2 and c are corrected for their number, and claims about single levels
+for the number of levels, by Holm's method.
 """
 
 TOUCHED = """\
