@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lottery_pools.exchange.predict import Predictions
     from lottery_pools.experiment.estimate import Plan, Step
     from lottery_pools.experiment.sweep import SweepRun
+    from lottery_pools.reporting.comparison import Reports
     from lottery_pools.reporting.content import ReportContent
     from lottery_pools.reporting.diagnosis import Diagnoses
     from lottery_pools.reporting.metric_report import MetricReport
@@ -75,6 +76,7 @@ def show_report(folder: Path, page: Path, report: ReportContent | MetricReport, 
             print(json.dumps({"folder": str(folder), "report": str(page), "metric": report.metric, "gains": gains}))
             return
         _show_tables(metric_report.tables(report))
+        terminal.say(verdict(headline(report.gains), report.gains, report.measure))
         print(f"Report: {page}")
         return
     if as_json:
@@ -108,7 +110,7 @@ def show_sweep(runs: Sequence[SweepRun], as_json: bool) -> None:
     print("Nothing was done.")
 
 
-def show_comparison(page: Path, reports: Mapping[str, ReportContent], as_json: bool) -> None:
+def show_comparison(page: Path, reports: Reports, as_json: bool) -> None:
     """Print the tables of a comparison of several runs, and where its page is."""
     from lottery_pools.reporting import comparison
 
