@@ -28,7 +28,7 @@ Report = ReportContent | MetricReport
 
 def measure_of(reports: Reports) -> Measure:
     """What the networks of all these experiments are compared by."""
-    first = next(iter(reports.values()))
+    first = next(iter(reports.values()), None)
     return first.measure if isinstance(first, MetricReport) else ACCURACY
 
 
