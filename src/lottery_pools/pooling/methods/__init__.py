@@ -52,7 +52,7 @@ RETIRED_METHODS = {
         collapses=True,
     ),
 }
-"""Methods of earlier versions, by name: none of them gained more than one that is here. Their rows are still read."""
+"""Methods of earlier versions, by name, whose rows are still read."""
 
 
 def is_retired(method: str) -> bool:
