@@ -99,11 +99,50 @@ def test_a_score_that_the_file_only_claims_is_found_by_searching_again(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = run / "seed_0/pools/average/level_01.safetensors"
-    assert "same bytes" in outputs(["replay", str(path), "--search"], capsys)
+    assert outputs(["replay", str(path)], capsys).endswith(": same bytes\n")
     ticket = files.load(path)
     files.save(replace(ticket, weights=dict(ticket.weights), origin={**ticket.origin, "score": 0.99}), path)
-    assert "same bytes" in outputs(["replay", str(path)], capsys)  # the weights are those of the recipe
-    assert "replayed to other bytes" in refused("replay", str(path), "--search")
+    said = outputs(["replay", str(path), "--no-search"], capsys)  # the weights are those of the recipe
+    assert said.endswith(": same bytes (its recipe, scores and costs were believed)\n")
+    assert "replayed to other bytes (its score is 0.99, made again " in refused("replay", str(path))
+
+
+@pytest.mark.parametrize("key", ["search_images", "target_score", "trials", "recipe"])
+def test_whatever_the_search_found_is_found_again(run: Path, key: str) -> None:
+    path = run / "seed_0/pools/interpolation/level_01.safetensors"
+    ticket = files.load(path)
+    claimed = {"recipe": [[0, 0.25]], "trials": [], "search_images": 1, "target_score": 0.5}[key]
+    files.save(replace(ticket, weights=dict(ticket.weights), origin={**ticket.origin, key: claimed}), path)
+    assert f"(its {key} is {claimed}, made again " in refused("replay", str(path))
+
+
+def test_a_recipe_that_no_search_found_is_refused_though_the_weights_are_its_own(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run / "seed_0/pools/interpolation/level_01.safetensors"
+    origin = {**files.load(path).origin, "recipe": [[0, 0.25]]}
+    files.save(replace(files.load(path), weights=dict(files.load(path).weights), origin=origin), path)
+    with pytest.raises(UserError, match="replayed to other bytes"):
+        commands.dispatch(["replay", str(path), "--no-search", "--out", str(run / "other.safetensors")])
+    shutil.copy(run / "other.safetensors", path)
+    assert "same bytes" in outputs(["replay", str(path), "--no-search"], capsys)
+    assert "(its recipe is " in refused("replay", str(path))
+
+
+def test_a_pool_searched_within_a_budget_is_searched_again_within_it(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run / "seed_0/pools/interpolation/level_01.safetensors"
+    whole = int(files.load(path).origin["search_images"])
+    path.unlink()
+    budget = ["--methods", "interpolation", "--budget", str(whole // 2), "--workers", "1"]
+    commands.dispatch(["pool", str(run), *budget])
+    origin = files.load(path).origin
+    assert origin["budget"] == whole // 2
+    assert origin["search_images"] <= whole // 2
+    capsys.readouterr()
+    assert "same bytes" in outputs(["replay", str(path)], capsys)
+    assert "budget" not in files.load(run / "seed_0/pools/average/level_01.safetensors").origin
 
 
 def test_what_a_file_does_not_say_is_not_compared() -> None:

@@ -258,20 +258,23 @@ def report(arguments: list[str]) -> None:
 
 
 def replay(arguments: list[str]) -> None:
-    """rebuild a pooled ticket from its recipe and compare the bytes"""
+    """pool a ticket again and compare the bytes"""
     options = parse(ReplayOptions, arguments, replay)
     require_ticket_file(options.file)
     from lottery_pools.experiment import replay as replaying
 
-    same = replaying.replay(
+    difference = replaying.replay(
         options.file, options.out, Trust(everything=options.trust_model), options.search, options.data.name
     )
-    if not same:
+    if difference is not None:
         raise UserError(
-            f"{options.file} replayed to other bytes: it was made on another machine or version, or damaged"
+            f"{options.file} replayed to other bytes ({difference}): it was made on another machine or version, or "
+            "changed"
         )
-    result = {"file": str(options.file), "same": same}
-    print(json.dumps(result) if options.json else f"{options.file}: same bytes")
+    result = {"file": str(options.file), "same": True, "searched": options.search}
+    print(
+        json.dumps(result) if options.json else f"{options.file}: same bytes{_BELIEVED if not options.search else ''}"
+    )
 
 
 def inspect(arguments: list[str]) -> None:
@@ -317,5 +320,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
         *(presets, completion),
     )
 }
+_BELIEVED = " (its recipe, scores and costs were believed)"
+"""What is said of a replay that did not search again."""
 COMPUTING = ("run", "sweep", "tickets", "pool", "evaluate", "diagnose")
 """The commands whose work the processes of `torchrun` share."""
