@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -55,6 +56,16 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(character if _is_plain(character) else ascii(character)[1:-1] for character in text)
+
+
+def inert(text: str) -> str:
+    r"""Return text in which Markdown makes no HTML, link, picture or code of what a name holds.
+
+    Examples:
+        >>> inert("<b> [a](b)")
+        '\\<b> [a]\\(b)'
+    """
+    return re.sub(r"[<`]|(?<=\])\(", r"\\\g<0>", text)
 
 
 def _is_plain(character: str) -> bool:
