@@ -13,7 +13,7 @@ from lottery_pools.config import schema
 from lottery_pools.data.encoded import EncodedSet, EncodedSplit, ImageColumn
 from lottery_pools.data.labels import Labels
 from lottery_pools.data.splits import LAYOUTS, TEST, TRAIN, held_out, split_of, training, unlabelled, unused
-from lottery_pools.errors import UserError, unknown
+from lottery_pools.errors import UserError, installing, unknown
 from lottery_pools.runs.folder import NO_SPACE, failed_write
 
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
@@ -235,7 +235,7 @@ def _open(name: str, failure: str, advice: str, **arguments: Any) -> Mapping[str
         import datasets
         import PIL  # noqa: F401
     except ImportError as error:
-        raise UserError(f"image data need {error.name}: pip install 'lottery-pools[data]'") from error
+        raise UserError(f"image data need {error.name}: {installing('data')}") from error
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     for logger in ("huggingface_hub", "datasets"):  # they log each attempt; the error below says how it ended

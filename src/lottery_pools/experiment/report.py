@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,17 @@ from lottery_pools.runs.folder import RunFolder, run_folder, write
 from lottery_pools.runs.rows import BASELINES, AnyRow, PoolRow, Row
 from lottery_pools.tickets import files
 
+OTHER_FILE = "give another file with --out"
+"""The advice if a report cannot be written where it belongs."""
+
+
+class UnwrittenError(UserError):
+    """A report that was made, but could not be written."""
+
+    def __init__(self, reason: object, content: ReportContent | MetricReport) -> None:
+        super().__init__(reason)
+        self.content = content
+
 
 def make(
     folder: Path, reference: Path | None = None, out: Path | None = None
@@ -33,6 +45,8 @@ def make(
 
     With `reference`, another run's folder, there is a table of mean corruption errors (mCE) relative to its dense
     network, which the table names: raises UserError where either was not measured under corruption.
+
+    Raises UnwrittenError, which has the report, where it cannot be written.
     """
     if reference is None and not toml.of_folder(folder, NOT_RUN).measures_accuracy:
         return _make_metric_report(folder, out or folder / "report.md")
@@ -48,9 +62,19 @@ def make(
         dense = [row for row in others if row.method == "ticket" and row.level == 0]
         table = corruption_tables.mce_by_level(content.rows, dense, f"the dense {of.model.name} of {of.name}")
         content = replace(content, extra=(table,))
-    write(page_path.with_suffix(".md"), page.markdown(content))
-    write(page_path, page.render(content))
+    with _unwritten(content):
+        write(page_path.with_suffix(".md"), page.markdown(content), OTHER_FILE)
+        write(page_path, page.render(content), OTHER_FILE)
     return page_path, content
+
+
+@contextmanager
+def _unwritten(content: ReportContent | MetricReport) -> Iterator[None]:
+    """Let an error of what is written while the context is open have the report."""
+    try:
+        yield
+    except UserError as error:
+        raise UnwrittenError(error, content) from error
 
 
 def _make_metric_report(folder: Path, out: Path) -> tuple[Path, MetricReport]:
@@ -65,7 +89,8 @@ def _make_metric_report(folder: Path, out: Path) -> tuple[Path, MetricReport]:
         _check_files(run, [row for row in rows if row.seed == seed])
     rows, config = list(map(_inert_row, rows)), _inert(config)
     content = MetricReport(config.name, rows, gains(rows), config)
-    write(out, metric_report.page(content))
+    with _unwritten(content):
+        write(out, metric_report.page(content), OTHER_FILE)
     return out, content
 
 
