@@ -99,7 +99,7 @@ def check_reproducible(built: Built) -> None:
 
 
 def write_sbom(root: Path, built: Built) -> None:
-    """Write the list of all that `requirements-lock.txt` installs, with licences left to their authors, as CycloneDX.
+    """Write the list of all that `requirements-lock.txt` installs, with versions and digests, as CycloneDX.
 
     Raises ReleaseError where the list lacks a package of the lock.
     """
@@ -108,7 +108,12 @@ def write_sbom(root: Path, built: Built) -> None:
     command = [sys.executable, "-m", "cyclonedx_py", "requirements", str(root / LOCK)]
     command += ["--pyproject", str(root / "pyproject.toml"), "--mc-type", "library", "--output-reproducible"]
     subprocess.run([*command, "--of", "JSON", "-o", str(built.sbom)], check=True)
-    listed = {part["name"] for part in json.loads(built.sbom.read_text(encoding="utf-8"))["components"]}
+    content = json.loads(built.sbom.read_text(encoding="utf-8"))
+    content["metadata"]["component"]["version"] = built.wheel.name.split("-")[
+        1
+    ]  # which pyproject.toml leaves to the build
+    built.sbom.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    listed = {part["name"] for part in content["components"]}
     if missing := sorted(set(pinned((root / LOCK).read_text(encoding="utf-8"))) - listed):
         raise ReleaseError(f"{built.sbom.name} lacks {missing[0]}")
 
