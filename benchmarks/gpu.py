@@ -255,8 +255,8 @@ def sharing(setting: Setting, workers: int) -> dict[str, float]:
     """Images a second that so many worker processes train together on one GPU, each a network of its own."""
     tasks = [(setting.device.type, setting.images)] * workers
     spans = list(engine.run_tasks(small_network_seconds, tasks, workers, 1))
-    each = [(SMALL.epochs - 1) * setting.images / (end - begin) for begin, end in spans]
-    return {"images_per_second": sum(each)}
+    speeds = [(SMALL.epochs - 1) * setting.images / (end - begin) for begin, end in spans]
+    return {"images_per_second": sum(speeds)}
 
 
 def measurements(setting: Setting) -> Iterator[tuple[str, Callable[[], dict[str, float]]]]:

@@ -44,8 +44,8 @@ def parquet_files(folder: Path) -> dict[str, list[Path]]:
     if folder in bases:
         return bases[folder]
     if len(bases) > 1:
-        found = " and ".join(base.name for base in list(bases)[:2])
-        raise UserError(f"{folder} has parquet files in {found}: give one of these folders as data.name")
+        names = " and ".join(base.name for base in list(bases)[:2])
+        raise UserError(f"{folder} has parquet files in {names}: give one of these folders as data.name")
     return next(iter(bases.values()), {})
 
 

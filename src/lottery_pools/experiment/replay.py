@@ -146,9 +146,9 @@ def _searched(run: Run, stored: Ticket) -> Ticket:
     """The pooled ticket as the search makes it today, with its recipe, scores, trials and costs."""
     prepare(stored.origin["threads"], bool(stored.origin.get("deterministic")))
     candidates = _candidates(run, stored.origin)
-    own = candidates.path.resolve() == run.folder.path.resolve()
+    same_folder = candidates.path.resolve() == run.folder.path.resolve()
     name = str(stored.origin["method"])
-    search = Search(name, find(name), run.folder if own else candidates, allow_other_run=not own)
+    search = Search(name, find(name), run.folder if same_folder else candidates, allow_other_run=not same_folder)
     return tasks.pooled(run, search, stored.level)
 
 
