@@ -80,9 +80,10 @@ def test_rows_are_not_written_through_a_link(tmp_path: Path) -> None:
     mine.write_text("half a line")
     (tmp_path / "results.jsonl").symlink_to(mine)
     rows = tmp_path / "results.jsonl"
-    for act in (lambda: results.append(rows, ROWS), lambda: results.mend(rows)):
-        with pytest.raises(UserError, match=r"cannot write .*results\.jsonl: "):
-            act()
+    with pytest.raises(UserError, match=r"cannot write .*results\.jsonl: "):
+        results.append(rows, ROWS)
+    with pytest.raises(UserError, match=r"cannot write .*results\.jsonl: "):
+        results.mend(rows)
     (tmp_path / "log.jsonl").symlink_to(mine)
     with pytest.raises(UserError, match=r"cannot write .*log\.jsonl: "):
         RunFolder(tmp_path).event(stage="training")
