@@ -90,8 +90,13 @@ def test_a_ticket_of_names_that_act_is_inspected(tmp_path: Path, capsys: pytest.
 
 def test_a_model_card_of_names_that_act_shows_them(tmp_path: Path) -> None:
     weights, mask = {"a.weight": torch.ones(3)}, {"a.weight": torch.ones(3, dtype=torch.bool)}
-    model: dict[str, Any] = {"name": f"timm:{EVIL}", "arguments": {EVIL: EVIL}, "classes": f"{EVIL}) or f(", "input_shape": [3, 8, 8]}
-    origin = {"method": EVIL, "data": EVIL, "model": model, "recipe": [[1, 0.5]], "read": {"file": EVIL}, "seed": EVIL}
+    model: dict[str, Any] = {
+        "name": f"timm:{EVIL}",
+        "arguments": {EVIL: EVIL},
+        "classes": f"{EVIL}) or f(",
+        "input_shape": [3, 8, 8],
+    }
+    origin: dict[str, Any] = {"method": EVIL, "data": EVIL, "recipe": [[1, 0.5]], "read": {"file": EVIL}, "seed": EVIL}
     for name in (f"timm:{EVIL}", f"torchvision:{EVIL}", "conv1d", "theirs:build"):
         named = {**origin, "model": {**model, "name": name}}
         lp.export(Ticket(weights, mask, 0, named), "hub", tmp_path / "card")
