@@ -12,6 +12,7 @@ import pytest
 from lottery_pools.cli import commands
 from lottery_pools.errors import UserError
 from lottery_pools.experiment.placement import Place, check
+from lottery_pools.runs import results
 from lottery_pools.tickets import files
 from tests.test_plain import outputs
 
@@ -83,6 +84,32 @@ def test_rows_of_another_file_are_refused(run: Path) -> None:
     weights = {name: tensor * 2 if tensor.is_floating_point() else tensor for name, tensor in ticket.weights.items()}
     files.save(replace(ticket, weights=weights), path)
     assert "has a row of average at level 1 that was measured on another file than" in refused("report", str(run))
+
+
+@pytest.mark.parametrize("command", ["report", "evaluate", "evaluate --dry-run"])
+def test_another_seeds_rows_are_refused(run: Path, command: str) -> None:
+    shutil.copy(run / "seed_0/results.jsonl", run / "seed_1/results.jsonl")
+    words = command.split()
+    said = refused(words[0], str(run), *words[1:], *(["--workers", "1"] if words[0] == "evaluate" else []))
+    assert "seed_1/results.jsonl has rows of seed 0, its place is for 1: restore the file, or delete" in said
+
+
+@pytest.mark.parametrize(("key", "said"), [("run", "has rows of demo and of other"), ("data", "on two different sets")])
+def test_rows_that_do_not_belong_together_are_refused(run: Path, key: str, said: str) -> None:
+    path = run / "seed_1/results.jsonl"
+    first, *others = results.read(path)
+    path.unlink()
+    results.append(path, [first, *(replace(row, **{key: "other"}) for row in others)])  # type: ignore[arg-type]
+    assert said in refused("report", str(run))
+
+
+def test_published_rows_of_a_seed_that_the_settings_lack_are_refused(tmp_path: Path) -> None:
+    published = Path(__file__).parents[1] / "docs/results/cifar10-longer"
+    run = shutil.copytree(published, tmp_path / "run")
+    settings = (run / "config.toml").read_text()
+    assert "seeds = [0, 1, 2]" in settings
+    (run / "config.toml").write_text(settings.replace("seeds = [0, 1, 2]", "seeds = [0, 2]"))
+    assert "results.jsonl.xz has rows of seed 1, its place is for 0, 2" in refused("report", str(run))
 
 
 def test_rows_of_before_digests_are_read(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -82,7 +82,7 @@ def _make_metric_report(folder: Path, out: Path) -> tuple[Path, MetricReport]:
         raise UserError(f"the report of this run is Markdown, {out} is not: give a name that ends in .md")
     config = toml.of_folder(folder, NOT_RUN)
     runs = [run_folder(config, folder, seed) for seed in config.seeds]
-    rows = [row for run in runs for row in results.read_metrics(run.results)]
+    rows = _rows(runs, config.seeds, results.read_metrics)
     if not rows:
         raise _no_results(folder)
     for seed, run in zip(config.seeds, runs, strict=True):
@@ -178,9 +178,10 @@ def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
         )
     if (folder / "results.jsonl.xz").exists():
         rows, pools = results.read(folder / "results.jsonl.xz"), results.read_pools(folder / "pools.jsonl")
+        placement.check_rows(folder / "results.jsonl.xz", rows, config.seeds)
         return _inert(config), list(map(_inert_row, rows)), list(map(_inert, pools))
     runs = [run_folder(config, folder, seed) for seed in config.seeds]
-    rows = [row for run in runs for row in results.read(run.results)]
+    rows = _rows(runs, config.seeds, results.read)
     if not rows:
         raise _no_results(folder)
     pools = []
@@ -189,6 +190,16 @@ def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
         pools += [_pool_row(path, config.of_seed(seed), seed) for path in paths]
         _check_files(run, [row for row in rows if row.seed == seed])
     return _inert(config), list(map(_inert_row, rows)), pools
+
+
+def _rows(runs: Sequence[RunFolder], seeds: Sequence[int], read: Callable[[Path], list[AnyRow]]) -> list[AnyRow]:
+    """The rows of the runs of these seeds; raises UserError where a run has those of another."""
+    rows = []
+    for run, seed in zip(runs, seeds, strict=True):
+        of_run = read(run.results)
+        placement.check_rows(run.results, of_run, (seed,))
+        rows += of_run
+    return rows
 
 
 def _inert(value: Any) -> Any:
