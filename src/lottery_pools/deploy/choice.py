@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache, cached_property
 from typing import Protocol
 
 import torch
@@ -45,7 +46,7 @@ class Times:
         """Seconds of dense PyTorch at its fastest."""
         return min(self.contiguous, float("inf") if self.channels_last is None else self.channels_last)
 
-    @property
+    @cached_property
     def fastest(self) -> str:
         """The name of the fastest of the three."""
         seconds = {name: value for name, value in asdict(self).items() if name != "samples" and value is not None}
@@ -60,16 +61,17 @@ class Choice:
 
     def times(self, x: Tensor, program: Step, dense: Mapping[str, Callable[[Tensor], Tensor]], threads: int) -> Times:
         """The times for batches of the class of x, which has a sample at least; `dense` has the fields of `Times`."""
-        size = timed(len(x), next((network.lanes for network in program.networks.values()), 1))
+        size = timed(x.shape[0], next((network.lanes for network in program.networks.values()), 1))
         key = (tuple(x.shape[1:]), size, threads)
         if key not in self.known:
-            batch = torch.cat([x] * -(-size // len(x)))[:size]
+            batch = torch.cat([x.detach()] * -(-size // x.shape[0]))[:size]
             functions = {"compiled": lambda: program(batch, threads)}
             functions |= {name: lambda function=function: function(batch) for name, function in dense.items()}  # type: ignore[misc]
             self.known[key] = _remembered(program, key, functions)
         return self.known[key]
 
 
+@cache
 def timed(samples: int, lanes: int) -> int:
     """The batch size that is timed for batches of `samples`, where `lanes` are computed side by side.
 
