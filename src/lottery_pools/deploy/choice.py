@@ -19,8 +19,10 @@ from lottery_pools.runs.folder import write
 CLASSES = ((1, 1), (2, 4), (5, ALONE), (ALONE + 1, 16), (17, 32), (33, 63), (64, 64))
 """Batch sizes, from and to, that one timing stands for; the last is for all larger ones too."""
 RUNS = 5
+AT_LEAST = 0.001
+"""Seconds of a run, so that what comes before it counts little, and short enough to be seldom interrupted."""
 HOPELESS = 3.0
-"""How many times as slow as the fastest is not timed again."""
+"""How many times as slow as the fastest, in the better of two runs, is not timed again."""
 
 
 class Step(Protocol):
@@ -98,7 +100,7 @@ def _remembered(program: Step, key: tuple[object, ...], functions: Mapping[str, 
     try:
         return Times(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # not there, or damaged
-        spent = timing.in_turn(functions, RUNS, hopeless=HOPELESS)
+        spent = timing.in_turn(functions, RUNS, AT_LEAST, HOPELESS)
     assert isinstance(key[1], int)
     times = Times(key[1], **{name: min(once.wall for once in rounds) for name, rounds in spent.items()})
     write(path, json.dumps(asdict(times), sort_keys=True))
