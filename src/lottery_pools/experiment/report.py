@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,17 @@ from lottery_pools.tickets import files
 
 Content = TypeVar("Content", ReportContent, MetricReport)
 
+OTHER_FILE = "give another file with --out"
+"""The advice if a report cannot be written where it belongs."""
+
+
+class UnwrittenError(UserError):
+    """A report that was made, but could not be written."""
+
+    def __init__(self, reason: object, content: ReportContent | MetricReport) -> None:
+        super().__init__(reason)
+        self.content = content
+
 
 def make(
     folder: Path, reference: Path | None = None, out: Path | None = None
@@ -36,6 +48,8 @@ def make(
 
     With `reference`, another run's folder, there is a table of mean corruption errors (mCE) relative to its dense
     network, which the table names: raises UserError where either was not measured under corruption.
+
+    Raises UnwrittenError, which has the report, where it cannot be written.
     """
     if reference is None and not toml.of_folder(folder, NOT_RUN).measures_accuracy:
         return _make_metric_report(folder, out or folder / "report.html")
@@ -51,24 +65,35 @@ def make(
         dense = [row for row in others if row.method == "ticket" and row.level == 0]
         table = corruption_tables.mce_by_level(content.rows, dense, f"the dense {of.model.name} of {of.name}")
         content = replace(content, extra=(table,))
-    write(page_path.with_suffix(".md"), page.markdown(content))
-    write(page_path, page.render(content))
+    with _unwritten(content):
+        write(page_path.with_suffix(".md"), page.markdown(content), OTHER_FILE)
+        write(page_path, page.render(content), OTHER_FILE)
     return page_path, content
+
+
+@contextmanager
+def _unwritten(content: ReportContent | MetricReport) -> Iterator[None]:
+    """Let an error of what is written while the context is open have the report."""
+    try:
+        yield
+    except UserError as error:
+        raise UnwrittenError(error, content) from error
 
 
 def _make_metric_report(folder: Path, page_path: Path) -> tuple[Path, MetricReport]:
     """As `make`, of networks that are measured by another metric than accuracy."""
-    report = metric_report_of(folder)
-    write(page_path.with_suffix(".md"), metric_report.page(report))
-    write(page_path, page.render_metric(report))
-    return page_path, report
+    content = metric_report_of(folder)
+    with _unwritten(content):
+        write(page_path.with_suffix(".md"), metric_report.page(content), OTHER_FILE)
+        write(page_path, page.render_metric(content), OTHER_FILE)
+    return page_path, content
 
 
 def metric_report_of(folder: Path) -> MetricReport:
     """All that a report shows on a folder whose networks are measured by another metric than accuracy."""
     config = toml.of_folder(folder, NOT_RUN)
     runs = [run_folder(config, folder, seed) for seed in config.seeds]
-    rows = [row for run in runs for row in results.read_metrics(run.results)]
+    rows = _rows(runs, config.seeds, results.read_metrics)
     if not rows:
         raise _no_results(folder)
     pools = [_inert(pool) for pool in _pools(config, runs)]
@@ -178,9 +203,10 @@ def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
         )
     if (folder / "results.jsonl.xz").exists():
         rows, pools = results.read(folder / "results.jsonl.xz"), results.read_pools(folder / "pools.jsonl")
+        placement.check_rows(folder / "results.jsonl.xz", rows, config.seeds)
         return _inert(config), list(map(_inert_row, rows)), list(map(_inert, pools))
     runs = [run_folder(config, folder, seed) for seed in config.seeds]
-    rows = [row for run in runs for row in results.read(run.results)]
+    rows = _rows(runs, config.seeds, results.read)
     if not rows:
         raise _no_results(folder)
     pools = _pools(config, runs)
@@ -196,6 +222,16 @@ def _pools(config: Config, runs: Sequence[RunFolder]) -> list[PoolRow]:
         for seed, run in zip(config.seeds, runs, strict=True)
         for path in sorted((run.path / "pools").glob("*/level_*.safetensors"))
     ]
+
+
+def _rows(runs: Sequence[RunFolder], seeds: Sequence[int], read: Callable[[Path], list[AnyRow]]) -> list[AnyRow]:
+    """The rows of the runs of these seeds; raises UserError where a run has those of another."""
+    rows = []
+    for run, seed in zip(runs, seeds, strict=True):
+        of_run = read(run.results)
+        placement.check_rows(run.results, of_run, (seed,))
+        rows += of_run
+    return rows
 
 
 def _inert(value: Any) -> Any:
