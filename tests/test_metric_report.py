@@ -286,10 +286,10 @@ def check_diagnosis(diagnosis: dict[str, Any], report: ReportContent, labels: to
         split = sum(parts[name] for name in ("batchnorm", "takeover", "averaging", "repruning"))
         assert split == pytest.approx(gain, abs=1e-9)
     (gains,) = (
-        table["gains"] for table in diagnosis["classes"] if table["method"] == "best" and not table["corrupted"]
+        table["gains"] for table in diagnosis["classes"] if table["method"] == "uniform-soup" and not table["corrupted"]
     )
     hits = {key: values_of(row).astype(float) for key, row in rows.items()}
-    change = sum(hits["best", level] - hits["ticket", level] for level in (0, 1))
+    change = sum(hits["uniform-soup", level] - hits["ticket", level] for level in (0, 1))
     for number, gain in enumerate(gains.values()):
         assert gain == pytest.approx(
             float(change[labels[:, number]].sum()) / (2 * int(labels[:, number].sum())), abs=1e-5
