@@ -570,6 +570,17 @@ def test_mistakes_are_refused_in_one_line(options: dict[str, Any], message: str)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_parameter_that_is_nan_is_named_with_its_ticket_by_every_method(method: str) -> None:
+    tickets = make_tickets(0, range(4))
+    unmasked = next(name for name, _ in Net().named_parameters() if name not in tickets[3].mask)
+    weights = {name: tensor.clone() for name, tensor in tickets[3].weights.items()}
+    weights[unmasked][0] = NAN
+    tickets[3] = replace(tickets[3], weights=weights)
+    with pytest.raises(UserError, match=f"^1 numbers of '{unmasked}' of the ticket of level 3 are NaN: leave that"):
+        pooled_by(method, tickets=tickets)
+
+
 def test_a_method_of_the_users_own_is_pooled_and_replayed() -> None:
     def half(task: PoolingTask) -> Pooled:
         target_score, _ = task.evaluate(task.target_network)

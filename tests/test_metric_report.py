@@ -101,7 +101,7 @@ def test_a_finished_run_is_left_alone_and_pools_are_replayed(finished: Path) -> 
     stages.run(settings(finished.parent / "data"), finished, ONE)
     assert hashes(finished) == before
     for method in ("interpolation", "trimmed-soup", "uniform-soup"):
-        assert replay.replay(finished / f"pools/{method}/level_01.safetensors")
+        assert replay.replay(finished / f"pools/{method}/level_01.safetensors") is None
 
 
 def test_the_report_has_the_metric_by_level_and_gains_in_its_unit(
