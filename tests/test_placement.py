@@ -94,7 +94,9 @@ def test_another_seeds_rows_are_refused(run: Path, command: str) -> None:
     assert "seed_1/results.jsonl has rows of seed 0, its place is for 1: restore the file, or delete" in said
 
 
-@pytest.mark.parametrize(("key", "said"), [("run", "has rows of demo and of other"), ("data", "on two different sets")])
+@pytest.mark.parametrize(
+    ("key", "said"), [("run", "has rows of demo-limit-20 and of other"), ("data", "on two different sets")]
+)
 def test_rows_that_do_not_belong_together_are_refused(run: Path, key: str, said: str) -> None:
     path = run / "seed_1/results.jsonl"
     first, *others = results.read(path)
