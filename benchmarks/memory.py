@@ -24,7 +24,7 @@ from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import files, masks
 from lottery_pools.tickets.ticket import Ticket, snapshot
 
-METHODS_MEASURED = ("trimmed-soup", "best", "average", "interpolation", "greedy-soup")
+METHODS_MEASURED = ("trimmed-soup", "average", "interpolation", "greedy-soup")
 
 
 def peak() -> float:

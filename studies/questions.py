@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lottery_pools.experiment import report as reports
-from lottery_pools.pooling.methods import METHODS
+from lottery_pools.pooling.methods import METHODS, RETIRED_METHODS
 from lottery_pools.reporting.names import label
 from lottery_pools.reporting.table import Table, markdown
 from lottery_pools.runs.rows import Gain
@@ -117,7 +117,8 @@ def is_any(number: int, text: str, names: Sequence[str]) -> tuple[Question, ...]
 
 
 SIMPLE = ("average", "uniform-soup")
-OTHERS = tuple(name for name in METHODS if name not in (DEFAULT, RULE, "best", "interpolation-likelihood", *SIMPLE))
+ASKED_APART = (DEFAULT, RULE, "best", "interpolation-likelihood", *SIMPLE)
+OTHERS = tuple(name for name in (*METHODS, *RETIRED_METHODS) if name not in ASKED_APART)
 CONTROLS = ("held-out-training", "tuned-ticket", "tuned-pool")
 TRAINED = (
     *("longer", "sparse-model-soups", "swamp-equal-cost", "learning-rate-rewinding", "rigl", "lawa", "tail-ema"),

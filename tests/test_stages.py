@@ -199,7 +199,7 @@ def test_what_a_folder_was_given_before_is_done_too(tmp_path: Path) -> None:
     shifts = {(name, severity) for name in ("shear", "scale") for severity in (1, 2)}
     for method in ("ticket", "ensemble", "admissible", "average", "swa"):
         assert {(r.corruption, r.severity) for r in rows if r.method == method and r.severity} == shifts
-    stages.pool(given("slerp", "shear", 1), tmp_path / "run", ONE)  # here methods hold for the call
+    stages.pool(given("ties", "shear", 1), tmp_path / "run", ONE)  # here methods hold for the call
     assert opening.resolve(tiny(pooling=config.pooling, evaluation=config.evaluation), tmp_path / "run", ONE)
     assert not RunFolder(tmp_path / "run").pool("interpolation", 1).exists()
 
@@ -459,7 +459,7 @@ def test_every_pool_is_exact_in_density_and_replays_to_the_byte(everything: Path
 
 def test_the_report_of_everything_names_every_method(everything: Path) -> None:
     page = (everything / "report.html").read_text()
-    for label in ("SWA (neighbours)", "TIES", "DARE", "SLERP", "Learned soup, by layer", "another seed", "Ensemble"):
+    for label in ("SWA (neighbours)", "TIES", "Learned soup, by layer", "another seed", "Ensemble"):
         assert label in page
     assert "iid_noise" in page or "Iid noise" in page
 

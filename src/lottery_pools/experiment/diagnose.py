@@ -34,7 +34,7 @@ from lottery_pools.runs.folder import digest, write
 from lottery_pools.runs.rows import BASELINES, Row, unpack_hits
 from lottery_pools.tickets.ticket import Ticket
 
-EXPLAINED = ("average", "interpolation", "trimmed-soup", "best")
+EXPLAINED = ("average", "interpolation", "trimmed-soup")
 """The methods whose gains are explained."""
 
 Key = tuple[str, int, str, str, int]

@@ -14,7 +14,7 @@ from typing import Any
 from lottery_pools.config.schema import Config
 from lottery_pools.config.toml import identity
 from lottery_pools.errors import UserError, shown
-from lottery_pools.pooling.methods import METHODS, PAPERS_RULE
+from lottery_pools.pooling.methods import METHODS, PAPERS_RULE, RETIRED_METHODS
 from lottery_pools.runs.rows import CONTROLS, MetricRow, Row
 from lottery_pools.tickets import imp
 
@@ -87,7 +87,7 @@ def _made_by(method: str) -> str | None:
     """The method that a pool's file names, by the name of its folder; none: it cannot be told."""
     if method in CONTROLS:
         return PAPERS_RULE
-    return method if method in METHODS or method == TRAINED else None
+    return method if method in (*METHODS, *RETIRED_METHODS, TRAINED) else None
 
 
 def _named(value: object) -> str:

@@ -12,6 +12,7 @@ from markupsafe import Markup, escape
 
 from lottery_pools.config.toml import relevant, to_toml
 from lottery_pools.errors import inert
+from lottery_pools.pooling.methods import RETIRED_METHODS
 from lottery_pools.reporting import comparison, tables
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.names import instead, label, pooled
@@ -104,7 +105,8 @@ def _page(**content: object) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"quote": quote, "signed": signed, "unbroken": unbroken, "cell": _cell, "instead": instead}
     template = environment.from_string(_read("page.html"))
-    return template.render(style=Markup(_read("page.css")), script=Markup(_read("page.js")), **content)
+    files = {"style": Markup(_read("page.css")), "script": Markup(_read("page.js"))}
+    return template.render(retired=RETIRED_METHODS, **files, **content)
 
 
 def _read(name: str) -> str:
