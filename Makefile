@@ -44,15 +44,17 @@ bench-gpu:
 
 # Two networks of full width on CIFAR-100: about 7 minutes on an H100 (docs/howto/gpu.md). Goes on where it was stopped.
 # Only small files (rows, recipes, settings, a report) are left in $(STUDY_RESULTS). To try it elsewhere:
-# make study-gpu STUDY_OPTIONS="--device cpu --limit 20 --pruning.levels 1" STUDY_RESULTS=runs/tried
+# make study-gpu STUDY_OPTIONS="--device cpu --limit 20 --pruning.levels 1" STUDY_RUNS=runs/tried \
+#     STUDY_RESULTS=runs/tried/results
 STUDIES ?= cifar100-vgg16 cifar100-resnet18
 STUDY_OPTIONS ?= --device cuda
+STUDY_RUNS ?= runs
 STUDY_RESULTS ?= docs/results
 study-gpu:
 	for study in $(STUDIES); do \
 	    PYTHONPATH=src:. $(GPU_PYTHON) -m lottery_pools run --preset studies/gpu/$$study.toml $(STUDY_OPTIONS) \
-	        --data.name $(LOTTERY_POOLS_DATA)/cifar100 --out runs/$$study && \
-	    PYTHONPATH=src:. $(GPU_PYTHON) -m lottery_pools report runs/$$study --publish $(STUDY_RESULTS)/$$study || exit; \
+	        --data.name $(LOTTERY_POOLS_DATA)/cifar100 --out $(STUDY_RUNS)/$$study && \
+	    PYTHONPATH=src:. $(GPU_PYTHON) -m lottery_pools report $(STUDY_RUNS)/$$study --publish $(STUDY_RESULTS)/$$study || exit; \
 	done
 
 # The controls of the same studies, and the paper's rule by likelihood: about as long again

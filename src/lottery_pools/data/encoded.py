@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from lottery_pools.data.labels import Labels
 
@@ -61,6 +61,41 @@ class ImageColumn:
 
     def place(self, index: int) -> str:
         return f"row {index} (the first is row 0)"
+
+
+Kind = Literal["images", "bytes", "labels", "values", "other"]
+"""What a column holds: images, declared as such; bytes that may be images; classes with declared names; integers or
+words; or something else."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table."""
+
+    kind: Kind
+    names: tuple[str, ...] | None = None
+    """Of `labels`, the names of the classes."""
+
+
+class Table(Protocol):
+    """A table of images and labels, whichever software opened it."""
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        ...
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        """The columns by name."""
+        ...
+
+    def values(self, column: str) -> list[Any]:
+        """All values of a column, None where there is none."""
+        ...
+
+    def images(self, column: str) -> Images:
+        """The images of a column."""
+        ...
 
 
 @dataclass(frozen=True)

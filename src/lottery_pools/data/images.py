@@ -76,7 +76,7 @@ def _decode_into(
     root = folder.parent
     try:
         root.mkdir(parents=True, exist_ok=True)
-        # `datasets` first copies parquet files into Arrow files; these are removed when the pixels are decoded.
+        # Where `datasets` is needed, it copies parquet files first; the copies are removed when the pixels are decoded.
         with tempfile.TemporaryDirectory(dir=root) as scratch:
             unfinished = Path(scratch) / "decoded"
             unfinished.mkdir()
