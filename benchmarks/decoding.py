@@ -35,7 +35,7 @@ class Times:
 def decoded(data: schema.Data, processes: int) -> Times:
     """Decode a set into an empty cache."""
     usual = engine.cores
-    engine.cores = lambda: processes  # type: ignore[assignment]
+    engine.cores = lambda: processes
     before, start, own = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter(), time.process_time()
     try:
         with tempfile.TemporaryDirectory() as cache:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +44,7 @@ class ArrowTable:
 
     def images(self, column: str) -> ArrowImages:
         """The images of a column."""
-        return ArrowImages(self.paths, column, self.rows)
+        return ArrowImages(self.paths, column, range(self.rows))
 
 
 @dataclass(frozen=True)
@@ -51,35 +53,56 @@ class ArrowImages:
 
     paths: tuple[Path, ...]
     column: str
-    rows: int
+    rows: Sequence[int]
+    """Which rows of all files these are, ascending."""
 
     def __len__(self) -> int:
-        return self.rows
+        return len(self.rows)
 
     def blocks(self, size: int) -> Iterator[list[bytes | str | None]]:
         """Yield `size` images at a time: their contents, or the paths of their files; None if missing."""
         block: list[bytes | str | None] = []
-        for path in self.paths:
-            for image in self._images(path):
-                block.append(image)
-                if len(block) == size:
-                    yield block
-                    block = []
+        for image in itertools.chain.from_iterable(self._groups()):
+            block.append(image)
+            if len(block) == size:
+                yield block
+                block = []
         if block:
             yield block
 
     def place(self, index: int) -> str:
         """Where an image is, as messages name it."""
-        return f"row {index} (the first is row 0)"
+        return f"row {self.rows[index]} (the first is row 0)"
 
-    def _images(self, path: Path) -> Iterator[bytes | str | None]:
-        """The images of one file, of which a few are in memory at a time."""
-        from pyarrow import ArrowException, parquet
+    def take(self, rows: Sequence[int]) -> ArrowImages:
+        """Some of the images, by their numbers in ascending order."""
+        return ArrowImages(self.paths, self.column, [self.rows[row] for row in rows])
 
-        try:
+    def _groups(self) -> Iterator[Iterator[bytes | str | None]]:
+        """The images of each group of rows that has some."""
+        from pyarrow import parquet
+
+        first = 0
+        for path in self.paths:
             with parquet.ParquetFile(path, memory_map=True) as file:
-                for batch in file.iter_batches(_ROWS, columns=[self.column]):
-                    yield from map(_content, batch.column(0).to_pylist())
+                for group in range(file.num_row_groups):
+                    end = first + file.metadata.row_group(group).num_rows
+                    rows = self.rows[bisect_left(self.rows, first) : bisect_left(self.rows, end)]
+                    if len(rows):
+                        yield self._images(path, file, group, [row - first for row in rows])
+                    first = end
+
+    def _images(self, path: Path, file: Any, group: int, rows: Sequence[int]) -> Iterator[bytes | str | None]:
+        """The images in some rows of a group, of which a few are in memory at a time."""
+        from pyarrow import ArrowException
+
+        first = 0
+        try:
+            for batch in file.iter_batches(_ROWS, row_groups=[group], columns=[self.column]):
+                chosen = rows[bisect_left(rows, first) : bisect_left(rows, first + len(batch))]
+                cells = batch.column(0)
+                yield from (_content(cells[row - first].as_py()) for row in chosen)
+                first += len(batch)
         except (ArrowException, OSError) as error:
             reason = str(error).partition("\n")[0] or type(error).__name__
             raise UserError(f"cannot read {path} ({reason}): replace or remove it") from error

@@ -25,6 +25,10 @@ class Images(Protocol):
         """Where an image is, as messages name it."""
         ...
 
+    def take(self, rows: Sequence[int]) -> Images:
+        """Some of the images, by their numbers in ascending order."""
+        ...
+
 
 @dataclass(frozen=True)
 class ImageFiles:
@@ -42,6 +46,9 @@ class ImageFiles:
     def place(self, index: int) -> str:
         return str(self.files[index])
 
+    def take(self, rows: Sequence[int]) -> ImageFiles:
+        return ImageFiles([self.files[row] for row in rows])
+
 
 @dataclass(frozen=True)
 class ImageColumn:
@@ -50,6 +57,8 @@ class ImageColumn:
     table: Any
     """The table, with this column only, whose images are not decoded."""
     column: str
+    rows: Sequence[int] | None = None
+    """Which rows of the set these are; None: all."""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -60,7 +69,10 @@ class ImageColumn:
             yield [cell and (cell["bytes"] or cell["path"]) for cell in cells]
 
     def place(self, index: int) -> str:
-        return f"row {index} (the first is row 0)"
+        return f"row {index if self.rows is None else self.rows[index]} (the first is row 0)"
+
+    def take(self, rows: Sequence[int]) -> ImageColumn:
+        return ImageColumn(self.table.select(rows), self.column, rows)
 
 
 Kind = Literal["images", "bytes", "labels", "values", "other"]
