@@ -78,8 +78,8 @@ def pooled(method: str, device: str, place: Place, folder: Path) -> tuple[lp.Poo
     def recalibrate(model: nn.Module) -> None:
         lp.recalibrate(model, samples)
 
-    few = {name: dataclasses.replace(getattr(learning, name), steps=STEPS) for name in ("AS_PUBLISHED", "FROM_SOUP")}
-    with patch.multiple(learning, **few):
+    few_steps = dataclasses.replace(learning.AS_PUBLISHED, steps=STEPS)
+    with patch.object(learning, "AS_PUBLISHED", few_steps):
         result = lp.pool(
             model, tickets, 1, score, recalibrate, method=method, coefficients=(0.3, 0.6), loss=loss, base=base,
             samples=lambda: samples,

@@ -84,9 +84,10 @@ class Data:
     label_column: Rare[str | None] = None
     """Column of the data set that holds the labels; none: it is detected. With another `task` than `single-label`, the
     columns of a label file, separated by commas; none: all whose cells are numbers."""
-    broken: Rare[Literal["leave-out", "refuse"]] = "leave-out"
-    """What is done about images that cannot be read: `leave-out`, they are left out, counted and named in a note,
-    unless they are more than a tenth of a split; `refuse`, the first of them ends the command."""
+    broken: Rare[Literal["leave-out", "leave-out-rows", "refuse"]] = "leave-out"
+    """What is done about images that cannot be read: `leave-out`, files are left out, counted and named in a note,
+    unless they are more than a tenth of a split, but a row of a table ends the command; `leave-out-rows`, rows are left
+    out too; `refuse`, the first of any kind ends the command."""
     decode: Rare[Literal["all", "used"]] = "all"
     """Which images of an image set are decoded: `all`, once for whatever is drawn of them; `used`, only those that
     are drawn, which pays where these are few. `--limit` sets it to `used`."""

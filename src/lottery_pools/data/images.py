@@ -84,7 +84,7 @@ def _place(data: schema.Data, content: Any) -> Path:
     key = [_CACHE_VERSION, content, data.size, data.image_column, data.label_column]
     if data.task != "single-label":
         key.append(data.task)
-    if data.broken == "refuse":
+    if data.broken != "leave-out":
         key.append(data.broken)
     return cache_root() / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
 

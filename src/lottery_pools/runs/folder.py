@@ -115,10 +115,18 @@ class RunFolder:
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with self.log.open("a", encoding="utf-8") as file:
+            with open(self.log, "a", encoding="utf-8", opener=no_link) as file:
                 file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
         except OSError as error:
             raise failed_write(self.log, error) from error
+
+
+def no_link(path: str, flags: int) -> int:
+    """Open a file as `open` does, but not through a symbolic link: in a stranger's folder it may lead anywhere.
+
+    To be given to `open` as its `opener`, where a file is changed in place.
+    """
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def run_folder(config: Config, out: Path, seed: int) -> RunFolder:
