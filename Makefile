@@ -5,7 +5,7 @@ RELEASING := .venv-release
 # CIFAR for the tests and studies that want it; they skip where it is absent
 export LOTTERY_POOLS_DATA ?= $(abspath ../shared/data)
 
-.PHONY: demo test test-all test-gpu bench-gpu study-gpu lint bench docs study-small lock release audit clean
+.PHONY: demo test test-all gpu test-gpu bench-gpu study-gpu study-gpu-controls lint bench docs study-small lock release audit clean
 
 demo: .venv/core
 	$(BIN)/lottery-pools run --preset demo --out runs/demo
@@ -39,18 +39,35 @@ study-small: $(INSTALLED)
 	    --evaluation.corruptions --threads 1 --out runs/study-small
 	$(BIN)/python -m studies.small runs/study-small docs/results/cifar10-resnet
 
-# About 90 seconds on an H100
+# About 80 seconds on an H100
 bench-gpu:
 	PYTHONPATH=src:. $(GPU_PYTHON) -m benchmarks.gpu --out gpu.jsonl
 
-# Two networks of full width on CIFAR-100, within 10 minutes on an H100; goes on where it was stopped. Only small files
-# (rows, recipes, settings, a report) are left in docs/results.
+# Two networks of full width on CIFAR-100: about 7 minutes on an H100 (docs/howto/gpu.md). Goes on where it was stopped.
+# Only small files (rows, recipes, settings, a report) are left in $(STUDY_RESULTS). To try it elsewhere:
+# make study-gpu STUDY_OPTIONS="--device cpu --limit 20 --pruning.levels 1" STUDY_RUNS=runs/tried \
+#     STUDY_RESULTS=runs/tried/results
+STUDIES ?= cifar100-vgg16 cifar100-resnet18
+STUDY_OPTIONS ?= --device cuda
+STUDY_RUNS ?= runs
+STUDY_RESULTS ?= docs/results
 study-gpu:
-	for study in cifar100-resnet18 cifar100-vgg16; do \
-	    PYTHONPATH=src:. $(GPU_PYTHON) -m lottery_pools run --preset studies/gpu/$$study.toml --device cuda \
-	        --data.name $(LOTTERY_POOLS_DATA)/cifar100 --out runs/$$study && \
-	    PYTHONPATH=src:. $(GPU_PYTHON) -m lottery_pools report runs/$$study --publish docs/results/$$study || exit; \
+	for study in $(STUDIES); do \
+	    PYTHONPATH=src:. $(GPU_PYTHON) -m lottery_pools run --preset studies/gpu/$$study.toml $(STUDY_OPTIONS) \
+	        --data.name $(LOTTERY_POOLS_DATA)/cifar100 --out $(STUDY_RUNS)/$$study && \
+	    PYTHONPATH=src:. $(GPU_PYTHON) -m lottery_pools report $(STUDY_RUNS)/$$study --publish $(STUDY_RESULTS)/$$study || exit; \
 	done
+
+# The controls of the same studies, and the paper's rule by likelihood: about as long again
+study-gpu-controls:
+	$(MAKE) study-gpu STUDY_OPTIONS="$(STUDY_OPTIONS) --pooling.methods interpolation-likelihood \
+	    --evaluation.trained-baselines tuned-ticket tuned-pool"
+
+# All that a GPU has to show, within about 10 minutes: each part leaves what it has, and a part that fails stops none
+gpu:
+	-timeout 150 $(MAKE) test-gpu
+	-timeout 120 $(MAKE) bench-gpu
+	-$(MAKE) study-gpu
 
 docs: $(INSTALLED)
 	$(BIN)/mkdocs build

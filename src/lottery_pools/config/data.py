@@ -88,6 +88,9 @@ class Data:
     """What is done about images that cannot be read: `leave-out`, files are left out, counted and named in a note,
     unless they are more than a tenth of a split, but a row of a table ends the command; `leave-out-rows`, rows are left
     out too; `refuse`, the first of any kind ends the command."""
+    decode: Rare[Literal["all", "used"]] = "all"
+    """Which images of an image set are decoded: `all`, once for whatever is drawn of them; `used`, only those that
+    are drawn, which pays where these are few. `--limit` sets it to `used`."""
     mean: Rare[tuple[float, ...]] = ()
     """Mean of each channel, or one for all, that is subtracted from samples, images counted from 0 to 1; none: that of
     the training samples. A network that normalises images itself takes `mean` 0 and `std` 1."""

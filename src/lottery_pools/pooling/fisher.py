@@ -55,7 +55,7 @@ def _own_labels(model: nn.Module, batch: Tensor, draws: torch.Generator) -> Tens
         output = model(batch)
     if not isinstance(output, Tensor) or output.ndim != 2:
         raise UserError("the Fisher information needs a classifier: its output must be logits, (n, classes)")
-    return torch.multinomial(output.double().softmax(1).cpu(), 1, generator=draws)[:, 0].to(batch.device)
+    return torch.multinomial(output.cpu().double().softmax(1), 1, generator=draws)[:, 0].to(batch.device)
 
 
 def _add_squared_gradients(
