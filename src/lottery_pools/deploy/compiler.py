@@ -34,6 +34,8 @@ LIBRARY = (
     "-DTHREADS",
     "-pthread",
 )
+_DIGEST = ".sha256"
+"""How the name of the file ends that has the digest of a library in the cache."""
 TARGETS = {"avx512": (), "neon": (), "avx2": ("-mno-avx512f",), "plain": ("-DPLAIN",)}
 """Target → flags beside those of this machine."""
 
@@ -130,7 +132,7 @@ def _temporary() -> Path:
 
 
 def build(text: str, target: str | None = None) -> Path:
-    """The shared library of a C source, compiled for this machine unless it is in the cache.
+    """The shared library of a C source, compiled for this machine unless it is in the cache, as it was put there.
 
     `target` is the processor's own where not given. Raises UserError where there is no compiler or it fails.
     """
@@ -139,12 +141,27 @@ def build(text: str, target: str | None = None) -> Path:
     content = "\n".join([compiler.version, compiler.processor, *flags, text])
     key = hashlib.sha256(content.encode()).hexdigest()[:24]
     library = cache() / f"{key}.so"
-    if library.exists():
+    if _is_whole(library):
         return library
     source = library.with_suffix(".c")
     write(source, text)
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
         made = Path(folder) / library.name
         _run([compiler.path, *flags, "-o", str(made), str(source), "-lm"])
+        content_digest = _digest(made)
         made.replace(library)
+    write(library.with_suffix(_DIGEST), content_digest)
     return library
+
+
+def _is_whole(library: Path) -> bool:
+    """Whether a library is in the cache and is what was put there: to call another one could end the process."""
+    try:
+        return library.with_suffix(_DIGEST).read_text(encoding="utf-8") == _digest(library)
+    except (OSError, ValueError):  # there is no such file, or it is damaged
+        return False
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

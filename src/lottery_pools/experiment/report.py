@@ -19,7 +19,7 @@ from lottery_pools.reporting import corruption_tables, metric_report, page
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.metric_report import MetricReport
 from lottery_pools.runs import results, speeds, strict_json
-from lottery_pools.runs.folder import RunFolder, run_folder, write
+from lottery_pools.runs.folder import RunFolder, remove, run_folder, write
 from lottery_pools.runs.rows import BASELINES, AnyRow, PoolRow, Row
 from lottery_pools.tickets import files
 
@@ -107,11 +107,11 @@ def publish(folder: Path, to: Path) -> None:
     if content.speeds:
         write(to / "speeds.jsonl", speeds.to_lines(content.speeds))
     else:
-        (to / "speeds.jsonl").unlink(missing_ok=True)
+        remove(to / "speeds.jsonl")
     if content.diagnoses:
         write(to / "diagnosis.json", "[\n" + ",\n".join(map(json.dumps, content.diagnoses)) + "\n]\n")
     else:
-        (to / "diagnosis.json").unlink(missing_ok=True)
+        remove(to / "diagnosis.json")
     write(to / "report.md", page.markdown(content))
 
 
