@@ -49,7 +49,8 @@ def given(specimen: Specimen) -> dict[str, Any]:
 
 
 def score(specimen: Specimen, model: nn.Module) -> Tensor:
-    return model.eval()(specimen.inputs(1)).argmax(1) == LABELS
+    hits: Tensor = model.eval()(specimen.inputs(1)).argmax(1) == LABELS
+    return hits
 
 
 def loss(specimen: Specimen, model: nn.Module) -> Tensor:

@@ -124,7 +124,7 @@ class Specimen:
                 whole = not tensor.is_floating_point() and tensor.dtype != torch.bool
                 weights[name] = tensor + level if whole else tensor.clone()
         dense = masks.dense(weights, prunable(model))
-        scores, kept = masks.magnitude(weights, dense), {}
+        scores, kept = masks.magnitude(weights, dense), dict[str, Tensor]()
         for name, mask in dense.items():
             kept |= masks.prune({name: scores[name]}, {name: mask}, max(1, round(mask.numel() * 0.8**level)))
         return Ticket(masks.apply(weights, kept), kept, level)
@@ -145,7 +145,7 @@ def head(width: int) -> nn.Module:
     return nn.Sequential(Mean(), nn.Linear(width, CLASSES))
 
 
-def recurrent(kind: type[nn.RNNBase], **options: bool) -> nn.Module:
+def recurrent(kind: type[nn.RNN | nn.LSTM | nn.GRU], **options: bool) -> nn.Module:
     """A recurrent network, and a linear layer on its last step."""
     width = 8 if options.get("bidirectional") else 4
     return nn.Sequential(kind(3, 4, batch_first=True, **options), Last(), nn.Linear(width, CLASSES))

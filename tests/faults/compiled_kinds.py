@@ -51,7 +51,7 @@ COMPILED_KINDS = (
     ),
     Kind(
         "cache of times", write_times, choice._times, False, "a.json", (edit_json_file,),
-        refusals=(ValueError, TypeError), names_file="no",
+        refusals=(ValueError,), names_file="no",
     ),
 )  # fmt: skip
 """Kinds of files in the cache of compiled networks."""

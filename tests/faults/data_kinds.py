@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from lottery_pools.config import schema
-from lottery_pools.data import arrays, images, label_files, pixels, shifts
+from lottery_pools.data import arrays, cache, images, label_files, pixels, shifts
 from lottery_pools.data.corruptions import published
 from lottery_pools.errors import UserError
 from tests.faults.changes import edit_cells, edit_json_file, edit_npy_header
@@ -155,7 +155,7 @@ DATA_KINDS = (
     Kind("published corruptions", write_published, read_published, False, "fog.npy", (edit_npy_header,)),
     Kind(
         "cache of corrupted images", write_corrupted, read_corrupted, True, "a.safetensors", (),
-        refusals=(shifts.DamagedCacheError, UserError), names_file="file",
+        refusals=(cache.DamagedCacheError, UserError), names_file="file",
     ),
     Kind("parquet", write_parquet, read_parquet, False, "set/train.parquet", names_file="folder"),
 )  # fmt: skip

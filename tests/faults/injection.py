@@ -1,7 +1,7 @@
 """Spoils one file operation of this process: the process is killed or stopped there, or the operation fails.
 
 Opening for writing, every write, flushing, renaming, removing, making folders and truncating are operations. A write
-that is spoiled has written half of its bytes, as on a disk that is full.
+that fails or is killed has written half of its bytes, as on a disk that is full.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import io
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,26 +38,29 @@ class Injection:
     """Whether all operations that follow fail too: with ENOSPC what needs space, else all."""
     spoiled: bool = False
 
-    def spoil(self, operation: str, path: Any, torn: Callable[[], object] = lambda: None) -> None:
-        """Be told of an operation, and spoil it if it is the one.
+    torn: set[int] = field(default_factory=set)
+    """The open files of which half a write was done, so that the rest of it fails."""
 
-        Args:
-            operation: Its name.
-            path: What it is done to: a path or the number of an open file.
-            torn: Does a part of the operation.
-        """
+    def spoil(self, operation: str, path: Any) -> None:
+        """Be told of an operation on a path or an open file's number, and spoil it if it is the one."""
+        if self.is_next(operation, path):
+            self.strike(path)
+
+    def is_next(self, operation: str, path: Any) -> bool:
+        """Whether this is the operation that is to be spoiled; raises OSError where operations go on failing."""
         if not self._is_below(path):
-            return
+            return False
         if self.spoiled:
             if self.stays and (self.kind != "ENOSPC" or operation in FULL):
                 raise self._error(path)
-            return
+            return False
         if self.operation in ("", operation):
             self.left -= 1
-        if self.left > 0 or self.operation not in ("", operation):
-            return
-        self.spoiled = True
-        torn()
+        self.spoiled = self.left <= 0 and self.operation in ("", operation)
+        return self.spoiled
+
+    def strike(self, path: Any) -> None:
+        """Let happen what is to happen."""
         if self.kind.startswith("SIG"):
             os.kill(os.getpid(), getattr(signal, self.kind))
         else:
@@ -101,9 +104,18 @@ def _opening(injection: Injection) -> Callable[..., Any]:
 
     class Watched(io.FileIO):
         def write(self, content: Any) -> int:
-            half = memoryview(content).cast("B")[: memoryview(content).nbytes // 2]
-            injection.spoil("write", self.name, lambda: io.FileIO.write(self, half))
-            return super().write(content)
+            if id(self) in injection.torn:
+                injection.torn.remove(id(self))
+                injection.strike(self.name)
+            if not injection.is_next("write", self.name):
+                return super().write(content)
+            if injection.kind in ("SIGTERM", "SIGINT"):  # Python handles them between writes
+                injection.strike(self.name)
+            written = super().write(memoryview(content).cast("B")[: memoryview(content).nbytes // 2])
+            if injection.kind == "SIGKILL":
+                injection.strike(self.name)
+            injection.torn.add(id(self))
+            return written
 
     def watched_open(
         file: Any, mode: str = "r", buffering: int = -1, encoding: Any = None, errors: Any = None, newline: Any = None,

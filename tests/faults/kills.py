@@ -81,8 +81,10 @@ class Server(contextlib.AbstractContextManager["Server"]):
 
     def __exit__(self, *_: object) -> None:
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
 
 def undisturbed(server: Server, folder: Path) -> dict[str, bytes]:
@@ -134,7 +136,7 @@ def _disturbed(draw: random.Random, arguments: Sequence[str], folder: Path, faul
         return Command(list(arguments), str(folder), kind, seconds=draw.uniform(0.0, 0.4 + 0.02 * patience))
     stays = kind in STAYING and draw.random() < 0.5
     operation = draw.choice(("open", "write", *OPERATIONS)) if draw.random() < 0.5 else ""
-    at = draw.randint(1, (4 if operation else 15) + 2 * patience)
+    at = draw.randint(1, (2 if operation else 6) + patience)
     return Command(list(arguments), str(folder), kind, at, operation=operation, stays=stays)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import lottery_pools as lp
 from lottery_pools.config import toml
@@ -245,7 +245,7 @@ def write_bitmask(path: Path) -> None:
     """Write two sparse layers as compressed-tensors does."""
     from safetensors.torch import save_file
 
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for name, weight in network().state_dict().items():
         if weight.ndim > 1:
             flat = weight.flatten(1)

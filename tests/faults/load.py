@@ -35,9 +35,9 @@ def many_tickets(folder: Path, tickets: int) -> dict[str, Any]:
         name="many tickets",
         seeds=(0,),
         data=replace(config.data, train=200, validation=50, test=100),
-        model=schema.Model("mlp", {"width": 16, "depth": 2}),
+        model=schema.Model("conv1d", {"width": 4, "depth": 2}),
         training=replace(config.training, epochs=1, batch=100, warmup=0),
-        pruning=replace(config.pruning, levels=tickets - 1, rate=0.02, rewind=1),
+        pruning=replace(config.pruning, levels=tickets - 1, rate=0.02, rewind=0),
         pooling=replace(config.pooling, methods=("average", "trimmed-soup"), selection=50, recalibration=50),
     )
     stages.run(config, folder, ONE)

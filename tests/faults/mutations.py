@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.changes import ANY, Random
-from tests.faults.kinds import Kind
+from tests.faults.kind import Kind
 
 MEGABYTE = 1 << 20
 MOST_SECONDS = 5.0

@@ -24,7 +24,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "TIFF", "JPEG2000", "AVIF
 told from any bytes (TGA), or because reading them starts another program (EPS)."""
 MOST_PIXELS = 100_000_000
 """Pixels of the largest image that is decoded: a few bytes can claim to be an image that fills the memory."""
-PIXELS_OF_ANY_FILE, PIXELS_A_BYTE = 8_000_000, 200
+PIXELS_OF_ANY_FILE, PIXELS_A_BYTE = 12_500_000, 200
 """An image with more pixels than these together allow is not what a file of its size holds, and is not decoded."""
 MOST_BYTES = 1 << 30
 """Bytes of the largest image file that is read."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Protocol
 
@@ -97,7 +97,7 @@ def _remembered(program: Step, key: tuple[object, ...], functions: Mapping[str, 
     path = compiler.cache() / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.json"
     try:
         return _times(path)
-    except (OSError, ValueError, TypeError):  # not there, or damaged
+    except (OSError, ValueError):  # not there, or damaged
         spent = timing.in_turn(functions, RUNS, hopeless=HOPELESS)
     assert isinstance(key[1], int)
     times = Times(key[1], **{name: min(once.wall for once in rounds) for name, rounds in spent.items()})
@@ -106,8 +106,11 @@ def _remembered(program: Step, key: tuple[object, ...], functions: Mapping[str, 
 
 
 def _times(path: Path) -> Times:
-    """The times that a file of the cache holds; raises OSError, ValueError or TypeError where it holds none."""
-    times = Times(**strict_json.parse(path.read_bytes()))
+    """The times that a file of the cache holds; raises OSError or ValueError where it holds none."""
+    values = strict_json.parse(path.read_bytes())
+    if not isinstance(values, dict) or values.keys() != {field.name for field in fields(Times)}:
+        raise ValueError("it holds no times")
+    times = Times(**values)
     seconds = (times.compiled, times.contiguous, 1.0 if times.channels_last is None else times.channels_last)
     if type(times.samples) is not int or not all(type(value) is float and value > 0 for value in seconds):
         raise ValueError("a time is no number of seconds")

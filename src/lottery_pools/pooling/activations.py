@@ -139,7 +139,7 @@ def _normalised_layers(model: nn.Module) -> Iterator[set[str]]:
         return lambda layer, inputs, output: outputs.__setitem__(output, name)
 
     def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if inputs and (name := outputs.get(inputs[0])):
+        if inputs and (name := outputs.get(inputs[0])):  # type: ignore[no-untyped-call]
             normalised.add(name)
 
     hooks = [layer.register_forward_hook(remember(name)) for name, layer in layers(model).items()]

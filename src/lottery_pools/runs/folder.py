@@ -261,12 +261,12 @@ def lock(folder: Path) -> Iterator[None]:
             if (outer / "config.toml").exists() and (outer / ".lock").exists():
                 locks.enter_context(_locked(outer, alone=False))
         locks.enter_context(_locked(folder, alone=True))
-        _remove_unfinished(folder)
+        remove_unfinished(folder)
         yield
 
 
-def _remove_unfinished(folder: Path) -> None:
-    """Remove what killed processes left in a run's own folders, and no other files.
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left in a run's own folders, or in one that is published, and no other files.
 
     These are the temporary files of `write`, and of levels whose ticket is there its copies and checkpoints, which a
     process removes that is not killed in between.
