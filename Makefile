@@ -1,10 +1,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+RELEASING := .venv-release
 # CIFAR for the tests and studies that want it; they skip where it is absent
 export LOTTERY_POOLS_DATA ?= $(abspath ../shared/data)
 
-.PHONY: demo test test-all test-gpu bench-gpu study-gpu lint bench docs study-small clean
+.PHONY: demo test test-all test-gpu bench-gpu study-gpu lint bench docs study-small lock release audit clean
 
 demo: .venv/core
 	$(BIN)/lottery-pools run --preset demo --out runs/demo
@@ -64,5 +65,30 @@ $(INSTALLED): .venv/core
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cluster,data,dev,docs,tensorboard]'
 	touch $@
 
+# What is published, in dist/: wheel, source archive, SBOM, checksums. They are built twice and compared, and tried in
+# clean environments (installs PyTorch twice and runs the tests: half an hour; RELEASE=--tests=none leaves them out)
+release: $(RELEASING)/ready
+	$(RELEASING)/bin/python -m release $(RELEASE)
+
+# Known vulnerabilities of all that is pinned; needs a vulnerability service, and says so where there is none
+audit: $(RELEASING)/ready
+	@$(RELEASING)/bin/python -m release.audit
+
+# Pins anew, by version and digest, what is installed (`pip install --require-hashes -r requirements-lock.txt`) and what
+# builds a release
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+    --custom-compile-command 'make lock'
+lock: $(RELEASING)/ready
+	$(RELEASING)/bin/$(LOCK) --constraint constraints.txt --extra cluster --extra data --extra tensorboard \
+	    pyproject.toml --output-file requirements-lock.txt
+	$(RELEASING)/bin/$(LOCK) release/requirements.in --output-file release/requirements.txt
+
+# Apart from .venv, whose packages a release must not depend on
+$(RELEASING)/ready: release/requirements.txt
+	rm -rf $(RELEASING)
+	$(PYTHON) -m venv $(RELEASING)
+	$(RELEASING)/bin/pip install --quiet --require-hashes --requirement release/requirements.txt
+	touch $@
+
 clean:
-	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv $(RELEASING) dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -26,6 +26,8 @@ def dense_engines(model: nn.Module, x: Tensor, options: argparse.Namespace) -> d
     if options.torch_compile:
         inductor = torch.compile(copy.deepcopy(model))
         ready["torch compile"] = lambda: inductor(x)
+    if options.only_torch:
+        return ready
     with suppress(ModuleNotFoundError):
         ready["onnxruntime"] = onnxruntime_engine(model, x, options.threads)
     with suppress(ModuleNotFoundError):

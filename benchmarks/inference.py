@@ -8,7 +8,8 @@ Without `--tickets`, networks have their initial weights, pruned by magnitude to
 (`--scope global`: over all), with BatchNorm statistics of random images. All densities of a network and the dense
 engines, for which zeros are numbers like others, are called in turn, `--rounds` times; a ratio is the median over
 rounds of the ratio within a round, so that whatever else the machine does hits both sides. With one thread, times are
-those of the processor. A row is written when its network is measured; rows that the file has are not measured again.
+those of the processor. `engine="auto"` is called too, to see that it is never slower than PyTorch. A row is written
+when its network is measured; rows that the file has are not measured again.
 `--prepare` compiles all without measuring, so that the run proper is short.
 
 The roofline is the time that the multiply-adds of the kept weights take at the rate that this machine reaches where
@@ -22,7 +23,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from statistics import median
@@ -32,6 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.dense_engines import Engine, dense_engines
+from benchmarks.inference_rows import Row, read
 from benchmarks.roofline import rate
 from lottery_pools.deploy import timing
 from lottery_pools.deploy.compiled import Compiled
@@ -42,6 +44,8 @@ from lottery_pools.tickets import files, masks
 from lottery_pools.tickets.ticket import load_into
 
 SHAPE, CLASSES = (3, 32, 32), 10
+SHAPES = {"conv1d": (1, 40), "mlp": (1, 40)}
+"""Of networks whose samples are no images."""
 AT_LEAST = 0.05
 """Seconds of a round of one engine."""
 
@@ -60,50 +64,19 @@ class Network:
     build: Callable[[], nn.Module]
 
 
-@dataclass(frozen=True)
-class Row:
-    """One network at one density and batch size."""
-
-    model: str
-    density: float
-    batch: int
-    threads: int
-    ticket: str
-    """The file, or how initial weights were pruned."""
-    milliseconds: dict[str, float]
-    """Engine → median time of a batch."""
-    times: dict[str, float]
-    """Engine → how many times as long as the compiled network it takes, the median over rounds."""
-    bound: float
-    """Milliseconds that the roofline allows."""
-    work: float
-    """Multiply-adds of kept weights, of all."""
-    error: float
-    """Largest difference from PyTorch, over the largest output."""
-    processor: str
-
-    @property
-    def torch(self) -> float:
-        """Times as long as the compiled network, of PyTorch at its fastest."""
-        return min(value for name, value in self.times.items() if name.startswith("torch"))
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """What no two rows share."""
-        return (self.model, self.density, self.batch, self.threads, self.ticket)
-
-
 def pruned(name: str, density: float, scope: Literal["global", "layer"]) -> nn.Module:
     """A network with its initial weights, the largest of its convolutions kept, its statistics estimated."""
-    model = registry.build(name, {}, CLASSES, SHAPE, 0)
-    mask = masks.dense(model.state_dict(), registry.prunable(model, "convolutions"))
+    shape = SHAPES.get(name, SHAPE)
+    model = registry.build(name, {}, CLASSES, shape, 0)
+    layers = "convolutions+linear" if name == "mlp" else "convolutions"
+    mask = masks.dense(model.state_dict(), registry.prunable(model, layers))
     keep = round(density * sum(tensor.numel() for tensor in mask.values()))
     kept = masks.prune(masks.magnitude(model.state_dict(), mask), mask, keep, scope)
     load_into(model, masks.apply(model.state_dict(), kept))
     model.train()
     with torch.no_grad():
         for _ in range(20):
-            model(torch.randn(32, *SHAPE))
+            model(torch.randn(32, *shape))
     return model.eval()
 
 
@@ -119,7 +92,8 @@ def networks(options: argparse.Namespace) -> Iterator[Network]:
             load_into(model, weights)
             return model.eval()
 
-        yield Network(about["name"], json.dumps(about), round(ticket.density, 4), str(path), shape, from_ticket)
+        name, density = "/".join(path.parts[-2:]), round(ticket.density, 4)
+        yield Network(about["name"], json.dumps(about), density, name, shape, from_ticket)
     if options.tickets:
         return
     for name in options.models:
@@ -129,13 +103,13 @@ def networks(options: argparse.Namespace) -> Iterator[Network]:
                 name,
                 density,
                 f"pruned by {options.scope}",
-                SHAPE,
+                SHAPES.get(name, SHAPE),
                 lambda name=name, density=density: pruned(name, density, options.scope),  # type: ignore[misc]
             )
 
 
 def measure(group: Sequence[Network], batch: int, options: argparse.Namespace, peak: float) -> Iterator[Row]:
-    """The rows of networks of one architecture, at one batch size."""
+    """The rows of networks of one architecture, at one batch size; `auto` is measured in the same rounds."""
     x = torch.randn(batch, *group[0].shape)
     modules = [network.build() for network in group]
     compiled = [compile_sparse(module, x, threads=options.threads, engine="c") for module in modules]
@@ -144,7 +118,9 @@ def measure(group: Sequence[Network], batch: int, options: argparse.Namespace, p
         for engine in (*ready.values(), *(lambda c=c: c(x) for c in compiled)):
             engine()
         return
+    faster = [replace(one, engine="auto") for one in compiled]
     ours: dict[str, Engine] = {str(i): lambda c=c: c(x) for i, c in enumerate(compiled)}  # type: ignore[misc]
+    ours |= {f"auto {i}": lambda c=c: c(x) for i, c in enumerate(faster)}  # type: ignore[misc]
     with torch.inference_mode():
         spent = timing.in_turn({**ready, **ours}, options.rounds, AT_LEAST)
         errors = [difference(c(x), module(x)) for c, module in zip(compiled, modules, strict=True)]
@@ -152,21 +128,34 @@ def measure(group: Sequence[Network], batch: int, options: argparse.Namespace, p
         name: [once.processor if options.threads == 1 else once.wall for once in rounds]
         for name, rounds in spent.items()
     }
+    fastest = [min(every) for every in zip(*(seconds[name] for name in ready if "torch" in name), strict=True)]
     for index, network in enumerate(group):
         mine = seconds[str(index)]
+        ratios = {name: [a / b for a, b in zip(seconds[name], mine, strict=True)] for name in ready}
+        auto = seconds[f"auto {index}"]
+        medians = {"compiled": mine, "auto": auto, **{name: seconds[name] for name in ready}}
         yield Row(
             network.model,
             network.density,
             batch,
             options.threads,
             network.ticket,
-            {name: 1000 * median(seconds[str(index) if name == "compiled" else name]) for name in ("compiled", *ready)},
-            {name: median(other / own for other, own in zip(seconds[name], mine, strict=True)) for name in ready},
-            1000 * batch * work(compiled[index]) / peak / options.threads,
-            work(compiled[index]) / work(compiled[index], dense=True),
-            errors[index],
+            {name: _short(1000 * median(times)) for name, times in medians.items()},
+            {name: _short(median(of_rounds)) for name, of_rounds in ratios.items()},
+            {name: [_short(min(of_rounds)), _short(max(of_rounds))] for name, of_rounds in ratios.items()},
+            _short(median(a / b for a, b in zip(auto, fastest, strict=True))),
+            _short(1000 * batch * work(compiled[index]) / peak / options.threads),
+            _short(work(compiled[index]) / work(compiled[index], dense=True)),
+            _short(errors[index]),
+            options.rounds,
             processor(),
+            time.strftime("%Y-%m-%d"),
         )
+
+
+def _short(number: float) -> float:
+    """Four digits of it, which is more than timing gives."""
+    return float(f"{number:.4g}")
 
 
 def work(compiled: Compiled, dense: bool = False) -> int:
@@ -178,32 +167,6 @@ def work(compiled: Compiled, dense: bool = False) -> int:
 def difference(found: Tensor, expected: Tensor) -> float:
     """The largest difference, over the largest number."""
     return float((found - expected).abs().max() / expected.abs().max())
-
-
-def table(rows: Sequence[Row]) -> str:
-    """Markdown: milliseconds, and how many times faster compiled is than each."""
-    lines = [
-        "| network | weights | density | multiply-adds | batch | compiled, ms | × ONNX Runtime | × OpenVINO "
-        "| × PyTorch | of the roofline |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for row in rows:
-        weights, ours = "/".join(Path(row.ticket).parts[-2:]), row.milliseconds["compiled"]
-        ratios = (row.times.get("onnxruntime"), row.times.get("openvino"), row.torch)
-        cells = (
-            *(row.model, weights, f"{row.density:.3g}", f"{row.work:.1%}", str(row.batch), f"{ours:.3g}"),
-            *("" if ratio is None else f"{ratio:.1f}" for ratio in ratios),
-            f"{row.bound / ours:.0%}",
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def read(path: Path | None) -> list[Row]:
-    """The rows of a file, if it is there."""
-    if path is None or not path.exists():
-        return []
-    return [Row(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def run(options: argparse.Namespace) -> list[Row]:
@@ -221,7 +184,9 @@ def run(options: argparse.Namespace) -> list[Row]:
             left = [n for n in everything if (n.model, n.density, batch, options.threads, n.ticket) not in done]
             for row in measure(left, batch, options, peak) if left else ():
                 rows.append(row)
-                print(table([row]).splitlines()[-1], flush=True)
+                ratios = ", ".join(f"{ratio:.2f} × {name}" for name, ratio in row.times.items())
+                print(f"{row.model}, {row.pruned}, {row.density:.1%}, batch {row.batch}: "
+                      f"{row.milliseconds['compiled']:.3g} ms; {ratios}; auto {row.auto:.2f}", flush=True)  # fmt: skip
                 if options.out:
                     with options.out.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(asdict(row)) + "\n")
@@ -238,6 +203,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--torch-compile", action="store_true", help="torch.compile too: minutes, the first time")
+    parser.add_argument("--only-torch", action="store_true", help="beside PyTorch alone")
     parser.add_argument("--pin", type=int, help="the core to stay on")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="no network is begun after so many")
     parser.add_argument("--prepare", action="store_true", help="compile all, measure nothing")
@@ -247,7 +213,7 @@ def main() -> None:
         os.sched_setaffinity(0, {options.pin})
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    print(table(run(options)))
+    run(options)
 
 
 if __name__ == "__main__":

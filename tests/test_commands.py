@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -26,7 +27,7 @@ from lottery_pools.errors import UserError
 from lottery_pools.experiment import report as reports
 from lottery_pools.experiment import stages
 from lottery_pools.pooling.methods import METHODS
-from lottery_pools.runs.folder import RunFolder
+from lottery_pools.runs.folder import RunFolder, failed_write
 from lottery_pools.tickets import files
 from tests.test_stages import ONE, tiny
 
@@ -410,6 +411,47 @@ def test_a_missing_file_that_nobody_expected_is_a_bug_of_ours(monkeypatch: pytes
     monkeypatch.setattr(commands, "dispatch", missing)
     with pytest.raises(FileNotFoundError):
         commands.main()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize("closing", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_input_and_output_are_no_error(closing: str, tmp_path: Path) -> None:
+    line = f"{shlex.quote(sys.executable)} -m lottery_pools presets {closing}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    line = f"{shlex.quote(sys.executable)} -m lottery_pools rnu {closing}"
+    assert subprocess.run(["sh", "-c", line], capture_output=True, check=False).returncode == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGPIPE")
+def test_a_reader_that_leaves_ends_the_command_as_it_ends_others() -> None:
+    code = "import sys; from lottery_pools.cli import commands\n"
+    code += "commands.dispatch = lambda words: print('line\\n' * 1_000_000)\ncommands.main()\n"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"line\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_report_that_cannot_be_written_is_printed_and_offers_another_place(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    def refuse(path: Path, content: object, elsewhere: str = "") -> None:
+        raise failed_write(path, OSError(errno.EROFS, "Read-only file system"), elsewhere)
+
+    monkeypatch.setattr(reports, "write", refuse)
+    with pytest.raises(UserError, match=r"report\.md: Read-only file system; give another file with --out"):
+        commands.dispatch(["report", str(finished), *(["--json"] if as_json else [])])
+    printed = capsys.readouterr().out
+    if as_json:
+        assert json.loads(printed)["report"] is None
+    else:
+        assert "Test accuracy by level" in printed
+        assert "Report:" not in printed
 
 
 def test_a_notice_is_one_line() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -234,6 +236,17 @@ def test_the_first_call_may_be_within_inference_mode() -> None:
     x = torch.randn(2, 2, 5, 5)
     with torch.inference_mode():
         torch.testing.assert_close(network(x), module(x))
+
+
+@pytest.mark.parametrize("engine", ["c", "torch", "auto"])
+def test_predictions_have_no_history(engine: Literal["c", "torch", "auto"]) -> None:
+    module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Sigmoid(), nn.Flatten(), nn.Linear(27, 2)).eval()  # PyTorch's too
+    x = torch.randn(2, 2, 5, 5, requires_grad=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = lp.compile(module, engine=engine)(x)
+    assert not found.requires_grad
+    torch.testing.assert_close(found, module(x).detach(), atol=1e-5, rtol=0)
 
 
 def test_weights_are_those_at_the_time_of_compiling() -> None:

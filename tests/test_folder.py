@@ -256,6 +256,27 @@ def test_another_failure_of_the_lock_names_the_folder(tmp_path: Path, monkeypatc
         pass
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a password file")
+def test_a_user_without_an_entry_in_the_password_file_and_without_a_home_trains(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import pwd\ndef unknown(*asked):\n    raise KeyError(f'not found: {asked}')\n"
+        "pwd.getpwuid = pwd.getpwnam = unknown\n"
+    )
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "PYTHONPATH", "OMP_NUM_THREADS")}
+    paths = os.pathsep.join(filter(None, [str(tmp_path), kept.get("PYTHONPATH", "")]))
+    train = ["tickets", "--preset", "demo", "--limit", "20", "--seeds", "0", "--pruning.levels", "0", "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-m", "lottery_pools", *train, "--out", str(tmp_path / "run")],
+        env={**kept, "PYTHONPATH": paths},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run/tickets/level_00.safetensors").exists()
+
+
 def test_without_a_home_directory_the_cache_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_home(path: Path) -> Path:
         raise RuntimeError("Could not determine home directory.")

@@ -47,7 +47,9 @@ def settings(folder: Path) -> Config:
         model=Model("mlp", {"width": 16, "depth": 1}, prunable="convolutions+linear"),
         training=Training(epochs=4, batch=20, lr=0.02, schedule="cosine"),
         pruning=Pruning(rate=0.3, levels=2, rewind=1),
-        pooling=Pooling(coefficients=(0.3, 0.6), recalibration=60, methods=("interpolation", "trimmed-soup", "best")),
+        pooling=Pooling(
+            coefficients=(0.3, 0.6), recalibration=60, methods=("interpolation", "trimmed-soup", "uniform-soup")
+        ),
     )
 
 
@@ -66,7 +68,7 @@ def report_of(folder: Path) -> MetricReport:
 
 def test_a_regression_is_trained_pooled_and_measured_by_its_r2(finished: Path) -> None:
     rows = results.read_metrics(RunFolder(finished).results)
-    methods = {"ticket", "recalibrated", "admissible", "interpolation", "trimmed-soup", "best"}
+    methods = {"ticket", "recalibrated", "admissible", "interpolation", "trimmed-soup", "uniform-soup"}
     assert {row.method for row in rows} == methods
     assert {row.metric for row in rows} == {"r2"}
     assert len(rows) == len(methods) * 3 * 2
@@ -98,8 +100,8 @@ def test_a_finished_run_is_left_alone_and_pools_are_replayed(finished: Path) -> 
     before = hashes(finished)
     stages.run(settings(finished.parent / "data"), finished, ONE)
     assert hashes(finished) == before
-    for method in ("interpolation", "trimmed-soup", "best"):
-        assert replay.replay(finished / f"pools/{method}/level_01.safetensors")
+    for method in ("interpolation", "trimmed-soup", "uniform-soup"):
+        assert replay.replay(finished / f"pools/{method}/level_01.safetensors") is None
 
 
 def test_the_report_has_the_metric_by_level_and_gains_in_its_unit(
@@ -193,11 +195,11 @@ def test_several_labels_a_sample_have_the_report_of_accuracies(
         data=replace(config.data, task="multi-label"),
         training=replace(config.training, epochs=8, lr=0.05),
         pruning=replace(config.pruning, levels=1),
-        pooling=replace(config.pooling, methods=("trimmed-soup", "best")),
+        pooling=replace(config.pooling, methods=("trimmed-soup", "uniform-soup")),
     )
     page, report = stages.run(config, tmp_path / "run", ONE)
     assert isinstance(report, ReportContent)
-    assert {row.method for row in report.rows} >= {"ticket", "trimmed-soup", "best", "ensemble"}
+    assert {row.method for row in report.rows} >= {"ticket", "trimmed-soup", "uniform-soup", "ensemble"}
     inputs, labels = (torch.from_numpy(np.load(folder / f"test_{name}.npy")) for name in ("inputs", "labels"))
     run = opening.resolve(config, tmp_path / "run", ONE).runs[0]
     model = run.network()

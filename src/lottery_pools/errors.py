@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -56,6 +57,26 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(character if _is_plain(character) else ascii(character)[1:-1] for character in text)
+
+
+def installing(extra: str) -> str:
+    """Return how the packages of an extra are installed, from an index or in a clone of the sources.
+
+    Examples:
+        >>> installing("onnx")
+        "pip install 'lottery-pools[onnx]', or in a clone pip install --editable '.[onnx]'"
+    """
+    return f"pip install 'lottery-pools[{extra}]', or in a clone pip install --editable '.[{extra}]'"
+
+
+def inert(text: str) -> str:
+    r"""Return text in which Markdown makes no HTML, link, picture or code of what a name holds.
+
+    Examples:
+        >>> inert("<b> [a](b)")
+        '\\<b> [a]\\(b)'
+    """
+    return re.sub(r"[<`]|(?<=\])\(", r"\\\g<0>", text)
 
 
 def _is_plain(character: str) -> bool:

@@ -135,10 +135,10 @@ def _images(inputs: Iterable[Path]) -> Iterable[Path]:
 
     for path in inputs:
         if path.is_dir():
-            found = image_files.images(path, image_files.LeftOut())
-            if not found:
+            images = image_files.images(path, image_files.LeftOut())
+            if not images:
                 raise UserError(f"{path} has no images: give another folder, or files")
-            yield from found
+            yield from images
         elif not path.exists():
             raise UserError(f"there is no file {path}: give an image, a folder of images, or a .npy file of samples")
         else:

@@ -51,7 +51,7 @@ class ImportOptions:
     dense: tuple[str, ...] = ()
     """Tensors whose zeros are no pruning, as names or patterns."""
     rewind: Path | None = None
-    """Checkpoint of the rewind point, which only the methods `ties` and `dare` need."""
+    """Checkpoint of the rewind point, which only the methods `ties` and `model-stock` need."""
     train_images: tuple[int, ...] = ()
     """Training images that each ticket cost, those of the tickets before it included, the densest first; none:
     unknown."""

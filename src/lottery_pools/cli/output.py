@@ -62,8 +62,11 @@ def _plan_row(step: Step) -> tuple[str, ...]:
     return (step.stage, step.detail, *items, images or "–", words.duration(step.seconds))
 
 
-def show_report(folder: Path, page: Path, report: ReportContent | MetricReport, as_json: bool) -> None:
-    """Print the outcome of the run in `folder`: its main tables, its gains, and where the page of its report is."""
+def show_report(folder: Path, page: Path | None, report: ReportContent | MetricReport, as_json: bool) -> None:
+    """Print the outcome of the run in `folder`: its main tables, its gains, and where the page of its report is.
+
+    `page` is None where the page could not be written.
+    """
     from lottery_pools.reporting import metric_report, tables, terminal
     from lottery_pools.reporting.verdict import headline, headlines, verdict
     from lottery_pools.reporting.words import meaning_of_accuracy
@@ -71,16 +74,20 @@ def show_report(folder: Path, page: Path, report: ReportContent | MetricReport, 
     if isinstance(report, metric_report.MetricReport):
         gains = [dataclasses.asdict(gain) for gain in report.gains]
         if as_json:
-            print(json.dumps({"folder": str(folder), "report": str(page), "metric": report.metric, "gains": gains}))
+            print(
+                json.dumps(
+                    {"folder": str(folder), "report": page and str(page), "metric": report.metric, "gains": gains}
+                )
+            )
             return
         _show_tables(metric_report.tables(report))
-        print(f"Report: {page}")
+        _show_page(page)
         return
     if as_json:
         best = headline(report.gains)
         outcome = {
             "folder": str(folder),
-            "report": str(page),
+            "report": page and str(page),
             "headline": None if best is None else dataclasses.asdict(best),
             "gains": [dataclasses.asdict(gain) for gain in report.gains],
         }
@@ -90,7 +97,13 @@ def show_report(folder: Path, page: Path, report: ReportContent | MetricReport, 
     terminal.say(*(verdict(gain, report.gains) for gain in headlines(report.gains) or (None,)))
     if meaning := meaning_of_accuracy(report.config.data.task):
         terminal.say(meaning)
-    print(f"Report: {page}")
+    _show_page(page)
+
+
+def _show_page(page: Path | None) -> None:
+    """Print where the page of a report is."""
+    if page is not None:
+        print(f"Report: {page}")
 
 
 def show_sweep(runs: Sequence[SweepRun], as_json: bool) -> None:

@@ -248,6 +248,6 @@ def difference(first: Any, second: Any, path: str = "") -> str:
         if values[0] != values[1]:
             if dataclasses.is_dataclass(values[0]):
                 return difference(*values, f"{path}{field.name}.")
-            shown, other = ("none" if value is None else _toml_value(value) for value in values)
-            return f"{path}{field.name} = {shown}, not {other}"
+            current, former = ("none" if value is None else _toml_value(value) for value in values)
+            return f"{path}{field.name} = {current}, not {former}"
     return "none"

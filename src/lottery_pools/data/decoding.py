@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lottery_pools.config import schema
 from lottery_pools.data import cache, labels, npy, pixels, workers
-from lottery_pools.data.encoded import EncodedSet, EncodedSplit, Images
+from lottery_pools.data.encoded import EncodedSet, EncodedSplit, ImageColumn, Images
 from lottery_pools.data.workers import Block, Failure, Target
 from lottery_pools.errors import UserError
 from lottery_pools.runs import engine
@@ -152,7 +152,7 @@ def _store_split(name: str, split: EncodedSplit, shape: tuple[int, int, int], ta
         np.lib.format.write_array_header_1_0(file, header)
         start = file.tell()
         file.truncate(start + len(split.images) * math.prod(shape))
-    target = Target(path, start, shape, task.data.size, task.data.broken == "leave-out")
+    target = Target(path, start, shape, task.data.size, _leaves_out(split, task.data))
     digests = []
     broken = task.broken.setdefault(name, [])
     for outcome in workers.outcomes(target, _blocks(split.images), _processes(split.images)):
@@ -172,6 +172,11 @@ def _store_split(name: str, split: EncodedSplit, shape: tuple[int, int, int], ta
         npy.drop_rows(path, [failure.index for failure in broken])
         return npy.digest(npy.open_array(path))
     return npy.digest_of_blocks(digests)
+
+
+def _leaves_out(split: EncodedSplit, data: schema.Data) -> bool:
+    """Whether images of a split that cannot be read are left out: of a table, only if that is asked for."""
+    return data.broken == "leave-out-rows" or (data.broken == "leave-out" and not isinstance(split.images, ImageColumn))
 
 
 def _blocks(images: Images) -> Iterator[Block]:
@@ -204,7 +209,7 @@ def _first_shape(split: EncodedSplit, data: schema.Data) -> tuple[int, int, int]
             return pixels.decode(image[0], data.size).shape
         except pixels.UnreadableImageError as error:
             reason = reason or str(error)
-            if data.broken == "refuse":
+            if not _leaves_out(split, data):
                 break
     raise _unreadable(data.name, split, 0, reason)
 
@@ -225,6 +230,8 @@ def _failed(failure: Failure, split: EncodedSplit, shape: tuple[int, int, int], 
 def _unreadable(data_name: str, split: EncodedSplit, index: int, reason: str, others: str = "") -> UserError:
     """The error for an image that cannot be decoded, and words for others like it."""
     place = split.images.place(index).replace("\n", "\\n")
+    leaving = ", or leave it out with --data.broken leave-out-rows" if isinstance(split.images, ImageColumn) else ""
     return UserError(
         f"{data_name} has an image in {split.name} that cannot be read{others}: {reason}; replace or remove {place}"
+        f"{'' if others else leaving}"
     )

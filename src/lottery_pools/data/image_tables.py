@@ -13,11 +13,15 @@ from lottery_pools.config import schema
 from lottery_pools.data.encoded import EncodedSet, EncodedSplit, ImageColumn
 from lottery_pools.data.labels import Labels
 from lottery_pools.data.splits import LAYOUTS, TEST, TRAIN, held_out, split_of, training, unlabelled, unused
-from lottery_pools.errors import UserError, unknown
+from lottery_pools.errors import UserError, installing, unknown
 from lottery_pools.runs.folder import NO_SPACE, failed_write
 
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
 """The names by which one of several columns of numbers or text is known to hold the labels."""
+_ANY_ROWS, _ANY_BYTES = 100_000, 64 << 20
+"""So many rows, and bytes of them unpacked, may a parquet file of any size have."""
+_MAX_RATIO = 64
+"""A larger parquet file may have so many times its own size unpacked; images are compressed already."""
 _NOT_SAMPLES = ("metadata", "labels", "annotations")
 """Names of parquet files that lie beside images."""
 
@@ -40,8 +44,8 @@ def parquet_files(folder: Path) -> dict[str, list[Path]]:
     if folder in bases:
         return bases[folder]
     if len(bases) > 1:
-        found = " and ".join(base.name for base in list(bases)[:2])
-        raise UserError(f"{folder} has parquet files in {found}: give one of these folders as data.name")
+        names = " and ".join(base.name for base in list(bases)[:2])
+        raise UserError(f"{folder} has parquet files in {names}: give one of these folders as data.name")
     return next(iter(bases.values()), {})
 
 
@@ -78,15 +82,25 @@ def open_parquet(files: Mapping[str, list[Path]], folder: Path, scratch: Path) -
 
 
 def _is_parquet(path: Path) -> bool:
-    """Whether the description of a parquet file's content can be read."""
+    """Whether the description of a parquet file's content can be read.
+
+    Raises UserError if the content would be far larger than the file: few bytes can stand for any number of equal rows.
+    """
     try:
         from pyarrow.parquet import ParquetFile
 
-        ParquetFile(path).close()
+        with ParquetFile(path) as file:
+            rows, groups = file.metadata.num_rows, range(file.metadata.num_row_groups)
+            unpacked = sum(file.metadata.row_group(group).total_byte_size for group in groups)
     except ImportError:
         return True  # `_open` says what is missing
     except Exception:  # Arrow raises errors of many kinds; `_open` says what is wrong
         return False
+    size = path.stat().st_size
+    if rows > max(size, _ANY_ROWS) or unpacked > _MAX_RATIO * size + _ANY_BYTES:
+        raise UserError(
+            f"{path} has {size:,} bytes for {rows:,} rows of {unpacked:,} bytes: that is no set of images, replace it"
+        )
     return True
 
 
@@ -221,7 +235,7 @@ def _open(name: str, failure: str, advice: str, **arguments: Any) -> Mapping[str
         import datasets
         import PIL  # noqa: F401
     except ImportError as error:
-        raise UserError(f"image data need {error.name}: pip install 'lottery-pools[data]'") from error
+        raise UserError(f"image data need {error.name}: {installing('data')}") from error
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     for logger in ("huggingface_hub", "datasets"):  # they log each attempt; the error below says how it ended

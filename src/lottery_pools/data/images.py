@@ -42,7 +42,7 @@ def load(data: schema.Data, progress: Progress | None = None) -> Source:
     key = [_CACHE_VERSION, origin.content(), data.size, data.image_column, data.label_column]
     if data.task != "single-label":
         key.append(data.task)
-    if data.broken == "refuse":
+    if data.broken != "leave-out":
         key.append(data.broken)
     folder = cache_root() / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
     notes = origin.notes

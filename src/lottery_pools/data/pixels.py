@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lottery_pools.errors import UserError
+from lottery_pools.errors import UserError, installing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -59,7 +59,7 @@ class Pixels:
 def check_installed() -> None:
     """Raise UserError if Pillow is not installed, which decodes images."""
     if importlib.util.find_spec("PIL") is None:
-        raise UserError("image data need Pillow: pip install 'lottery-pools[data]'")
+        raise UserError(f"image data need Pillow: {installing('data')}")
 
 
 def decode(image: bytes | str | None, size: int | None) -> Pixels:

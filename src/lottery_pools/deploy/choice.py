@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -20,8 +21,10 @@ from lottery_pools.runs.folder import write
 CLASSES = ((1, 1), (2, 4), (5, ALONE), (ALONE + 1, 16), (17, 32), (33, 63), (64, 64))
 """Batch sizes, from and to, that one timing stands for; the last is for all larger ones too."""
 RUNS = 5
+AT_LEAST = 0.001
+"""Seconds of a run, so that what comes before it counts little, and short enough to be seldom interrupted."""
 HOPELESS = 3.0
-"""How many times as slow as the fastest is not timed again."""
+"""How many times as slow as the fastest, in the better of two runs, is not timed again."""
 
 
 class Step(Protocol):
@@ -47,7 +50,7 @@ class Times:
         """Seconds of dense PyTorch at its fastest."""
         return min(self.contiguous, float("inf") if self.channels_last is None else self.channels_last)
 
-    @property
+    @cached_property
     def fastest(self) -> str:
         """The name of the fastest of the three."""
         seconds = {name: value for name, value in asdict(self).items() if name != "samples" and value is not None}
@@ -62,16 +65,17 @@ class Choice:
 
     def times(self, x: Tensor, program: Step, dense: Mapping[str, Callable[[Tensor], Tensor]], threads: int) -> Times:
         """The times for batches of the class of x, which has a sample at least; `dense` has the fields of `Times`."""
-        size = timed(len(x), next((network.lanes for network in program.networks.values()), 1))
+        size = timed(x.shape[0], next((network.lanes for network in program.networks.values()), 1))
         key = (tuple(x.shape[1:]), size, threads)
         if key not in self.known:
-            batch = torch.cat([x] * -(-size // len(x)))[:size]
+            batch = torch.cat([x.detach()] * -(-size // x.shape[0]))[:size]
             functions = {"compiled": lambda: program(batch, threads)}
             functions |= {name: lambda function=function: function(batch) for name, function in dense.items()}  # type: ignore[misc]
             self.known[key] = _remembered(program, key, functions)
         return self.known[key]
 
 
+@cache
 def timed(samples: int, lanes: int) -> int:
     """The batch size that is timed for batches of `samples`, where `lanes` are computed side by side.
 
@@ -98,7 +102,7 @@ def _remembered(program: Step, key: tuple[object, ...], functions: Mapping[str, 
     try:
         return _times(path)
     except (OSError, ValueError):  # not there, or damaged
-        spent = timing.in_turn(functions, RUNS, hopeless=HOPELESS)
+        spent = timing.in_turn(functions, RUNS, AT_LEAST, HOPELESS)
     assert isinstance(key[1], int)
     times = Times(key[1], **{name: min(once.wall for once in rounds) for name, rounds in spent.items()})
     write(path, json.dumps(asdict(times), sort_keys=True))

@@ -33,7 +33,7 @@ class Program:
 
     def __call__(self, x: Tensor, threads: int) -> Tensor:
         """Compute all steps in order."""
-        traced, batch = self.traced, len(x)
+        traced, batch = self.traced, x.shape[0]  # len(x) would take longer
         values: dict[str, Any] = {traced.input: x}
 
         def node(name: str) -> Any:
@@ -49,7 +49,8 @@ class Program:
                 outputs = self.networks[index](inputs, threads)
                 values.update(zip(step.outputs, outputs, strict=True))
             else:
-                values[step.name] = compute(step, {a.name: node(a.name) for a in step.all_input_nodes})
+                with torch.no_grad():  # here only: it takes longer than a small network
+                    values[step.name] = compute(step, {a.name: node(a.name) for a in step.all_input_nodes})
         result = node(traced.output)
         assert isinstance(result, Tensor)
         return result
@@ -85,13 +86,12 @@ class Compiled:
             self.programs[shape] = Program(traced, networks)
         return self.programs[shape]
 
-    @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
         """Predict for a batch x (n, …), float32 on the CPU. Raises UserError for anything else."""
         if not isinstance(x, Tensor) or x.dtype != torch.float32 or x.device.type != "cpu" or x.ndim < 2:
             what = f"{x.dtype} {tuple(x.shape)} on {x.device}" if isinstance(x, Tensor) else type(x).__name__
             raise UserError(f"a compiled network takes a float32 batch (n, …) on the CPU, this is {what}: convert it")
-        if self.engine == "torch" or len(x) == 0:
+        if self.engine == "torch" or x.shape[0] == 0:
             return self.dense(x)
         program = self.program(tuple(x.shape[1:]))
         if self.engine == "auto" and (fastest := self.times(x).fastest) != "compiled":
@@ -109,7 +109,6 @@ class Compiled:
         traced = next((program.traced for program in self.programs.values()), None)
         return 0 if traced is None else sum(network.weights for network in traced.networks)
 
-    @torch.no_grad()
     def times(self, x: Tensor) -> Times:
         """How long batches such as x take, compiled and by dense PyTorch: timed once on this machine, then remembered.
 
@@ -127,6 +126,7 @@ class Compiled:
             "channels_last": lambda x: self.dense(x.contiguous(memory_format=torch.channels_last)),
         }
 
+    @torch.no_grad()
     def dense(self, x: Tensor) -> Tensor:
         """The same by PyTorch."""
         result: Tensor = self.module(x)

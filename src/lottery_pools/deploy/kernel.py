@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lottery_pools.deploy.graph import Convolution
 from lottery_pools.deploy.layout import REGISTER, Layout, Unfolded, rounded
+from lottery_pools.deploy.sharing import Shift
 from lottery_pools.deploy.tiles import Grid, Tile
 
 
@@ -114,9 +115,11 @@ class Kernel:
     def lines(self) -> Iterator[str]:
         tile, places = self.tile, self.places
         groups = len(self.op.weight) // tile.together
-        starts = self.blocks * groups + 1
+        parts = 1 + len(tile.shifts)
+        starts = self.blocks * groups * parts + 1
         yield self.title()
-        yield "static void NAME(const float *restrict in, const float *restrict residual, float *restrict out,"
+        # The result may lie where the residual does.
+        yield "static void NAME(const float *restrict in, const float *residual, float *out,"
         yield "                 const float *restrict floats, const int32_t *restrict integers, int part, int parts)"
         yield "{"
         yield f"    const float *bias = floats, *weights = floats + {len(self.op.weight)};"
@@ -136,9 +139,9 @@ class Kernel:
             yield f"                              + y * {steps[0]} + x * {steps[1]};"
         yield f"        for (int block = 0; block < {self.blocks}; block++)"
         yield "        for (int output = from; output < until; output++) {"
-        yield f"            const int32_t *range = starts + block * {groups} + output;"
+        yield f"            const int32_t *range = starts + (block * {groups} + output) * {parts};"
         if self.blocks > 1:
-            yield f"            if (range[0] == range[1] && block > 0 && block < {self.blocks - 1})"
+            yield f"            if (range[0] == range[{parts}] && block > 0 && block < {self.blocks - 1})"
             yield "                continue;"
         yield f"            for (int lane = 0; lane < {REGISTER}; lane += LANES) {{"
         yield from (f"                {line}" for line in self.body())
@@ -163,6 +166,10 @@ class Kernel:
         chains = "abcd"[: tile.chains]
         bias = {str(t): f"splat(bias[output * {tile.together} + {t}])" for t in range(tile.together)}
         start = [f"a{name} = {bias[name[0]]};" for name, _ in sums]
+        if self.residual is not None:
+            beyond = self.residual.plane * self.residual.unit
+            start.insert(0, f"const float *r = beside + (ptrdiff_t)output * {tile.together * beyond} + lane;")
+            start += [f"a{name} += load(r + {place});" for name, place in self.spots(self.residual_steps(), beyond)]
         yield "vec " + ", ".join(f"{chain}{name}" for chain in chains for name, _ in sums) + ";"
         if self.blocks > 1:
             yield "if (block == 0) {"
@@ -183,6 +190,10 @@ class Kernel:
         yield "for (; k < range[1]; k++) {"
         yield from (f"    {line}" for line in self.add("a", "k"))
         yield "}"
+        for part, shift in enumerate(tile.shifts, 2):
+            yield f"for (; k < range[{part}]; k += 2) {{"
+            yield from (f"    {line}" for line in self.add_pair(shift))
+            yield "}"
         for chain in chains[1:]:
             yield " ".join(f"a{name} += {chain}{name};" for name, _ in sums)
         yield from self.finish([name for name, _ in sums])
@@ -204,13 +215,21 @@ class Kernel:
                 yield f"    {{ const vec x = load(p + {place}); {adds} }}"
         yield "}"
 
+    def add_pair(self, shift: Shift) -> Iterator[str]:
+        """Two kept weights times the inputs under them; an input that both need is loaded once."""
+        down, right = shift.registers
+        sums = {(row, column): index for index, (row, column, _) in enumerate(self.loads)}
+        yield "const float *p = source + offsets[k];"
+        yield "const vec w0 = splat(weights[k]), w1 = splat(weights[k + 1]);"
+        for row, column in sorted({*sums, *((row + down, column + right) for row, column in sums)}):
+            place = row * self.places.source[0] + column * self.places.source[1]
+            users = [(0, sums.get((row, column))), (1, sums.get((row - down, column - right)))]
+            adds = " ".join(f"a0_{index} += w{weight} * x;" for weight, index in users if index is not None)
+            yield f"{{ const vec x = load(p + {place}); {adds} }}"
+
     def finish(self, names: list[str]) -> Iterator[str]:
-        """What follows the last block: residual and activation."""
+        """What follows the last block: the activation."""
         lines = []
-        if self.residual is not None:
-            plane = self.residual.plane * self.residual.unit
-            lines.append(f"const float *r = beside + (ptrdiff_t)output * {self.tile.together * plane} + lane;")
-            lines += [f"a{name} += load(r + {place});" for name, place in self.spots(self.residual_steps(), plane)]
         if self.op.activation != "none":
             lines += [f"a{name} = {self.op.activation}(a{name});" for name in names]
         if self.blocks > 1 and lines:

@@ -17,6 +17,8 @@ from lottery_pools.deploy.graph import Pair, Shape
 
 REGISTER = 16
 """Floats that are worked on side by side: one AVX-512 register, two of AVX2, four of NEON."""
+SETS, WAYS = 64, 12
+"""Of the nearest cache, whose lines are as long as a position of 16 samples."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Layout:
     """The memory of one value: channel c, row y, column x begins at position `position(c, y, x)`.
 
     `unit`: floats a position. `pitch`: positions a row. `top`, `left`: border before the first row and column.
-    `plane`: positions a channel.
+    `plane`: positions a channel. `after`: positions that the border of the last channel takes beyond its plane: what
+    lies after a row is the border before the next row, and what lies below a channel is that above the next channel.
     """
 
     shape: Shape
@@ -33,6 +36,7 @@ class Layout:
     top: int
     left: int
     plane: int
+    after: int = 0
 
     def position(self, channel: int, row: int, column: int) -> int:
         """The position of a channel, row and column; those of the border lie outside the shape."""
@@ -44,8 +48,13 @@ class Layout:
         return self.position(0, 0, 0) * self.unit
 
     @property
+    def has_zeros(self) -> bool:
+        """Whether something around the values has to be zero."""
+        return bool(self.top or self.left)
+
+    @property
     def floats(self) -> int:
-        return self.shape[0] * self.plane * self.unit
+        return (self.shape[0] * self.plane + self.after) * self.unit
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,31 @@ class Unfolded:
     @property
     def floats(self) -> int:
         return self.shape[0] * self.plane
+
+
+def bordered(shape: Shape, unit: int, border: Pair) -> Layout:
+    """The layout of batch mode with a border of so many rows and columns on all sides.
+
+    Channels lie so far apart that the inputs of a tile of 4 × 4 positions and its border do not crowd in some of the
+    nearest cache's sets: padding after each channel sees to that.
+    """
+    _, height, width = shape
+    top, left = border
+    pitch, rows = width + left, height + top
+    plane = rows * pitch
+    if top or left:
+        plane += min(range(SETS // 4), key=lambda padding: _crowd(shape, border, plane + padding))
+    after = (rows + top - 1) * pitch + left + width + left - plane
+    return Layout(shape, unit, pitch, top, left, plane, max(0, after))
+
+
+def _crowd(shape: Shape, border: Pair, plane: int) -> int:
+    """The most positions that one set of the nearest cache holds of a tile's inputs, of as many channels as fit."""
+    rows, columns = (min(4, size) + 2 * edge for size, edge in zip(shape[1:], border, strict=True))
+    tile = (np.arange(rows)[:, None] * (shape[2] + border[1]) + np.arange(columns)).reshape(-1)
+    channels = min(shape[0], SETS * WAYS * 3 // 4 // len(tile))
+    lines = np.arange(channels)[:, None] * plane + tile
+    return int(np.bincount(lines.reshape(-1) % SETS).max())
 
 
 def rounded(floats: int) -> int:

@@ -43,7 +43,7 @@ class Library:
 
     def __call__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], threads: int) -> None:
         """Fill `outputs`; all tensors are contiguous float32 on the CPU, (samples, floats a sample)."""
-        batch = len(outputs[0])
+        batch = outputs[0].shape[0]
         threads = max(1, min(threads, MOST_THREADS))
         floats = threads * self.source.workspace
         try:  # taken from the list and put back, so that two threads of Python's never share one
@@ -121,7 +121,7 @@ class CompiledNetwork:
     def __call__(self, inputs: Sequence[Tensor], threads: int) -> list[Tensor]:
         """The outputs, (n, floats a sample) each, of inputs (n, floats a sample) in the order of the network's."""
         values = dict(zip(self.network.inputs, inputs, strict=True))
-        batch = len(inputs[0])
+        batch = inputs[0].shape[0]
         results = {name: torch.empty(batch, self.floats(name)) for name in self.network.outputs}
         threads = max(1, min(threads, int(batch * self.work / ENOUGH)))
         whole = 0
@@ -164,6 +164,6 @@ class CompiledNetwork:
         network = self.parts[part]
         inputs = [values[name] for name in network.inputs]
         outputs = [results[name] for name in network.outputs]
-        if samples.start > 0 or samples.stop < len(outputs[0]):
+        if samples.start > 0 or samples.stop < outputs[0].shape[0]:
             inputs, outputs = [x[samples] for x in inputs], [y[samples] for y in outputs]
         self.library(part)(inputs, outputs, threads)

@@ -1,4 +1,4 @@
-"""C functions of everything but convolutions: pooling, additions, activations, copies, and the way in and out."""
+"""C functions of everything but convolutions: pooling, additions, activations and copies."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from lottery_pools.deploy.plan import Plan, Unfold
 
 HEAD = """static void NAME(const float *restrict in, const float *restrict residual, float *restrict out,
                  const float *restrict floats, const int32_t *restrict integers, int part, int parts)
-{"""
-PACK_HEAD = """static void NAME(const float *restrict from, int count, float *restrict to, int part, int parts)
 {"""
 
 
@@ -36,13 +34,13 @@ def _function(title: str, body: Iterator[str], integers: list[int], floats: list
     return Function("\n".join(lines), np.array(floats, np.float32), np.array(integers, np.int32))
 
 
-def _channels(layout: Layout) -> str:
+def each_channel(layout: Layout) -> str:
     """A loop over the channels of this part of the work."""
     count = layout.shape[0]
     return f"for (int c = {count} * part / parts; c < {count} * (part + 1) / parts; c++)"
 
 
-def _address(layout: Layout, name: str, row: str, column: str) -> str:
+def address(layout: Layout, name: str, row: str, column: str) -> str:
     """A pointer to the position of channel c, `row` and `column` (a layout without parts)."""
     place = layout.position(0, 0, 0)
     return f"{name} + (c * {layout.plane} + {place} + ({row}) * {layout.pitch} + ({column})) * (ptrdiff_t){layout.unit}"
@@ -61,19 +59,19 @@ def _pool(op: Pool, source: Layout, out: Layout) -> Function:
     def body() -> Iterator[str]:
         yield "(void)residual; (void)floats; (void)integers;"
         yield f"float row[{run}];"
-        yield _channels(out)
+        yield each_channel(out)
         yield f"for (int y = 0; y < {len(op.rows)}; y++) {{"
         yield f"    for (int k = 0; k < {run}; k++)"
         yield f"        row[k] = {start};"
         yield f"    {rows} {{"
-        yield f"        const float *at = {_address(source, 'in', 'i', '0')};"
+        yield f"        const float *at = {address(source, 'in', 'i', '0')};"
         yield "        int k = 0;"
         yield f"        for (; k + LANES <= {run}; k += LANES)"
         yield f"            store(row + k, {join}(load(row + k), load(at + k)));"
         yield f"        for (; k < {run}; k++)"
         yield f"            row[k] = {join}_one(row[k], at[k]);"
         yield "    }"
-        yield f"    float *to = {_address(out, 'out', 'y', '0')};"
+        yield f"    float *to = {address(out, 'out', 'y', '0')};"
         yield f"    for (int x = 0; x < {len(op.columns)}; x++)"
         if unit == 1:
             yield "    {"
@@ -92,7 +90,7 @@ def _pool(op: Pool, source: Layout, out: Layout) -> Function:
         yield "}"
 
     kind = "Maximum" if op.kind == "max" else "Mean"
-    title = f"{kind} of windows of {_shape(source)} to {_shape(out)}"
+    title = f"{kind} of windows of {describe(source)} to {describe(out)}"
     return _function(title, body(), integers, list(op.divisors))
 
 
@@ -115,7 +113,7 @@ def _alike(windows: Sequence[Window]) -> tuple[int, int, int, int] | None:
     return (first, move, stop - first, step) if same else None
 
 
-def _shape(layout: Layout) -> str:
+def describe(layout: Layout) -> str:
     return " × ".join(map(str, layout.shape))
 
 
@@ -125,12 +123,12 @@ def _pointwise(source: Layout, other: Layout | None, out: Layout, activation: st
 
     def body() -> Iterator[str]:
         yield "(void)floats; (void)integers;" + (" (void)residual;" if other is None else "")
-        yield _channels(out)
+        yield each_channel(out)
         yield f"for (int y = 0; y < {height}; y++) {{"
-        yield f"    const float *a = {_address(source, 'in', 'y', '0')};"
+        yield f"    const float *a = {address(source, 'in', 'y', '0')};"
         if other is not None:
-            yield f"    const float *b = {_address(other, 'residual', 'y', '0')};"
-        yield f"    float *to = {_address(out, 'out', 'y', '0')};"
+            yield f"    const float *b = {address(other, 'residual', 'y', '0')};"
+        yield f"    float *to = {address(out, 'out', 'y', '0')};"
         total = "load(a + i)" if other is None else "load(a + i) + load(b + i)"
         single = "a[i]" if other is None else "a[i] + b[i]"
         call = "" if activation == "none" else activation
@@ -142,7 +140,7 @@ def _pointwise(source: Layout, other: Layout | None, out: Layout, activation: st
         yield "}"
 
     what = "Addition" if other is not None else "Activation"
-    return _function(f"{what} of {_shape(out)}, then activation {activation}", body(), [], [])
+    return _function(f"{what} of {describe(out)}, then activation {activation}", body(), [], [])
 
 
 def _unfold(source: Layout, out: Unfolded) -> Function:
@@ -185,41 +183,4 @@ def _unfold(source: Layout, out: Unfolded) -> Function:
         yield "}"
 
     kernel = f"{out.kernel[0]} × {out.kernel[1]}"
-    return _function(f"{_shape(source)} unfolded for a kernel of {kernel}", body(), [], [])
-
-
-def pack(layout: Layout) -> str:
-    """The C function that brings `count` samples from PyTorch's order into a layout; further lanes become zero."""
-    return "\n".join(_exchange(layout, inward=True))
-
-
-def unpack(layout: Layout) -> str:
-    """The C function that brings `count` samples from a layout into PyTorch's order."""
-    return "\n".join(_exchange(layout, inward=False))
-
-
-def _exchange(layout: Layout, inward: bool) -> Iterator[str]:
-    channels, height, width = layout.shape
-    size = channels * height * width
-    yield f"/* {_shape(layout)} {'from' if inward else 'to'} PyTorch's order, {layout.unit} samples side by side. */"
-    yield PACK_HEAD
-    yield f"    {_channels(layout)}"
-    yield f"    for (int y = 0; y < {height}; y++) {{"
-    ours = _address(layout, "to" if inward else "from", "y", "0")
-    theirs = f"{'from' if inward else 'to'} + (c * {height} + y) * (ptrdiff_t){width}"
-    yield f"        {'' if inward else 'const '}float *ours = {ours};"
-    yield f"        {'const ' if inward else ''}float *theirs = {theirs};"
-    unit = layout.unit
-    if inward and unit > 1:
-        yield f"        if (count < {unit})"
-        yield f"            memset(ours, 0, sizeof(float) * {width * unit});"
-    if unit == 1:
-        yield "        (void)count;"
-        yield f"        memcpy({'ours, theirs' if inward else 'theirs, ours'}, sizeof(float) * {width});"
-    else:
-        one, other = f"ours[x * {unit} + lane]", f"theirs[lane * (ptrdiff_t){size} + x]"
-        yield "        for (int lane = 0; lane < count; lane++)"
-        yield f"            for (int x = 0; x < {width}; x++)"
-        yield f"                {one if inward else other} = {other if inward else one};"
-    yield "    }"
-    yield "}"
+    return _function(f"{describe(source)} unfolded for a kernel of {kernel}", body(), [], [])

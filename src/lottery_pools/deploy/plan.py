@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lottery_pools.deploy.graph import Convolution, Network, Operation, Shape
-from lottery_pools.deploy.layout import REGISTER, Layout, Unfolded, rounded
+from lottery_pools.deploy.graph import Convolution, Network, Operation, Pair, Shape
+from lottery_pools.deploy.layout import REGISTER, Layout, Unfolded, bordered, rounded
+from lottery_pools.deploy.memory import place, spoiled
 
 CACHE = 4 << 20
 """Bytes that a convolution may touch before it waits for memory (docs/decisions.md)."""
@@ -40,6 +41,8 @@ class Plan:
     unfolded: Mapping[str, Unfolded]
     places: Mapping[str, int]
     """Value → first float of it in the workspace."""
+    spoiled: frozenset[str]
+    """Values in whose borders others have left something: they have to be cleared each time."""
     workspace: int
     """Floats of the workspace."""
 
@@ -52,10 +55,15 @@ def plan(network: Network, single: bool) -> Plan:
     else:
         side_by_side = lanes(network)
         operations, layouts, unfolded = list(network.operations), _batch(network, side_by_side), {}
-    places, workspace = _place(network, operations, {**layouts, **unfolded})
+    all_layouts: dict[str, Layout | Unfolded] = {**layouts, **unfolded}
+    placed = place(network, operations, all_layouts)
     # Whole registers may read beyond the last value, to no effect: by less than the positions of one channel.
     beyond = max((layout.plane * layout.unit for layout in layouts.values()), default=0) if single else 0
-    return Plan(network, side_by_side, tuple(operations), layouts, unfolded, places, workspace + beyond + REGISTER)
+    workspace = max(placed[name] + layout.floats for name, layout in all_layouts.items())
+    dirty = spoiled(network, operations, all_layouts, placed)
+    return Plan(
+        network, side_by_side, tuple(operations), layouts, unfolded, placed, dirty, workspace + beyond + REGISTER
+    )
 
 
 def cut(network: Network) -> int:
@@ -81,49 +89,28 @@ def lanes(network: Network) -> int:
     return 4 * REGISTER if vectors_only else REGISTER
 
 
-@dataclass(frozen=True)
-class _Border:
-    """Rows and columns beyond a value's edge that its readers read."""
-
-    top: int = 0
-    bottom: int = 0
-    left: int = 0
-    right: int = 0
-
-    def __or__(self, other: _Border) -> _Border:
-        return _Border(
-            max(self.top, other.top),
-            max(self.bottom, other.bottom),
-            max(self.left, other.left),
-            max(self.right, other.right),
-        )
-
-
-def _border(convolution: Convolution, source: Shape, out: Shape) -> _Border:
-    """What a convolution reads beyond the edge of its source."""
-    beyond = [
+def _border(convolution: Convolution, source: Shape, out: Shape) -> Pair:
+    """(rows, columns) that a convolution reads beyond the edges of its source, on one side at most."""
+    before = convolution.padding
+    after = [
         (out[1 + axis] - 1) * convolution.stride[axis]
         + (convolution.weight.shape[2 + axis] - 1) * convolution.dilation[axis]
-        - convolution.padding[axis]
+        - before[axis]
         - (source[1 + axis] - 1)
         for axis in (0, 1)
     ]
-    return _Border(convolution.padding[0], max(0, beyond[0]), convolution.padding[1], max(0, beyond[1]))
+    return max(before[0], after[0]), max(before[1], after[1])
 
 
 def _batch(network: Network, unit: int) -> dict[str, Layout]:
-    """The layouts of batch mode: every value has just the border that its readers read."""
-    borders = dict.fromkeys(network.shapes, _Border())
+    """The layouts of batch mode: every value has just the border that its readers read, the same on all sides."""
+    borders: dict[str, Pair] = dict.fromkeys(network.shapes, (0, 0))
     for op in network.operations:
         if isinstance(op, Convolution):
-            borders[op.source] |= _border(op, network.shapes[op.source], network.shapes[op.out])
-    layouts = {}
-    for name, shape in network.shapes.items():
-        edge = borders[name]
-        pitch = edge.left + shape[2] + edge.right
-        plane = (edge.top + shape[1] + edge.bottom) * pitch
-        layouts[name] = Layout(shape, unit, pitch, edge.top, edge.left, plane)
-    return layouts
+            needed = _border(op, network.shapes[op.source], network.shapes[op.out])
+            known = borders[op.source]
+            borders[op.source] = (max(known[0], needed[0]), max(known[1], needed[1]))
+    return {name: bordered(shape, unit, borders[name]) for name, shape in network.shapes.items()}
 
 
 def _single(network: Network) -> tuple[list[Operation | Unfold], dict[str, Layout], dict[str, Unfolded]]:
@@ -156,30 +143,3 @@ def reads_directly(op: Convolution, source: Shape, out: Shape) -> bool:
         return False
     along_rows = op.stride == (1, 1) and op.weight.shape[3] == 1 and out[2] == source[2]
     return along_rows or out[1:] == (1, 1)
-
-
-def _place(
-    network: Network, operations: list[Operation | Unfold], layouts: Mapping[str, Layout | Unfolded]
-) -> tuple[dict[str, int], int]:
-    """Where each value begins in the workspace, and how many floats that has.
-
-    A value takes the memory of one that is no longer read only where both have the same layout, so that the borders,
-    to which nothing is written, stay zero.
-    """
-    last = {name: index for index, op in enumerate(operations) for name in op.reads}
-    last.update(dict.fromkeys(network.outputs, len(operations)))
-    free: dict[Layout | Unfolded, list[int]] = {}
-    places: dict[str, int] = {}
-    total = 0
-    for index, names in enumerate([network.inputs, *((op.out,) for op in operations)]):
-        for name in names:
-            layout = layouts[name]
-            if free.get(layout):
-                places[name] = free[layout].pop()
-            else:
-                places[name] = total
-                total += rounded(layout.floats)
-        for name, end in last.items():
-            if end == index - 1 and name in places:
-                free.setdefault(layouts[name], []).append(places[name])
-    return places, total

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lottery_pools.deploy import operations
+from lottery_pools.deploy import operations, packing
 from lottery_pools.deploy.convolution import Function, convolution
 from lottery_pools.deploy.graph import Activate, Add, Convolution, Network, Operation, Pool
 from lottery_pools.deploy.plan import Plan, Unfold, plan
@@ -68,6 +68,11 @@ class _Writer:
                           f"workspace + {planned.places[operation.out]}, "
                           f"s->floats + {floats}, s->integers + {integers}, s->part, s->parts);")  # fmt: skip
 
+    def clear(self, value: str, planned: Plan) -> None:
+        """Add the call that sets to zero what has to be zero around a value."""
+        function = self.define("clear", packing.clear(planned.layouts[value]))
+        self.calls.append(f"{function}(workspace + {planned.places[value]}, s->part, s->parts);")
+
 
 _KINDS = {Convolution: "convolution", Pool: "pool", Add: "add", Activate: "activate", Unfold: "unfold"}
 
@@ -81,18 +86,22 @@ def write(network: Network, single: bool, target: str, name: str = "network") ->
     planned = plan(network, single)
     writer = _Writer(name)
     for index, value in enumerate(network.inputs):
-        function = writer.define("pack", operations.pack(planned.layouts[value]))
+        if value in planned.spoiled:
+            writer.clear(value, planned)
+        function = writer.define("pack", packing.pack(planned.layouts[value]))
         size = int(np.prod(network.shapes[value]))
         writer.calls.append(f"{function}(s->inputs[{index}] + begin * {size}, count, "
                             f"workspace + {planned.places[value]}, s->part, s->parts);")  # fmt: skip
     for operation in planned.operations:
+        if operation.out in planned.spoiled:
+            writer.clear(operation.out, planned)
         if isinstance(operation, Convolution):
             made = convolution(operation, planned, target)
         else:
             made = operations.function(operation, planned)
         writer.call(operation, made, planned)
     for index, value in enumerate(network.outputs):
-        function = writer.define("unpack", operations.unpack(planned.layouts[value]))
+        function = writer.define("unpack", packing.unpack(planned.layouts[value]))
         size = int(np.prod(network.shapes[value]))
         writer.calls.append(f"{function}(workspace + {planned.places[value]}, count, "
                             f"s->outputs[{index}] + begin * {size}, s->part, s->parts);")  # fmt: skip

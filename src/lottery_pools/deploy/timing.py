@@ -26,7 +26,8 @@ def in_turn(
         functions: Name → function.
         rounds: Rounds, 1 or more.
         at_least: Seconds of a round for which a short function is repeated, so that the clock is fine enough.
-        hopeless: A function that took so many times as long as the fastest in the first round has no further rounds.
+        hopeless: A function that took so many times as long as the fastest has no further rounds, from the third on:
+            its better round of the first two counts, since the system may interrupt any single one.
 
     Example:
         ```python
@@ -37,11 +38,12 @@ def in_turn(
         function()
     spent: dict[str, list[Spent]] = {name: [] for name in functions}
     remaining = list(functions)
-    for _ in range(rounds):
+    for number in range(rounds):
         for name in remaining:
             spent[name].append(_once(functions[name], at_least))
-        fastest = min(rounds_of[0].wall for rounds_of in spent.values())
-        remaining = [name for name in remaining if spent[name][0].wall <= hopeless * fastest]
+        if number > 0:
+            best = {name: min(once.wall for once in spent[name]) for name in functions}
+            remaining = [name for name in remaining if best[name] <= hopeless * min(best.values())]
     return spent
 
 

@@ -34,7 +34,7 @@ from lottery_pools.runs.folder import digest, write
 from lottery_pools.runs.rows import BASELINES, Row, unpack_hits
 from lottery_pools.tickets.ticket import Ticket
 
-EXPLAINED = ("average", "interpolation", "trimmed-soup", "best")
+EXPLAINED = ("average", "interpolation", "trimmed-soup")
 """The methods whose gains are explained."""
 
 Key = tuple[str, int, str, str, int]
@@ -81,7 +81,7 @@ def diagnose(
 
 def _check_rows(run: Run, out: Path) -> None:
     """Raise UserError where a run lacks rows of a ticket."""
-    there = {row.key for row in results.read(run.folder.results)}
+    there = {row.key for row in run.rows()}
     needed = product(BASELINES, run.levels, CLEAN)
     if any((method, level, *condition) not in there for method, level, condition in needed):
         raise UserError(

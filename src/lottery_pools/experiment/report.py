@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,17 @@ from lottery_pools.runs.folder import RunFolder, remove, remove_unfinished, run_
 from lottery_pools.runs.rows import BASELINES, AnyRow, PoolRow, Row
 from lottery_pools.tickets import files
 
+OTHER_FILE = "give another file with --out"
+"""The advice if a report cannot be written where it belongs."""
+
+
+class UnwrittenError(UserError):
+    """A report that was made, but could not be written."""
+
+    def __init__(self, reason: object, content: ReportContent | MetricReport) -> None:
+        super().__init__(reason)
+        self.content = content
+
 
 def make(
     folder: Path, reference: Path | None = None, out: Path | None = None
@@ -33,6 +45,8 @@ def make(
 
     With `reference`, another run's folder, there is a table of mean corruption errors (mCE) relative to its dense
     network, which the table names: raises UserError where either was not measured under corruption.
+
+    Raises UnwrittenError, which has the report, where it cannot be written.
     """
     if reference is None and not toml.of_folder(folder, NOT_RUN).measures_accuracy:
         return _make_metric_report(folder, out or folder / "report.md")
@@ -48,9 +62,19 @@ def make(
         dense = [row for row in others if row.method == "ticket" and row.level == 0]
         table = corruption_tables.mce_by_level(content.rows, dense, f"the dense {of.model.name} of {of.name}")
         content = replace(content, extra=(table,))
-    write(page_path.with_suffix(".md"), page.markdown(content))
-    write(page_path, page.render(content))
+    with _unwritten(content):
+        write(page_path.with_suffix(".md"), page.markdown(content), OTHER_FILE)
+        write(page_path, page.render(content), OTHER_FILE)
     return page_path, content
+
+
+@contextmanager
+def _unwritten(content: ReportContent | MetricReport) -> Iterator[None]:
+    """Let an error of what is written while the context is open have the report."""
+    try:
+        yield
+    except UserError as error:
+        raise UnwrittenError(error, content) from error
 
 
 def _make_metric_report(folder: Path, out: Path) -> tuple[Path, MetricReport]:
@@ -58,14 +82,15 @@ def _make_metric_report(folder: Path, out: Path) -> tuple[Path, MetricReport]:
         raise UserError(f"the report of this run is Markdown, {out} is not: give a name that ends in .md")
     config = toml.of_folder(folder, NOT_RUN)
     runs = [run_folder(config, folder, seed) for seed in config.seeds]
-    rows = [row for run in runs for row in results.read_metrics(run.results)]
+    rows = _rows(runs, config.seeds, results.read_metrics)
     if not rows:
         raise _no_results(folder)
     for seed, run in zip(config.seeds, runs, strict=True):
         _check_files(run, [row for row in rows if row.seed == seed])
     rows, config = list(map(_inert_row, rows)), _inert(config)
     content = MetricReport(config.name, rows, gains(rows), config)
-    write(out, metric_report.page(content))
+    with _unwritten(content):
+        write(out, metric_report.page(content), OTHER_FILE)
     return out, content
 
 
@@ -154,9 +179,10 @@ def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
         )
     if (folder / "results.jsonl.xz").exists():
         rows, pools = results.read(folder / "results.jsonl.xz"), results.read_pools(folder / "pools.jsonl")
+        placement.check_rows(folder / "results.jsonl.xz", rows, config.seeds)
         return _inert(config), list(map(_inert_row, rows)), list(map(_inert, pools))
     runs = [run_folder(config, folder, seed) for seed in config.seeds]
-    rows = [row for run in runs for row in results.read(run.results)]
+    rows = _rows(runs, config.seeds, results.read)
     if not rows:
         raise _no_results(folder)
     pools = []
@@ -165,6 +191,16 @@ def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
         pools += [_pool_row(path, config.of_seed(seed), seed) for path in paths]
         _check_files(run, [row for row in rows if row.seed == seed])
     return _inert(config), list(map(_inert_row, rows)), pools
+
+
+def _rows(runs: Sequence[RunFolder], seeds: Sequence[int], read: Callable[[Path], list[AnyRow]]) -> list[AnyRow]:
+    """The rows of the runs of these seeds; raises UserError where a run has those of another."""
+    rows = []
+    for run, seed in zip(runs, seeds, strict=True):
+        of_run = read(run.results)
+        placement.check_rows(run.results, of_run, (seed,))
+        rows += of_run
+    return rows
 
 
 def _inert(value: Any) -> Any:

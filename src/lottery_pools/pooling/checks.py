@@ -23,7 +23,7 @@ def checked_tickets(
 
     Raises UserError unless levels differ, the target is there and all tickets are of one network. Where their origins
     tell, they must also be of one model, and of one run unless `allow_other_run`. Where two tickets share trained
-    tensors with the module, they are one network, which is refused.
+    tensors with the module, they are one network, which is refused. So are tickets with parameters that are NaN.
     """
     by_level: dict[int, Ticket] = {}
     for ticket in tickets:
@@ -37,8 +37,23 @@ def checked_tickets(
     for ticket in tickets:
         _check_fits_target(model, ticket, by_level[target], allow_other_run)
     _check_parameters(model, by_level[target].mask)
+    _check_numbers(model, by_level.values())
     _check_sparse_have_masks(model, by_level.values())
     return _copied_where_aliased(model, by_level)
+
+
+def _check_numbers(model: nn.Module, tickets: Iterable[Ticket]) -> None:
+    """Raise UserError where a parameter without a mask is NaN in a ticket; those with one were checked with the ticket.
+
+    A mixture of it would predict nothing, which scores do not always tell: the accuracy of NaN is that of chance.
+    """
+    for ticket in tickets:
+        for name, _ in model.named_parameters():
+            if name not in ticket.mask and (count := int(ticket.weights[name].isnan().sum())):
+                raise UserError(
+                    f"{count} numbers of {name!r} of the ticket of level {ticket.level} are NaN: leave that ticket "
+                    "out, and train it with a lower learning rate"
+                )
 
 
 def _check_sparse_have_masks(model: nn.Module, tickets: Iterable[Ticket]) -> None:

@@ -129,7 +129,7 @@ def _figure(name: str, over: Mapping[str, Mapping[str, Gain]], chosen: Sequence[
             shown += [(run, label(method), g.gain, g.low, g.high, g.seeds, g.n) for run, g in gains.items()]
             heights = []
             for run in gains:
-                beside = [other for other in chosen if other in over[run]]
+                beside = [name for name in chosen if name in over[run]]
                 heights.append(runs.index(run) + (beside.index(method) - (len(beside) - 1) / 2) / (len(chosen) + 1))
             _whiskers(axes, method, list(gains.values()), heights, colour[method])
         axes.set_yticks(range(len(runs)), runs)

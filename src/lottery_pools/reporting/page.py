@@ -11,11 +11,12 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from lottery_pools.config.toml import relevant, to_toml
+from lottery_pools.errors import inert
+from lottery_pools.pooling.methods import RETIRED_METHODS
 from lottery_pools.reporting import comparison, tables
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.names import instead, label, pooled
 from lottery_pools.reporting.sections import Section, sections, shift
-from lottery_pools.reporting.table import inert
 from lottery_pools.reporting.table import markdown as table_as_markdown
 from lottery_pools.reporting.verdict import averaged_over, headline, headlines, judge, over_admissible, undertrained
 from lottery_pools.reporting.words import interval, meaning_of_accuracy, plural, signed, unbroken
@@ -104,7 +105,8 @@ def _page(**content: object) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"quote": quote, "signed": signed, "unbroken": unbroken, "cell": _cell, "instead": instead}
     template = environment.from_string(_read("page.html"))
-    return template.render(style=Markup(_read("page.css")), script=Markup(_read("page.js")), **content)
+    files = {"style": Markup(_read("page.css")), "script": Markup(_read("page.js"))}
+    return template.render(retired=RETIRED_METHODS, **files, **content)
 
 
 def _read(name: str) -> str:

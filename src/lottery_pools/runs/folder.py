@@ -119,13 +119,21 @@ class RunFolder:
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with self.log.open("a+b") as file:
+            with open(self.log, "a+b", opener=no_link) as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(size - 1, 0))
                 begun = b"\n" if file.read(1) not in (b"", b"\n") else b""  # a line that a kill cut off is ended
                 file.write(begun + json.dumps({"time": round(time.time(), 3), **values}).encode() + b"\n")
         except OSError as error:
             raise failed_write(self.log, error) from error
+
+
+def no_link(path: str, flags: int) -> int:
+    """Open a file as `open` does, but not through a symbolic link: in a stranger's folder it may lead anywhere.
+
+    To be given to `open` as its `opener`, where a file is changed in place.
+    """
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def run_folder(config: Config, out: Path, seed: int) -> RunFolder:

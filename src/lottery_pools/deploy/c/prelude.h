@@ -17,6 +17,9 @@
 #else
 #define LANES 1
 #endif
+#if LANES >= 8
+#include <immintrin.h>
+#endif
 
 static inline float relu_one(float x) { return x <= 0.0f ? 0.0f : x; } /* a NaN stays, as in PyTorch */
 static inline float gelu_one(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678f)); }
@@ -51,7 +54,21 @@ static inline vec largest(vec v, vec w)
     const bits take = (bits)(w > v) | (bits)(w != w);
     return (vec)(((bits)w & take) | ((bits)v & ~take));
 }
+#if defined(__AVX512F__) && LANES == 16 /* one instruction, which gives its second operand where that is a NaN */
+static inline vec relu(vec v) { return (vec)_mm512_max_ps(_mm512_setzero_ps(), (__m512)v); }
+#define GATHER
+/* The floats at p, p + apart, …, `count` of them, and zeros. */
+static inline vec gather(const float *p, int apart, int count)
+{
+    const __m512i lanes = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const __m512i places = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(apart));
+    return (vec)_mm512_mask_i32gather_ps(_mm512_setzero_ps(), (__mmask16)((1u << count) - 1), places, p, 4);
+}
+#elif defined(__AVX__) && LANES == 8
+static inline vec relu(vec v) { return (vec)_mm256_max_ps(_mm256_setzero_ps(), (__m256)v); }
+#else
 static inline vec relu(vec v) { return (vec)((bits)v & ~(bits)(v <= (vec){0})); }
+#endif
 static inline vec gelu(vec v)
 {
     for (int lane = 0; lane < LANES; lane++)
