@@ -246,3 +246,15 @@ def test_a_damaged_bitmask_is_told_with_its_file(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "a.safetensors")
     with pytest.raises(UserError, match=r"a\.safetensors: a bitmask keeps 6 weights of which 5 are there"):
         lp.read(tmp_path / "a.safetensors")
+
+
+def test_an_archive_that_cannot_be_looked_into_is_not_unpacked(tmp_path: Path) -> None:
+    torch.save(state(), tmp_path / "a.pt")
+    content = bytearray((tmp_path / "a.pt").read_bytes())
+    entry = content.index(b"PK\x01\x02")  # the first of its list of files
+    for place, value in ((entry + 6, 64), (entry, 0)):  # a version that there is not yet; no list
+        damaged = bytearray(content)
+        damaged[place] = value
+        (tmp_path / "b.pt").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"b\.pt is damaged or no PyTorch checkpoint \((NotImplemented|BadZipFile)"):
+            contents.contents(tmp_path / "b.pt")

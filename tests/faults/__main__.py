@@ -43,12 +43,16 @@ def main() -> None:
     parser.add_argument("--errors", type=int, default=100, help="Commands that are refused a file operation.")
     parser.add_argument("--processes", type=int, default=20, help="Commands with workers, stopped or started twice.")
     parser.add_argument("--loads", nargs="*", choices=list(load.LOADS), default=list(load.LOADS), help="Loads to try.")
+    parser.add_argument("--again", nargs="*", default=[], help="Kinds of files that were mended: tried anew.")
     parser.add_argument("--out", type=Path, default=Path("docs/reliability.md"))
     parser.add_argument("--report", action="store_true", help="Try nothing, write the page.")
     options = parser.parse_args()
     torch.set_num_threads(1)
     state = read(options.state, options.seed)
     if not options.report:
+        for name in options.again:
+            tried_by = state["versions"][-1]["source"]
+            state.setdefault("mended", []).append({"name": name, "version": tried_by, **state["files"].pop(name)})
         note(state, version(), options.mixed)
         print(f"seed {state['seed']}, version {state['versions'][-1]}", flush=True)
         try_all(state, options)

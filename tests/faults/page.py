@@ -74,6 +74,13 @@ TAIL = """
 Memory is what the process grew by beyond three times the size of the file; {megabytes} MB and {seconds:g} s of processor
 time are allowed. A crash or a file that is never read would count as a traceback.
 """
+MENDED = """
+## Mended meanwhile
+
+What was found by the harness while it counted; after it was mended, all files of the kind were tried again.
+
+"""
+MENDED_KIND = "- {name}: {wrongly_accepted} wrongly accepted and {tracebacks} tracebacks of {tried:,} files, by version `{version}`\n"
 LOADS = """
 ## Load
 
@@ -97,6 +104,8 @@ def page(state: Mapping[str, Any]) -> str:
         sums = {key: _sum(state, key) for key in next(iter(state["files"].values())) if key != "failures"}
         parts += [FILES, *rows, _row("**all**", sums)]
         parts.append(TAIL.format(megabytes=MOST_MEGABYTES, seconds=MOST_SECONDS))
+    if mended := state.get("mended"):
+        parts += [MENDED, *(MENDED_KIND.format(**counts) for counts in mended)]
     if loads := [_load(name, measured) for name, measured in state["load"].items() if "failure" not in measured]:
         parts += [LOADS, *loads]
     failures = list(_failures(state))

@@ -103,6 +103,7 @@ def _become(command: Command, output: Path, errors: Path, say_ready: int) -> Non
         os.chdir(command.folder)
         os.environ["LOTTERY_POOLS_CACHE"] = str(Path(command.folder) / "cache")
         sys.argv = ["lottery-pools", *command.arguments]
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # of a harness in the background it would be ignored
         if command.kind and command.at:
             root = str(Path(command.folder).resolve())
             inject(Injection(root, command.kind, command.at, command.operation, command.stays))
