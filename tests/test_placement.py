@@ -8,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from lottery_pools.cli import commands
 from lottery_pools.errors import UserError
 from lottery_pools.experiment.placement import Place, check
+from lottery_pools.experiment.replay import _difference
 from lottery_pools.runs import results
 from lottery_pools.tickets import files
+from lottery_pools.tickets.ticket import Ticket
 from tests.test_plain import outputs
 
 SMALL = (
@@ -156,6 +159,20 @@ def test_a_recipe_that_no_search_found_is_refused_though_the_weights_are_its_own
     shutil.copy(run / "other.safetensors", path)
     assert "same bytes" in outputs(["replay", str(path), "--no-search"], capsys)
     assert "(its recipe is " in refused("replay", str(path))
+
+
+def test_what_differs_is_told_by_its_name_and_a_gpu_is_a_reason() -> None:
+    origin = {"recipe": [[0, 0.5]], "score": 0.5, "device": "cpu"}
+    stored = Ticket({"a": torch.ones(2)}, {"a": torch.ones(2, dtype=torch.bool)}, 1, origin)
+    assert (
+        _difference(stored, replace(stored, weights={"a": torch.tensor([1.0, 2.0])})) == "the weights of 'a' are others"
+    )
+    on_gpu = replace(stored, origin={**origin, "device": "cuda:0"})
+    other = replace(on_gpu, origin={**on_gpu.origin, "score": 0.25})
+    said = "its score is 0.5, made again 0.25; a GPU may do so without --deterministic"
+    assert _difference(on_gpu, other) == said
+    same_kernels = replace(on_gpu, origin={**on_gpu.origin, "deterministic": True})
+    assert _difference(same_kernels, replace(same_kernels, origin=other.origin)) == "its score is 0.5, made again 0.25"
 
 
 def test_a_pool_searched_within_a_budget_is_searched_again_within_it(

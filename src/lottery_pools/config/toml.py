@@ -134,6 +134,8 @@ def read_toml(path: Path, trust: Trust = NOTHING) -> Config:
     read, is not TOML, has a key or value that is not allowed, or names code that `trust` does not cover.
     """
     try:
+        if path.is_fifo():
+            raise UserError(f"{path} is a pipe, which may never end: give a TOML file of settings")
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path} has more than {MAX_BYTES:,} bytes: give a TOML file of settings")
         values = _parsed(path.read_text(encoding="utf-8-sig"))

@@ -85,6 +85,12 @@ def _run(pooled: Path, origin: Mapping[str, Any], trust: Trust, data: str | None
 
 def _difference(stored: Ticket, again: Ticket) -> str:
     """The first thing in which a pooled ticket differs from the one that was made again, in words."""
+    origin = stored.origin
+    may_differ = str(origin.get("device")).startswith("cuda") and not origin.get("deterministic")
+    return _first_difference(stored, again) + ("; a GPU may do so without --deterministic" if may_differ else "")
+
+
+def _first_difference(stored: Ticket, again: Ticket) -> str:
     for key in dict.fromkeys(("recipe", *again.origin, *stored.origin)):
         if stored.origin.get(key) != again.origin.get(key):
             return f"its {key} is {shown(stored.origin.get(key), 80)}, made again {shown(again.origin.get(key), 80)}"
