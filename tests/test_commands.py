@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -373,6 +374,43 @@ def test_a_full_output_is_one_line() -> None:
         )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert "cannot write the output: No space left on device" in done.stderr
+
+
+@pytest.fixture
+def within(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `main` sets for its process stays out of this one."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    for name in ("MPLBACKEND", "PYTHONSAFEPATH"):
+        monkeypatch.setenv(name, "")
+
+
+@pytest.mark.usefixtures("within")
+@pytest.mark.parametrize("name", ["EIO", "EROFS", "EACCES", "EDQUOT", "ENOSPC", "EMFILE"])
+def test_a_file_that_the_system_refuses_is_one_line_whoever_asked_for_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = getattr(errno, name)
+
+    def refused(arguments: object) -> None:
+        raise OSError(number, os.strerror(number), "some/file")
+
+    monkeypatch.setattr(commands, "dispatch", refused)
+    with pytest.raises(SystemExit) as stop:
+        commands.main()
+    assert stop.value.code == 2
+    said = f"lottery-pools: some/file: {os.strerror(number)}; remove the cause, then run the same command again\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.usefixtures("within")
+def test_a_missing_file_that_nobody_expected_is_a_bug_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(arguments: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "some/file")
+
+    monkeypatch.setattr(commands, "dispatch", missing)
+    with pytest.raises(FileNotFoundError):
+        commands.main()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a shell")

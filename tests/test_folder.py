@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lottery_pools.errors import Notice, UserError
-from lottery_pools.runs.folder import RunFolder, cache_root, digest, failed_write, lock, write
+from lottery_pools.runs.folder import RunFolder, cache_root, digest, failed_write, lock, remove, write
 
 
 def test_layout(tmp_path: Path) -> None:
@@ -72,6 +72,44 @@ def test_what_a_kill_left_unfinished_goes_when_the_folder_is_next_held(tmp_path:
     (tmp_path / "tickets" / ".level_01.safetensors.123.tmp").write_text("half")
     with lock(tmp_path):
         assert list((tmp_path / "tickets").iterdir()) == []
+
+
+def test_what_a_kill_left_between_a_level_and_its_cleaning_goes_too(tmp_path: Path) -> None:
+    for place in ("tickets", "trained_baselines/sparse-model-soups/tickets"):
+        folder = tmp_path / place
+        folder.mkdir(parents=True)
+        levels = ("level_00", "level_01.copy_1", "level_01.partial", "level_01.copy_2.partial", "level_01", "rewind")
+        unfinished = ("level_02.partial", "level_02.copy_0", "level_02.copy_1.partial")  # has no ticket yet: goes on
+        others = ("level_01.mine", "mine.partial", "level_01.copy_x")
+        for name in (*levels, *unfinished, *others):
+            (folder / f"{name}.safetensors").touch()
+        with lock(tmp_path):
+            left = {path.name.removesuffix(".safetensors") for path in folder.iterdir()}
+        assert left == {"level_00", "level_01", "rewind", *unfinished, *others}
+
+
+def test_a_line_of_the_log_that_a_kill_cut_off_costs_no_other(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.event(number=1)
+    with folder.log.open("a") as file:
+        file.write('{"time": 3, "num')
+    folder.event(number=2)
+    lines = folder.log.read_text().splitlines()
+    assert [json.loads(line)["number"] for line in (lines[0], lines[2])] == [1, 2]
+    assert len(lines) == 3
+
+
+def test_files_are_removed_or_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").touch()
+    remove(tmp_path / "a", tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(UserError, match=r"cannot write to .*: Read-only file system; choose another folder"):
+        remove(tmp_path / "a")
 
 
 def test_what_others_left_stays(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -80,6 +81,27 @@ def inert(text: str) -> str:
 
 def _is_plain(character: str) -> bool:
     return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+
+
+@contextmanager
+def naming(where: object) -> Iterator[None]:
+    """Put a file before the message of every `UserError` in the body that does not name it.
+
+    Args:
+        where: The file, as messages call it.
+
+    Examples:
+        >>> with naming("a.safetensors"):
+        ...     raise UserError("a mask is missing: restore it")
+        Traceback (most recent call last):
+        lottery_pools.errors.UserError: a.safetensors: a mask is missing: restore it
+    """
+    try:
+        yield
+    except UserError as error:
+        if str(where) in str(error):
+            raise
+        raise UserError(f"{where}: {error}") from error
 
 
 class Notice(UserWarning):

@@ -40,7 +40,7 @@ from lottery_pools.config.schema import Config
 from lottery_pools.config.trust import NOT_RUN, Trust
 from lottery_pools.errors import Notice, UserError, plain, unknown
 from lottery_pools.runs import ranks
-from lottery_pools.runs.folder import NO_SPACE
+from lottery_pools.runs.folder import NO_SPACE, REFUSALS
 from lottery_pools.version import VERSION
 
 USAGE = """\
@@ -85,8 +85,11 @@ def main() -> None:
         _discard_output()
         sys.exit(141)  # as the shell calls the end of a program by SIGPIPE
     except OSError as error:
-        if error.filename is not None or error.errno not in NO_SPACE:
+        if error.errno not in REFUSALS:
             raise
+        if error.filename is not None or error.errno not in NO_SPACE:
+            place = f"{error.filename}: " if error.filename is not None else ""
+            sys.exit(_stop(f"{place}{error.strerror}; remove the cause, then run the same command again", 2))
         _discard_output()
         sys.exit(_stop(f"cannot write the output: {error.strerror}; what the command made is kept", 2))
 

@@ -119,7 +119,7 @@ class Data:
             f"data.validation is {self.validation}: pools are chosen on validation samples, give 1 or more",
         )
         require(
-            self.validation < 1 or self.validation == int(self.validation),
+            self.validation < 1 or self.validation % 1 == 0,  # not so for infinity, whose remainder is not a number
             f"data.validation is {self.validation}: give a whole number of samples, or a share below 1",
         )
         require(

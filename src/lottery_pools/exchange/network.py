@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lottery_pools.config.fields import NETWORK_PACKAGES
 from lottery_pools.config.trust import Trust, names_code, untrusted_arguments
 from lottery_pools.data.preprocessing import Preprocessing
-from lottery_pools.errors import UserError
+from lottery_pools.errors import UserError, naming
 from lottery_pools.exchange import bitmask, contents
 from lottery_pools.models import registry
 from lottery_pools.runs import strict_json
@@ -72,9 +72,11 @@ def opened(path: str | Path) -> NetworkFile:
     path = Path(path)
     if path.is_dir():
         section = settings(path)
-        weights, _ = bitmask.decoded(contents.contents(path).tensors)
-        values = section.get("preprocessing")
-        return NetworkFile(weights, section.get("model"), None if values is None else Preprocessing.from_json(values))
+        with naming(path):
+            weights, _ = bitmask.decoded(contents.contents(path).tensors)
+            values = section.get("preprocessing")
+            preprocessing = None if values is None else Preprocessing.from_json(values)
+        return NetworkFile(weights, section.get("model"), preprocessing)
     ticket = files.load(path)
     return NetworkFile(ticket.weights, ticket.origin.get("model"), preprocessing_of(ticket))
 

@@ -70,10 +70,20 @@ def _check_unpacked(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(part.file_size for part in archive.infolist())
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return  # of an earlier format, or damaged: `torch.load` tells
+    except OSError:
+        return  # `torch.load` tells
+    except Exception as error:  # a damaged archive raises whatever its bytes lead to
+        if _begins_as_zip(path):  # PyTorch might read it all the same, whatever its size
+            raise UserError(_refusal(path, error)) from error
+        return  # of an earlier format
     if unpacked > _MAX_RATIO * path.stat().st_size + (1 << 20):
         raise UserError(f"{path} would have {unpacked:,} bytes unpacked, far more than it has: it is damaged")
+
+
+def _begins_as_zip(path: Path) -> bool:
+    """Whether PyTorch takes a file for a zip archive."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 def _refusal(path: Path, error: Exception) -> str:

@@ -21,7 +21,7 @@ from lottery_pools.reporting.comparison import Reports
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.metric_report import MetricReport
 from lottery_pools.runs import results, speeds, strict_json
-from lottery_pools.runs.folder import RunFolder, run_folder, write
+from lottery_pools.runs.folder import RunFolder, remove, remove_unfinished, run_folder, write
 from lottery_pools.runs.rows import BASELINES, AnyRow, PoolRow, Row
 from lottery_pools.tickets import files
 
@@ -151,17 +151,18 @@ def publish(folder: Path, to: Path) -> None:
     if (to / "config.toml").exists() and (to.resolve() == folder.resolve() or not (to / "results.jsonl.xz").exists()):
         raise UserError(f"{to} holds a run: publish into a folder of its own")
     content = report_of(folder)
+    remove_unfinished(to)
     write(to / "config.toml", toml.to_toml(content.config))
     write(to / "results.jsonl.xz", lzma.compress(results.to_lines(content.rows).encode()))
     write(to / "pools.jsonl", results.to_lines(content.pools))
     if content.speeds:
         write(to / "speeds.jsonl", speeds.to_lines(content.speeds))
     else:
-        (to / "speeds.jsonl").unlink(missing_ok=True)
+        remove(to / "speeds.jsonl")
     if content.diagnoses:
         write(to / "diagnosis.json", "[\n" + ",\n".join(map(json.dumps, content.diagnoses)) + "\n]\n")
     else:
-        (to / "diagnosis.json").unlink(missing_ok=True)
+        remove(to / "diagnosis.json")
     write(to / "report.md", page.markdown(content))
 
 
