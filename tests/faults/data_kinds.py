@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from lottery_pools.config import schema
-from lottery_pools.data import arrays, cache, images, label_files, pixels, shifts
+from lottery_pools.data import arrays, cache, images, label_files, pixels, stored_images
 from lottery_pools.data.corruptions import published
 from lottery_pools.errors import UserError
 from tests.faults.changes import edit_cells, edit_json_file, edit_npy_header
@@ -101,13 +101,13 @@ def read_published(path: Path) -> Any:
 
 def write_corrupted(path: Path) -> None:
     """Write corrupted images into a file of the cache."""
-    shifts._store(path, (6, 3, 4, 4), [torch.arange(6 * 48, dtype=torch.int64).to(torch.uint8).view(6, 3, 4, 4)])
+    stored_images.write(path, (6, 3, 4, 4), [torch.arange(6 * 48, dtype=torch.int64).to(torch.uint8).view(6, 3, 4, 4)])
 
 
 def read_corrupted(path: Path) -> Any:
     """The cached corrupted images."""
-    shifts._stored_digest.cache_clear()  # two damaged files may have the same size, within a tick of the clock
-    return bits({"images": shifts._stored(path, 6)})
+    stored_images._stored_digest.cache_clear()  # two damaged files may have the same size, within a tick of the clock
+    return bits({"images": stored_images.read(path, 6)})
 
 
 def write_parquet(path: Path) -> None:
