@@ -71,7 +71,7 @@ def test_an_imported_run_is_pooled_measured_diagnosed_and_replayed_as_ours(
     assert {row.train_images for row in rows if row.method == "ticket"} == {600, 900, 1200}
     assert len(pools) == 9
     assert diagnose.diagnose(config, out, ONE, points=3)[0]["pairs"]
-    assert replay.replay(RunFolder(out).pool("interpolation", 1))
+    assert replay.replay(RunFolder(out).pool("interpolation", 1)) is None
     page, _ = reports.make(out)
     assert page.exists()
 
@@ -84,7 +84,7 @@ def test_without_a_rewind_point_only_what_needs_it_is_refused(
     config = lp.import_run(tickets, tmp_path / "run", tiny(pooling=pooling), dataset)
     assert not RunFolder(tmp_path / "run").rewind.exists()
     stages.pool(config, tmp_path / "run", ONE)
-    assert replay.replay(RunFolder(tmp_path / "run").pool("uniform-soup", 0))
+    assert replay.replay(RunFolder(tmp_path / "run").pool("uniform-soup", 0)) is None
     stages.evaluate(config, tmp_path / "run", ONE)
     assert {row.train_images for row in reports.read(tmp_path / "run")[1]} == {0}
     needs = dataclasses.replace(config, pooling=dataclasses.replace(pooling, methods=("ties",)))

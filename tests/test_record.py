@@ -138,13 +138,13 @@ def test_a_moved_folder_is_found_by_its_new_name_once(place: Path, monkeypatch: 
     pool = Path("runs/photos/pools/average/level_01.safetensors")
     with pytest.raises(UserError, match="are no longer in"):
         replay.replay(pool)
-    assert replay.replay(pool, data="elsewhere")
+    assert replay.replay(pool, data="elsewhere") is None
     commands.dispatch(["evaluate", "runs/photos", "--data.name", "elsewhere", "--workers", "1"])
     assert (place / "runs/photos/config.toml").read_bytes() == settings
     (place / "other").mkdir()
     monkeypatch.chdir(place / "other")  # the place is kept as a whole path
     commands.dispatch(["diagnose", "../runs/photos", "--points", "2", "--workers", "1"])
-    assert replay.replay(Path("..") / pool)
+    assert replay.replay(Path("..") / pool) is None
     elsewhere = dataclasses.replace(CONFIG, data=dataclasses.replace(CONFIG.data, name="../elsewhere"))
     stages.tickets(elsewhere, Path("../runs/photos"), ONE)
 
@@ -204,7 +204,7 @@ def test_seeds_that_draw_their_own_data_go_on(tmp_path: Path) -> None:
         stages.tickets(config, tmp_path / "own", ONE)
     alone = tmp_path / "own/seed_1"
     stages.pool(toml.of_folder(alone), alone, ONE)
-    assert replay.replay(RunFolder(alone).pool("interpolation", 1))
+    assert replay.replay(RunFolder(alone).pool("interpolation", 1)) is None
 
 
 def test_rows_of_earlier_versions_have_no_digest() -> None:
