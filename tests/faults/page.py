@@ -86,7 +86,7 @@ time are allowed. A crash or a file that is never read would count as a tracebac
 MENDED = """
 ## Mended meanwhile
 
-What was found by the harness while it counted; after it was mended, all files of the kind were tried again.
+What was found by the harness while it counted; after it was mended, files of the kind were tried again, as many as the table says.
 
 """
 MENDED_KIND = "- {name}: {wrongly_accepted} wrongly accepted and {tracebacks} tracebacks of {tried:,} files, by version `{version}`\n"
