@@ -92,7 +92,7 @@ def try_all(state: dict[str, Any], options: argparse.Namespace) -> None:
             processes.one(Path(scratch), draw, counts)
             state["processes"] = dataclasses.asdict(counts)
             keep(state, options)
-        if "disks" not in state:
+        if options.processes and "disks" not in state:
             state["disks"] = disks.tried(Path(scratch) / "disks")
             keep(state, options)
     for name in options.loads:

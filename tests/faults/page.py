@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
 
+from tests.faults import kills
 from tests.faults.mutations import MOST_MEGABYTES, MOST_SECONDS
 
 # ruff: noqa: E501 – tables of Markdown are one line a row
@@ -22,6 +24,13 @@ which goes on where it was stopped. Every fault follows from its number and the 
 {versions}
 Seed {seed}. Machine: {machine}.
 """
+GOALS = """
+## Goals
+
+| goal | reached |
+|---|---|
+"""
+LOAD_GOALS = (("rows", "a million rows in a report"), ("runs", "12 runs compared"), ("tickets", "100 tickets"))
 KILLS = """
 ## Commands that are killed or refused
 
@@ -77,7 +86,7 @@ time are allowed. A crash or a file that is never read would count as a tracebac
 MENDED = """
 ## Mended meanwhile
 
-What was found by the harness while it counted; after it was mended, all files of the kind were tried again.
+What was found by the harness while it counted; after it was mended, files of the kind were tried again, as many as the table says.
 
 """
 MENDED_KIND = "- {name}: {wrongly_accepted} wrongly accepted and {tracebacks} tracebacks of {tried:,} files, by version `{version}`\n"
@@ -92,9 +101,11 @@ LOADS = """
 def page(state: Mapping[str, Any]) -> str:
     """The page, from the state that the harness keeps."""
     parts = [HEAD.format(versions=_versions(state["versions"]), seed=state["seed"], machine=state["machine"])]
-    if state["kill"] and state["errno"]:
-        kinds = {f"{name}_kinds": _kinds(state[name]["by_kind"]) for name in ("kill", "errno")}
-        parts.append(KILLS.format(kill=state["kill"], errno=state["errno"], **kinds))
+    parts.append(_goals(state))
+    if state["kill"] or state["errno"]:
+        counts = {name: {**asdict(kills.Counts()), **state[name]} for name in ("kill", "errno")}
+        kinds = {f"{name}_kinds": _kinds(counts[name]["by_kind"]) or "none were tried" for name in counts}
+        parts.append(KILLS.format(**counts, **kinds))
     if state["processes"]:
         parts.append(PROCESSES.format(kinds=_kinds(state["processes"]["by_kind"]), **state["processes"]))
     if "disks" in state:
@@ -112,6 +123,23 @@ def page(state: Mapping[str, Any]) -> str:
     if failures:
         parts += ["\n## Failures\n", *(f"\n```\n{text}\n```\n" for text in failures)]
     return "".join(parts)
+
+
+def _goals(state: Mapping[str, Any]) -> str:
+    """What is aimed at, and what was reached so far."""
+    files, kill, errno = state["files"].values(), state["kill"], state["errno"]
+    rows = [
+        ("20,000 damaged files", f"{sum(counts['tried'] for counts in files):,}"),
+        ("0 of them accepted with changed content", f"{sum(counts['wrongly_accepted'] for counts in files):,}"),
+        ("0 tracebacks", f"{sum(counts['tracebacks'] for counts in files):,}"),
+        ("no file takes more than 5 s", f"longest {max((counts['seconds'] for counts in files), default=0):.2f} s"),
+        ("memory of 300 MB beyond three times the file", f"{max((c['megabytes'] for c in files), default=0):.0f} MB"),
+        ("200 kills", f"{kill.get('faults', 0):,}"),
+        ("0 bytes differing after them", f"{kill.get('bytes_differing', 0):,}"),
+        ("100 refused operations", f"{errno.get('faults', 0):,}"),
+        *((f"load: {goal}", "measured" if name in state["load"] else "not measured") for name, goal in LOAD_GOALS),
+    ]
+    return "".join([GOALS, *(f"| {goal} | {reached} |\n" for goal, reached in rows)])
 
 
 def _versions(versions: list[Mapping[str, str]]) -> str:
