@@ -93,9 +93,10 @@ class Compiled:
             what = f"{x.dtype} {tuple(x.shape)} on {x.device}" if isinstance(x, Tensor) else type(x).__name__
             raise UserError(f"a compiled network takes a float32 batch (n, …) on the CPU, this is {what}: convert it")
         key = (x.shape, self.threads, self.engine, self.choice)
-        if key not in self.decided:
-            self.decided[key] = self._decide(x)
-        return self.decided[key](x)
+        compute = self.decided.get(key)
+        if compute is None:
+            compute = self.decided[key] = self._decide(x)
+        return compute(x)
 
     def _decide(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """What computes batches such as x. Looked up at later calls: a small network takes no longer than deciding."""
