@@ -1,10 +1,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+RELEASING := .venv-release
 # CIFAR for the tests and studies that want it; they skip where it is absent
 export LOTTERY_POOLS_DATA ?= $(abspath ../shared/data)
 
-.PHONY: demo test test-all test-gpu bench-gpu study-gpu lint bench docs study-small clean
+.PHONY: demo test test-all gpu test-gpu bench-gpu study-gpu study-gpu-controls lint bench docs study-small lock release audit clean
 
 demo: .venv/core
 	$(BIN)/lottery-pools run --preset demo --out runs/demo
@@ -38,18 +39,35 @@ study-small: $(INSTALLED)
 	    --evaluation.corruptions --threads 1 --out runs/study-small
 	$(BIN)/python -m studies.small runs/study-small docs/results/cifar10-resnet
 
-# About 90 seconds on an H100
+# About 80 seconds on an H100
 bench-gpu:
 	PYTHONPATH=src:. $(GPU_PYTHON) -m benchmarks.gpu --out gpu.jsonl
 
-# Two networks of full width on CIFAR-100, within 10 minutes on an H100; goes on where it was stopped. Only small files
-# (rows, recipes, settings, a report) are left in docs/results.
+# Two networks of full width on CIFAR-100: about 7 minutes on an H100 (docs/howto/gpu.md). Goes on where it was stopped.
+# Only small files (rows, recipes, settings, a report) are left in $(STUDY_RESULTS). To try it elsewhere:
+# make study-gpu STUDY_OPTIONS="--device cpu --limit 20 --pruning.levels 1" STUDY_RUNS=runs/tried \
+#     STUDY_RESULTS=runs/tried/results
+STUDIES ?= cifar100-vgg16 cifar100-resnet18
+STUDY_OPTIONS ?= --device cuda
+STUDY_RUNS ?= runs
+STUDY_RESULTS ?= docs/results
 study-gpu:
-	for study in cifar100-resnet18 cifar100-vgg16; do \
-	    PYTHONPATH=src:. $(GPU_PYTHON) -m lottery_pools run --preset studies/gpu/$$study.toml --device cuda \
-	        --data.name $(LOTTERY_POOLS_DATA)/cifar100 --out runs/$$study && \
-	    PYTHONPATH=src:. $(GPU_PYTHON) -m lottery_pools report runs/$$study --publish docs/results/$$study || exit; \
+	for study in $(STUDIES); do \
+	    PYTHONPATH=src:. $(GPU_PYTHON) -m lottery_pools run --preset studies/gpu/$$study.toml $(STUDY_OPTIONS) \
+	        --data.name $(LOTTERY_POOLS_DATA)/cifar100 --out $(STUDY_RUNS)/$$study && \
+	    PYTHONPATH=src:. $(GPU_PYTHON) -m lottery_pools report $(STUDY_RUNS)/$$study --publish $(STUDY_RESULTS)/$$study || exit; \
 	done
+
+# The controls of the same studies, and the paper's rule by likelihood: about as long again
+study-gpu-controls:
+	$(MAKE) study-gpu STUDY_OPTIONS="$(STUDY_OPTIONS) --pooling.methods interpolation-likelihood \
+	    --evaluation.trained-baselines tuned-ticket tuned-pool"
+
+# All that a GPU has to show, within about 10 minutes: each part leaves what it has, and a part that fails stops none
+gpu:
+	-timeout 150 $(MAKE) test-gpu
+	-timeout 120 $(MAKE) bench-gpu
+	-$(MAKE) study-gpu
 
 docs: $(INSTALLED)
 	$(BIN)/mkdocs build
@@ -60,9 +78,35 @@ docs: $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
-$(INSTALLED): .venv/core
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cluster,data,dev,docs,tensorboard]'
+$(INSTALLED): .venv/core tests/other_software.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[cluster,data,dev,docs,onnx,tensorboard]'
+	$(BIN)/pip install --quiet --no-compile --no-deps --requirement tests/other_software.txt
+	touch $@
+
+# What is published, in dist/: wheel, source archive, SBOM, checksums. They are built twice and compared, and tried in
+# clean environments (installs PyTorch twice and runs the tests: half an hour; RELEASE=--tests=none leaves them out)
+release: $(RELEASING)/ready
+	$(RELEASING)/bin/python -m release $(RELEASE)
+
+# Known vulnerabilities of all that is pinned; needs a vulnerability service, and says so where there is none
+audit: $(RELEASING)/ready
+	@$(RELEASING)/bin/python -m release.audit
+
+# Pins anew, by version and digest, what is installed (`pip install --require-hashes -r requirements-lock.txt`) and what
+# builds a release
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+    --custom-compile-command 'make lock'
+lock: $(RELEASING)/ready
+	$(RELEASING)/bin/$(LOCK) --constraint constraints.txt --extra cluster --extra data --extra tensorboard \
+	    pyproject.toml --output-file requirements-lock.txt
+	$(RELEASING)/bin/$(LOCK) release/requirements.in --output-file release/requirements.txt
+
+# Apart from .venv, whose packages a release must not depend on
+$(RELEASING)/ready: release/requirements.txt
+	rm -rf $(RELEASING)
+	$(PYTHON) -m venv $(RELEASING)
+	$(RELEASING)/bin/pip install --quiet --require-hashes --requirement release/requirements.txt
 	touch $@
 
 clean:
-	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv $(RELEASING) dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -70,9 +70,11 @@ def main() -> None:
         out = Path(folder) / "run"
         stages.tickets(config, out, Machine("cpu", workers=1, threads=1))
         for turn in range(options.rounds):
-            one, two = seconds_to_pool(config, out, 1), seconds_to_pool(config, out, 2)
-            ratios.append(one / two)
-            print(f"round {turn + 1}: one worker {one:.1f} s, two workers {two:.1f} s: {ratios[-1]:.2f} times as fast")
+            alone, both = seconds_to_pool(config, out, 1), seconds_to_pool(config, out, 2)
+            ratios.append(alone / both)
+            print(
+                f"round {turn + 1}: one worker {alone:.1f} s, two workers {both:.1f} s: {ratios[-1]:.2f} times as fast"
+            )
     print(f"two workers are {statistics.median(ratios):.2f} times as fast as one (median of {options.rounds})")
 
 

@@ -6,6 +6,7 @@ Rows, for a VGG-16 and a ResNet-18 at CIFAR's size, on random images:
   channels_last: no data, no masks;
 - `ours`: `lottery_pools.tickets.training.train` with half of the weights pruned, crops and flips, whole epochs;
 - `launched`: the same, but every kernel launched by itself (`TrainingRun.record` off);
+- `deterministic`: as `ours`, with kernels that give equal bytes in two runs, as with `--deterministic`;
 - `common`: float32, 8 DataLoader workers, torchvision's transforms of PIL images (needs torchvision);
 - `evaluation`: forward passes alone;
 - `pooling`: one target of nine tickets, seconds, the network scored on 1,000 images;
@@ -23,8 +24,10 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,7 @@ from lottery_pools.pooling.likelihood import log_likelihood
 from lottery_pools.pooling.pool import pool
 from lottery_pools.runs import engine
 from lottery_pools.runs.seeds import generator
+from lottery_pools.runs.worker import prepare
 from lottery_pools.tickets import masks
 from lottery_pools.tickets.forward import logits
 from lottery_pools.tickets.recording import cuda_graph, training_stream
@@ -114,6 +118,12 @@ def training_speed(setting: Setting, name: str, settings: Training, record: bool
     run = TrainingRun(replace(settings, epochs=2), data, seed=0, level=0, record=record)
     train(model, half_pruned(model), run, on_epoch)
     return {"images_per_second": setting.images / (ends[1] - ends[0]), "loss": losses[1]}
+
+
+def deterministic_speed(setting: Setting, name: str, settings: Training) -> dict[str, float]:
+    """`training_speed` under `--deterministic`, in a process of its own: cuBLAS must know before it is first used."""
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=prepare, initargs=(1, True)) as process:
+        return process.submit(training_speed, setting, name, settings, True).result()
 
 
 def limit(setting: Setting, name: str, batch: int) -> dict[str, float]:
@@ -255,8 +265,8 @@ def sharing(setting: Setting, workers: int) -> dict[str, float]:
     """Images a second that so many worker processes train together on one GPU, each a network of its own."""
     tasks = [(setting.device.type, setting.images)] * workers
     spans = list(engine.run_tasks(small_network_seconds, tasks, workers, 1))
-    each = [(SMALL.epochs - 1) * setting.images / (end - begin) for begin, end in spans]
-    return {"images_per_second": sum(each)}
+    speeds = [(SMALL.epochs - 1) * setting.images / (end - begin) for begin, end in spans]
+    return {"images_per_second": sum(speeds)}
 
 
 def measurements(setting: Setting) -> Iterator[tuple[str, Callable[[], dict[str, float]]]]:
@@ -269,11 +279,11 @@ def measurements(setting: Setting) -> Iterator[tuple[str, Callable[[], dict[str,
             yield f"{name} ours bfloat16 {size}", partial(training_speed, setting, name, settings, True)
             if size == batch:
                 yield f"{name} launched bfloat16 {size}", partial(training_speed, setting, name, settings, False)
+                yield f"{name} deterministic bfloat16 {size}", partial(deterministic_speed, setting, name, settings)
         exact = replace(FAST, batch=batch, precision="float32")
         yield f"{name} ours float32 {batch}", partial(training_speed, setting, name, exact, True)
         yield f"{name} evaluation bfloat16", partial(evaluation, setting, name)
-    for method in ("trimmed-soup", "best"):
-        yield f"{first} pooling {method}", partial(pooling, setting, first, method)
+    yield f"{first} pooling trimmed-soup", partial(pooling, setting, first, "trimmed-soup")
     for workers in (1, 2) if setting.device.type == "cuda" else (1,):
         yield f"resnet20 sharing {workers}", partial(sharing, setting, workers)
     yield f"{last} common float32 {batch}", partial(common, setting, last, batch)
@@ -287,6 +297,8 @@ def ratios(rows: dict[str, dict[str, float]]) -> Iterator[str]:
         for other in ("limit", "launched"):
             if kind == "ours" and (divisor := speeds.get(" ".join([name, other, *rest]))):
                 yield f"{label}: {speed / divisor:.2f} of {other}"
+        if kind == "deterministic" and (divisor := speeds.get(" ".join([name, "ours", *rest]))):
+            yield f"{label}: {speed / divisor:.2f} of ours"
         if kind == "ours" and (divisor := speeds.get(f"{name} common float32 {rest[-1]}")):
             yield f"{label}: {speed / divisor:.2f} of common"
 

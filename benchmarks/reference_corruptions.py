@@ -318,8 +318,8 @@ def chamfer(edge: Array) -> Array:
     points = np.argwhere(edge)
     if not len(points):
         return np.full(edge.shape, 20.0)
-    here = np.argwhere(np.ones_like(edge))
-    apart = np.sort(np.abs(here[:, None] - points), axis=2)
+    places = np.argwhere(np.ones_like(edge))
+    apart = np.sort(np.abs(places[:, None] - points), axis=2)
     b, a = apart[..., 0], apart[..., 1]
     distance = np.where(a >= 2 * b, 2.1969 * b + (a - 2 * b), 2.1969 * (a - b) + 1.4 * (2 * b - a))
     return np.asarray(np.minimum(distance.min(axis=1), 20).reshape(edge.shape))

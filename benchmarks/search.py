@@ -173,16 +173,12 @@ def _gain_at(searched: Sequence[Outcome], tickets: Sequence[Outcome], level: int
 
 
 def compared(outcomes: Sequence[Outcome]) -> str:
-    """The default as it is and `best` against the exact search, on the targets and seeds that both have."""
+    """The default as it is against the exact search, on the targets and seeds that both have."""
     exact = {outcome.target: outcome for outcome in outcomes if outcome.search == EXACT}
-    lines = []
-    for name, choose in ((DEFAULT, min), ("best", max)):
-        of_method = [outcome for outcome in outcomes if outcome.search == name and outcome.target in exact]
-        samples = choose((outcome.selection for outcome in outcomes if outcome.search == name), default=0)
-        searched = [outcome for outcome in of_method if outcome.selection == samples]
-        if searched:
-            lines.append(_against(name, searched, [exact[outcome.target] for outcome in searched]))
-    return "\n".join(lines)
+    of_default = [outcome for outcome in outcomes if outcome.search == DEFAULT]
+    samples = min((outcome.selection for outcome in of_default), default=0)
+    searched = [outcome for outcome in of_default if outcome.selection == samples and outcome.target in exact]
+    return _against(DEFAULT, searched, [exact[outcome.target] for outcome in searched]) if searched else ""
 
 
 def _against(name: str, searched: Sequence[Outcome], exact: Sequence[Outcome]) -> str:
@@ -202,7 +198,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="rows, one a line; what is there is not made again")
     parser.add_argument("--targets", type=int, nargs="+", default=[1, 4, 7])
     parser.add_argument("--selection", type=int, nargs="+", default=[1000, 2000, 5000])
-    parser.add_argument("--searches", nargs="+", default=[DEFAULT, "best", PAPER])
+    parser.add_argument("--searches", nargs="+", default=[DEFAULT, PAPER])
     parser.add_argument("--exact", action="store_true", help="the paper's search to the letter too")
     parser.add_argument("--seeds", type=int, nargs="+", help="only these")
     parser.add_argument("--threads", type=int, default=1)

@@ -123,9 +123,9 @@ def main() -> None:
         ratios = [a / b for a, b in zip(speeds[name], speeds["straightforward"], strict=True)]
         print(f"{name} / straightforward, images per second: {' '.join(f'{ratio:.2f}' for ratio in ratios)}")
         for epoch in range(options.epochs):
-            plain, own = ([curve[epoch] for curve in curves[which]] for which in ("straightforward", name))
-            spread = max(max(values) - min(values) for values in (plain, own))
-            gap = statistics.fmean(own) - statistics.fmean(plain)
+            plain, measured = ([curve[epoch] for curve in curves[which]] for which in ("straightforward", name))
+            spread = max(max(values) - min(values) for values in (plain, measured))
+            gap = statistics.fmean(measured) - statistics.fmean(plain)
             print(
                 f"  epoch {epoch + 1}: loss {gap:+.3f} beside the straightforward, seeds differ by up to {spread:.3f}"
             )

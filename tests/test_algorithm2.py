@@ -453,9 +453,12 @@ def test_a_recipe_of_a_missing_level_is_refused() -> None:
         replay(nn.Linear(4, 1, bias=False), HAND, Recipe(2, ((7, 0.5),)))
 
 
+NAMED = {"preprocessing": {"classes": ["a", "b"]}}
+
+
 def of_run(ticket: Ticket, **origin: object) -> Ticket:
     model = {"name": "net", "classes": 3}
-    return replace(ticket, origin={"model": model, "data": "d", "config": "c", "seed": 0, **origin})
+    return replace(ticket, origin={"model": model, "data": "d", "config": "c", "seed": 0, **NAMED, **origin})
 
 
 @pytest.mark.parametrize(
@@ -464,6 +467,7 @@ def of_run(ticket: Ticket, **origin: object) -> Ticket:
         ({"seed": 1}, "the tickets of levels 0 and 2 are of different runs: seed is 0 and 1; pool tickets of one run"),
         ({"config": "e"}, "different runs: config is c and e"),
         ({"data": "cifar10"}, "different runs: data is d and cifar10"),
+        ({"preprocessing": {"classes": ["b", "a"]}}, "levels 0 and 2 have other classes, or in another order: "),
         ({"model": {"name": "net", "classes": 10}}, "different models: classes is 3 and 10"),
         ({"model": {"name": "other", "classes": 3}}, "different models: name is net and other"),
     ],
@@ -475,7 +479,7 @@ def test_tickets_of_another_run_or_model_are_refused(origin: dict[str, object], 
         checked_tickets(Net(), [*same, other], 0)
     assert "\n" not in str(caught.value)
     assert list(checked_tickets(Net(), [*same, tickets[2]], 0)) == [0, 1, 2]  # one of no known origin
-    if "model" in origin:  # no control
+    if not {"model", "preprocessing"}.isdisjoint(origin):  # no control
         with pytest.raises(UserError, match=message):
             checked_tickets(Net(), [*same, other], 0, allow_other_run=True)
     else:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -40,7 +40,6 @@ def test_equal_infinities_stay_as_attention_masks_have_them() -> None:
     causal = {"mask": torch.full((2, 2), -math.inf).triu(1)}
     for result in (
         arithmetic.lerp(causal, causal, 0.5),
-        arithmetic.slerp(causal, causal, 0.25, []),
         arithmetic.weighted(causal, [causal, causal], [0.5, 0.5]),
     ):
         assert torch.equal(result["mask"], causal["mask"])
@@ -53,7 +52,6 @@ def test_results_are_typed_as_the_first_and_integers_are_copied_from_it(dtype: t
     total = arithmetic.add(arithmetic.add({}, first), second)
     for result in (
         arithmetic.lerp(first, second, 0.5),
-        arithmetic.slerp({**first, "w": first["w"] / 2}, {**second, "w": first["w"] / 2}, 0.5, ["w"]),
         arithmetic.weighted(first, [first, second], [0.5, 0.5]),
         arithmetic.divide(total, 2, first),
     ):
@@ -92,40 +90,6 @@ def test_tensors_may_have_shares_of_their_own() -> None:
     items = [{"a": torch.tensor(1.0), "b": torch.tensor(1.0)}, {"a": torch.tensor(3.0), "b": torch.tensor(3.0)}]
     mixed = arithmetic.weighted(items[0], items, [0.5, 0.5], {"b": [0.25, 0.75]})
     assert (mixed["a"].item(), mixed["b"].item()) == (2.0, 2.5)
-
-
-# Along the arc
-
-
-def test_slerp_by_hand() -> None:
-    # (2, 0) and (0, 2) over two tensors, at right angles: α = 2/3 is 30° from the first
-    first = {"a": torch.tensor([2.0]), "b": torch.tensor([0.0]), "mean": torch.tensor([3.0])}
-    second = {"a": torch.tensor([0.0]), "b": torch.tensor([2.0]), "mean": torch.tensor([0.0])}
-    turned = arithmetic.slerp(first, second, 2 / 3, ["a", "b"])
-    assert list(turned) == ["a", "b", "mean"]
-    torch.testing.assert_close(torch.cat([*turned.values()]), torch.tensor([math.sqrt(3), 1.0, 2.0]))
-
-
-@settings(deadline=None)
-@given(COLUMN, COLUMN, st.floats(0, 1))
-def test_slerp_is_an_operand_at_the_ends_and_keeps_a_common_length(
-    first: list[float], second: list[float], alpha: float
-) -> None:
-    a, b = {"w": torch.tensor(first).double()}, {"w": torch.tensor(second).double()}
-    assert torch.equal(arithmetic.slerp(a, b, 1.0, ["w"])["w"], a["w"])
-    assert torch.equal(arithmetic.slerp(a, b, 0.0, ["w"])["w"], b["w"])
-    assume(float(a["w"].norm()) > 0 and float(b["w"].norm()) > 0)
-    a, b = {"w": a["w"] / a["w"].norm()}, {"w": b["w"] / b["w"].norm()}
-    assume(float(a["w"] @ b["w"]) > -0.999)
-    length = float(arithmetic.slerp(a, b, alpha, ["w"])["w"].norm())
-    assert length == pytest.approx(1, abs=1e-6)
-
-
-@pytest.mark.parametrize("other", [[2.0, 4.0], [1.0, 2.0 + 1e-9], [-1.0, -2.0], [0.0, 0.0]])
-def test_slerp_of_nearly_parallel_vectors_is_straight(other: list[float]) -> None:
-    first, second = ({"w": torch.tensor(w, dtype=torch.float64)} for w in ([1.0, 2.0], other))
-    turned = arithmetic.slerp(first, second, 0.3, ["w"])
-    assert torch.equal(turned["w"], arithmetic.lerp(first, second, 0.3)["w"])
 
 
 def test_distance_is_euclidean_over_the_named_tensors() -> None:

@@ -116,7 +116,7 @@ def test_a_soup_before_its_last_pruning_by_hand() -> None:
                 (3, 0.25),
                 (1, 0.75),
             ),
-            "best",
+            "learned-soup-layers",
             settings=own,
         ),
         freshen,

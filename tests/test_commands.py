@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -24,7 +27,7 @@ from lottery_pools.errors import UserError
 from lottery_pools.experiment import report as reports
 from lottery_pools.experiment import stages
 from lottery_pools.pooling.methods import METHODS
-from lottery_pools.runs.folder import RunFolder
+from lottery_pools.runs.folder import RunFolder, failed_write
 from lottery_pools.tickets import files
 from tests.test_stages import ONE, tiny
 
@@ -371,6 +374,84 @@ def test_a_full_output_is_one_line() -> None:
         )
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert "cannot write the output: No space left on device" in done.stderr
+
+
+@pytest.fixture
+def within(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `main` sets for its process stays out of this one."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    for name in ("MPLBACKEND", "PYTHONSAFEPATH"):
+        monkeypatch.setenv(name, "")
+
+
+@pytest.mark.usefixtures("within")
+@pytest.mark.parametrize("name", ["EIO", "EROFS", "EACCES", "EDQUOT", "ENOSPC", "EMFILE"])
+def test_a_file_that_the_system_refuses_is_one_line_whoever_asked_for_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = getattr(errno, name)
+
+    def refused(arguments: object) -> None:
+        raise OSError(number, os.strerror(number), "some/file")
+
+    monkeypatch.setattr(commands, "dispatch", refused)
+    with pytest.raises(SystemExit) as stop:
+        commands.main()
+    assert stop.value.code == 2
+    said = f"lottery-pools: some/file: {os.strerror(number)}; remove the cause, then run the same command again\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.usefixtures("within")
+def test_a_missing_file_that_nobody_expected_is_a_bug_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(arguments: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "some/file")
+
+    monkeypatch.setattr(commands, "dispatch", missing)
+    with pytest.raises(FileNotFoundError):
+        commands.main()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize("closing", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_input_and_output_are_no_error(closing: str, tmp_path: Path) -> None:
+    line = f"{shlex.quote(sys.executable)} -m lottery_pools presets {closing}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    line = f"{shlex.quote(sys.executable)} -m lottery_pools rnu {closing}"
+    assert subprocess.run(["sh", "-c", line], capture_output=True, check=False).returncode == 2
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGPIPE")
+def test_a_reader_that_leaves_ends_the_command_as_it_ends_others() -> None:
+    code = "import sys; from lottery_pools.cli import commands\n"
+    code += "commands.dispatch = lambda words: print('line\\n' * 1_000_000)\ncommands.main()\n"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"line\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 141
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_report_that_cannot_be_written_is_printed_and_offers_another_place(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    def refuse(path: Path, content: object, elsewhere: str = "") -> None:
+        raise failed_write(path, OSError(errno.EROFS, "Read-only file system"), elsewhere)
+
+    monkeypatch.setattr(reports, "write", refuse)
+    with pytest.raises(UserError, match=r"report\.md: Read-only file system; give another file with --out"):
+        commands.dispatch(["report", str(finished), *(["--json"] if as_json else [])])
+    printed = capsys.readouterr().out
+    if as_json:
+        assert json.loads(printed)["report"] is None
+    else:
+        assert "Test accuracy by level" in printed
+        assert "Report:" not in printed
 
 
 def test_a_notice_is_one_line() -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from benchmarks import reference_corruptions as reference
 from lottery_pools.data import corruptions
-from lottery_pools.data.corruptions import corrupt, names, read_image_folder, read_npy
+from lottery_pools.data.corruptions import corrupt, find_images, names, read_image, read_npy
 from lottery_pools.data.corruptions.constants import CIFAR, IMAGENET
 from lottery_pools.data.corruptions.digital import jpeg_compression
 from lottery_pools.data.corruptions.draws import Draws, draws
@@ -298,6 +298,14 @@ def test_npy_files_that_are_not_as_published(tmp_path: Path) -> None:
         (tmp_path / "fog.npy").write_bytes(broken)
         with pytest.raises(UserError, match=r"fog.npy is not a complete .npy file"):
             read_npy(tmp_path, "fog", 1, n=2)
+
+
+def read_image_folder(
+    folder: Path, name: str, severity: int, size: int = 224, classes: list[str] | None = None
+) -> tuple[Tensor, Tensor]:
+    """All images of a published set, and their labels."""
+    files, labels = find_images(folder, name, severity, classes)
+    return torch.stack([read_image(file, size) for file in files]), labels
 
 
 def test_image_folders(tmp_path: Path) -> None:

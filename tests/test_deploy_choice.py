@@ -109,7 +109,9 @@ def test_a_damaged_memory_is_measured_anew(tmp_path: Path) -> None:
     program, orders = Program(0.0), {"contiguous": lambda x: x}
     Choice().times(torch.zeros(1, 3), program, orders, 1)
     (path,) = tmp_path.rglob("*.json")
-    for damage in ("{", "[]", '{"samples": 1}'):
+    of_other_types = '{"samples": 1, "compiled": "x", "contiguous": [], "channels_last": {}}'
+    not_finite = '{"samples": 1, "compiled": NaN, "contiguous": 1.0, "channels_last": null}'
+    for damage in ("{", "[]", '{"samples": 1}', of_other_types, not_finite, "[" * 5000, '{"samples": 1' + "0" * 5000):
         path.write_text(damage, encoding="utf-8")
         calls = program.calls
         Choice().times(torch.zeros(1, 3), program, orders, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 from pathlib import Path
 
@@ -44,6 +45,20 @@ def test_a_library_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert library.stat().st_mtime_ns == changed
     assert compiler.build(text, "plain") != library
     assert sorted(path.suffix for path in library.parent.iterdir()) == [".c", ".c", ".so", ".so"]
+
+
+@needed
+def test_a_damaged_library_is_made_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LOTTERY_POOLS_CACHE", str(tmp_path))
+    text = "PUBLIC int answer(void) { return 42; }\n"
+    library = compiler.build(text)
+    whole = library.read_bytes()
+    for damaged in (b"", whole[:100], whole[:-1] + bytes([whole[-1] ^ 1])):
+        library.unlink()  # not written over: this process has it in memory
+        library.write_bytes(damaged)
+        again = compiler.build(text)
+        assert ctypes.CDLL(str(again)).answer() == 42
+        assert [path for path in again.parent.iterdir() if path.suffix == ".so"] == [again]
 
 
 @needed

@@ -20,7 +20,8 @@ import pytest
 import lottery_pools
 from docs.figures import draw
 from docs.site import hooks
-from lottery_pools.cli import commands
+from lottery_pools.cli import commands, parsing
+from lottery_pools.cli.options import OPTIONS
 from lottery_pools.runs import engine
 from lottery_pools.version import VERSION
 from tests.test_browser import BROWSER
@@ -93,6 +94,28 @@ def test_snippets_and_commands_do_what_the_page_shows(
             for part in re.split(r"^\$ ", block.content, flags=re.MULTILINE)[1:]:
                 command, *shown = part.replace("\\\n", " ").splitlines()
                 try_command(command, shown, capsys)
+
+
+@pytest.mark.parametrize("page", ["gpu", "cluster", "imagenet"])
+def test_commands_that_are_not_run_are_understood(page: str) -> None:
+    """Of what needs a GPU, several machines or other data, at least the words are tried."""
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    text = (DOCS / f"howto/{page}.md").read_text(encoding="utf-8")
+    consoles = [
+        content.replace("\\\n", " ") for _, language, _, content in BLOCK.findall(text) if language == "console"
+    ]
+    ours = [
+        line for content in consoles for line in re.findall(r"^\$ .*lottery[-_]pools (\w.*)", content, re.MULTILINE)
+    ]
+    assert ours
+    for command in ours:
+        name, *arguments = shlex.split(command)
+        if name in ("run", "tickets"):
+            parsing.run_options(arguments, commands.COMMANDS[name])
+        else:
+            parsing.parse(OPTIONS[name], arguments, commands.COMMANDS[name])
+    for target in re.findall(r"(?:`|^\$ )make ([\w-]+)", text, re.MULTILINE):
+        assert target in targets, target
 
 
 def test_the_checkpoints_page_leaves_a_better_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

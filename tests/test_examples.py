@@ -80,6 +80,7 @@ def test_a_pretrained_network_of_timm_is_fine_tuned(tmp_path: Path, capsys: pyte
     assert capsys.readouterr().out.startswith("density 0.500, as the ticket's 0.500\n")
 
 
+@pytest.mark.slow
 def test_the_trainer_of_hugging_face_trains_the_levels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("transformers")
     pytest.importorskip("accelerate")

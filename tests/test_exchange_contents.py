@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import lottery_pools as lp
 from lottery_pools.errors import UserError
-from lottery_pools.exchange import contents, pickles
+from lottery_pools.exchange import bitmask, contents, pickles
 
 
 def state() -> dict[str, Tensor]:
@@ -230,3 +230,31 @@ def test_names_sort_as_people_sort_them() -> None:
         Path("s2a.pt"),
         Path("s10.pt"),
     ]
+
+
+@pytest.mark.parametrize("shard", ["größe" * 400, "a\0b", ""])
+def test_an_index_that_lists_what_can_be_no_file_is_told(shard: str, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
+    with pytest.raises(UserError, match=r"model\.safetensors\.index\.json") as error:
+        contents.contents(tmp_path / "model.safetensors.index.json")
+    assert len(str(error.value)) < 600
+
+
+def test_a_damaged_bitmask_is_told_with_its_file(tmp_path: Path) -> None:
+    parts = bitmask.encode(torch.ones(2, 3), torch.ones(2, 3, dtype=torch.bool))
+    tensors = {f"a.{part}": tensor for part, tensor in {**parts, "compressed": torch.ones(5)}.items()}
+    save_file(tensors, tmp_path / "a.safetensors")
+    with pytest.raises(UserError, match=r"a\.safetensors: a bitmask keeps 6 weights of which 5 are there"):
+        lp.read(tmp_path / "a.safetensors")
+
+
+def test_an_archive_that_cannot_be_looked_into_is_not_unpacked(tmp_path: Path) -> None:
+    torch.save(state(), tmp_path / "a.pt")
+    content = bytearray((tmp_path / "a.pt").read_bytes())
+    entry = content.index(b"PK\x01\x02")  # the first of its list of files
+    for place, value in ((entry + 6, 64), (entry, 0)):  # a version that there is not yet; no list
+        damaged = bytearray(content)
+        damaged[place] = value
+        (tmp_path / "b.pt").write_bytes(damaged)
+        with pytest.raises(UserError, match=r"b\.pt is damaged or no PyTorch checkpoint \((NotImplemented|BadZipFile)"):
+            contents.contents(tmp_path / "b.pt")

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -379,6 +380,43 @@ def test_timm_loads_a_folder_of_one_of_its_networks(tmp_path: Path) -> None:
     assert [tuple(data[key]) for key in ("input_size", "mean", "std")] == [(1, 32, 32), (0.5,), (0.2,)]
     assert same(lp.read(tmp_path), ticket)
     assert torch.equal(lp.load_model(tmp_path)(torch.ones(2, 1, 32, 32)), network(torch.ones(2, 1, 32, 32)))
+
+
+IMAGES = lp.Preprocessing((120.0, 110.0, 100.0), (60.0, 50.0, 40.0), (3, 12, 12), (3, 16, 16), ("ant", "bee", "cow"))
+"""Of images that are brought to 16 × 16, of which networks take the middle of 12 × 12."""
+
+
+def of_images() -> Ticket:
+    return made({"name": "resnet20", "arguments": {"width": 4, "blocks": 1}, "classes": 3, "input_shape": [3, 12, 12]})
+
+
+def test_how_images_are_prepared_is_written_as_image_processors_read_it(tmp_path: Path) -> None:
+    lp.export(of_images(), "hub", tmp_path, preprocessing=IMAGES)
+    settings = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    assert settings["image_processor_type"] == "CLIPImageProcessor"
+    assert settings["size"] == {"shortest_edge": 16}
+    assert settings["crop_size"] == {"height": 12, "width": 12}
+    assert settings["image_mean"] == pytest.approx([120 / 255, 110 / 255, 100 / 255])
+    assert settings["image_std"] == pytest.approx([60 / 255, 50 / 255, 40 / 255])
+    for shapes in (((3, 12, 12), (3, 16, 20)), ((1, 12), (1, 16))):  # no square, and signals
+        mean = (0.0,) * shapes[0][0]
+        lp.export(
+            made(), "hub", tmp_path / str(shapes), preprocessing=lp.Preprocessing(mean, (1.0,) * len(mean), *shapes)
+        )
+        assert not (tmp_path / str(shapes) / "preprocessor_config.json").exists()
+
+
+@pytest.mark.parametrize("size", [(16, 16), (19, 16), (16, 40)])
+def test_an_image_processor_prepares_images_as_we_do(size: tuple[int, int], tmp_path: Path) -> None:
+    """Of images that are to be resized it does so by its own rule; without that, to the rounding."""
+    transformers = pytest.importorskip("transformers")
+    image = pytest.importorskip("PIL.Image")
+    folder = lp.export(of_images(), "hub", tmp_path / "hub", preprocessing=IMAGES)
+    processor = transformers.AutoImageProcessor.from_pretrained(folder)
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    image.fromarray(pixels).save(tmp_path / "a.png")
+    theirs = torch.as_tensor(np.asarray(processor(image.open(tmp_path / "a.png"))["pixel_values"][0]))[None]
+    torch.testing.assert_close(theirs, IMAGES([tmp_path / "a.png"]), atol=1e-5, rtol=1e-5)
 
 
 def test_the_layout_of_a_folder_of_a_network_of_timm(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import torch
 from torch import nn
 
 import lottery_pools as lp
+from lottery_pools.cli import commands
 from lottery_pools.config.schema import Data
 from lottery_pools.data import sources
 from lottery_pools.errors import UserError
@@ -123,13 +127,65 @@ def test_a_pickled_array_is_not_opened(tmp_path: Path) -> None:
         lp.predict(network_of(made()), [tmp_path / "a.npy"], preprocessing=PREPROCESSING)
 
 
-def test_a_network_that_predicts_no_classes_is_not_asked_for_them(tmp_path: Path) -> None:
+def with_task(task: str, folder: Path) -> Path:
+    """The file of a ticket of a network that was trained for a task; its preprocessing does not say which."""
     ticket = made()
-    lp.save(
-        lp.Ticket(ticket.weights, ticket.mask, ticket.level, {**ticket.origin, "task": "multi-label"}),
-        tmp_path / "ticket.safetensors",
-    )
-    with pytest.raises(
-        UserError, match="is of multi-label data, predict gives probabilities of classes: call the network"
+    path = folder / f"{task}.safetensors"
+    lp.save(lp.Ticket(ticket.weights, ticket.mask, ticket.level, {**ticket.origin, "task": task}), path)
+    return path
+
+
+def test_several_labels_have_a_probability_each(tmp_path: Path) -> None:
+    outputs = network_of(made())(PREPROCESSING(samples()))
+    of_labels = dataclasses.replace(PREPROCESSING, task="multi-label")
+    for found in (
+        lp.predict(with_task("multi-label", tmp_path), samples(), preprocessing=PREPROCESSING),
+        lp.predict(network_of(made()), samples(), preprocessing=of_labels),
+        lp.predict(network_of(made()), samples(), preprocessing=PREPROCESSING, task="multi-label"),
     ):
-        lp.predict(tmp_path / "ticket.safetensors", samples(), preprocessing=PREPROCESSING)
+        torch.testing.assert_close(found.probabilities, outputs.sigmoid())
+        assert torch.equal(found.chosen, outputs > 0)
+        assert found.task == "multi-label"
+        (first, *_) = found.top()
+        assert sorted(name for name, _ in first) == ["no", "perhaps", "yes"]
+        assert [value for _, value in first] == sorted((value for _, value in first), reverse=True)
+        assert [len(labels) for labels in found.top(2)] == [2] * 7
+
+
+def test_a_regression_predicts_numbers(tmp_path: Path) -> None:
+    outputs = network_of(made())(PREPROCESSING(samples()))
+    found = lp.predict(with_task("regression", tmp_path), samples(), preprocessing=PREPROCESSING)
+    torch.testing.assert_close(found.values, outputs)
+    names, values = zip(*found.top()[0], strict=True)
+    assert names == found.classes
+    assert values == pytest.approx(outputs[0].tolist())
+    with pytest.raises(UserError, match="a regression predicts numbers, which have no probabilities: take `values`"):
+        _ = found.probabilities
+    with pytest.raises(UserError, match="a regression predicts numbers"):
+        _ = found.chosen
+
+
+def test_an_unknown_task_is_refused() -> None:
+    with pytest.raises(UserError, match="unknown task 'multi': did you mean 'multi-label'"):
+        lp.predict(network_of(made()), samples(), preprocessing=PREPROCESSING, task="multi")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("task", "shown", "key"),
+    [("regression", r"0: no -?[\d.e-]+, perhaps ", "numbers"), ("multi-label", "%", "classes")],
+)
+def test_the_command_shows_labels_and_numbers(
+    task: str, shown: str, key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ticket = made()
+    origin = {**ticket.origin, "task": task, "preprocessing": PREPROCESSING.to_json()}
+    lp.save(lp.Ticket(ticket.weights, ticket.mask, ticket.level, origin), tmp_path / "a.safetensors")
+    np.save(tmp_path / "samples.npy", samples().numpy())
+    line = ["predict", str(tmp_path / "a.safetensors"), str(tmp_path / "samples.npy")]
+    commands.dispatch(line)
+    first, *others = capsys.readouterr().out.splitlines()
+    assert len(others) == 6
+    assert re.search(shown, first)
+    assert first.count(",") == 2
+    commands.dispatch([*line, "--json"])
+    assert len(json.loads(capsys.readouterr().out)["predictions"][0][key]) == 3

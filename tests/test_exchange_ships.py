@@ -98,3 +98,31 @@ def test_a_hub_folder_has_the_accuracy_of_the_report_and_its_card_says_so(shippe
     assert 'license: "mit"' in card
     settings = json.loads((shipped / "hub/config.json").read_text())["lottery_pools"]
     assert settings["preprocessing"]["stored_shape"] == [1, 40]
+
+
+@pytest.mark.slow
+def test_the_demo_itself_ships_with_the_accuracy_of_its_report(tmp_path: Path) -> None:
+    """All of the preset but three of its four seeds."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    config = toml.preset("demo").of_seed(4)
+    stages.run(config, tmp_path / "run", ONE)
+    test = sources.load(config.data).test
+    for folder in (tmp_path, tmp_path / "hub"):
+        folder.mkdir(exist_ok=True)
+        np.save(folder / "samples.npy", test.images.numpy())
+        np.save(folder / "labels.npy", test.labels.numpy())
+    wanted = ("trimmed-soup", 5, "test", "none", 0)
+    (row,) = (row for row in reports.read(tmp_path / "run")[1] if row.key == wanted)
+    assert row.n == 10_000
+    assert row.accuracy > 0.5
+    pooled = str(tmp_path / "run/pools/trimmed-soup/level_05.safetensors")
+    commands.dispatch(["export", pooled, "--to", "onnx", "--normalise", "--out", str(tmp_path / "demo.onnx")])
+    code = "import onnxruntime\nlogits = onnxruntime.InferenceSession('demo.onnx').run(None, {'input': samples})[0]"
+    assert correct(code, tmp_path) == row.correct
+    commands.dispatch(["export", pooled, "--to", "hub", "--out", str(tmp_path / "hub")])
+    card = (tmp_path / "hub/README.md").read_text(encoding="utf-8")
+    code = card.split("```python\n")[1].split("```")[0]
+    tensors = "import torch\nsamples = torch.from_numpy(samples)\n"
+    assert correct(f"{tensors}{code}\nlogits = logits.detach()", tmp_path / "hub") == row.correct
+    assert f"| accuracy on 10,000 test samples | {row.correct / 100:.2f} % |" in card

@@ -13,7 +13,7 @@ import matplotlib as mpl
 import pytest
 
 from lottery_pools.evaluation.metrics import accuracies
-from lottery_pools.pooling.methods import METHODS
+from lottery_pools.pooling.methods import METHODS, RETIRED_METHODS
 from lottery_pools.reporting import figures
 from lottery_pools.reporting.names import main_lines, trained_lines
 from lottery_pools.reporting.style import Figure, look
@@ -118,7 +118,7 @@ def test_the_main_chart_has_four_lines_and_what_was_trained_a_chart_of_its_own(s
         for svg, ticket in ((accuracy.svg, "Ticket"), (gain.svg, "Recalibrated ticket")):
             named = set(re.findall(r">([A-Z(][^<]*)</text>", svg))
             assert {ticket, *shown[1:]} <= named
-            assert named.isdisjoint({"Uniform soup", "Ensemble (n passes)", "Best (ours)"})
+            assert named.isdisjoint({"Uniform soup", "Ensemble (n passes)", "Best (ours, retired)"})
     assert figures.gains(gains, main_lines(methods)).name == "gains"
     assert figures.gains(gains, trained_lines(methods)).name == "gains-trained"
     assert trained_lines(("ticket", "interpolation")) == []
@@ -152,7 +152,7 @@ def test_names_stand_at_the_ends_of_lines_and_do_not_overlap() -> None:
 
 
 def test_a_method_looks_the_same_whatever_else_is_drawn() -> None:
-    looks = [look(method) for method in (*BASELINES, *METHODS, *TRAINED_BASELINES)]
+    looks = [look(method) for method in (*BASELINES, *METHODS, *RETIRED_METHODS, *TRAINED_BASELINES)]
     assert len(set(looks)) == len(looks)
     assert look("mine") == look("mine")
     for methods in (("ticket", "best"), ("ticket", "interpolation", "best", "longer")):

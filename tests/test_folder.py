@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lottery_pools.errors import Notice, UserError
-from lottery_pools.runs.folder import RunFolder, cache_root, digest, failed_write, lock, write
+from lottery_pools.runs.folder import RunFolder, cache_root, digest, failed_write, lock, remove, write
 
 
 def test_layout(tmp_path: Path) -> None:
@@ -72,6 +72,44 @@ def test_what_a_kill_left_unfinished_goes_when_the_folder_is_next_held(tmp_path:
     (tmp_path / "tickets" / ".level_01.safetensors.123.tmp").write_text("half")
     with lock(tmp_path):
         assert list((tmp_path / "tickets").iterdir()) == []
+
+
+def test_what_a_kill_left_between_a_level_and_its_cleaning_goes_too(tmp_path: Path) -> None:
+    for place in ("tickets", "trained_baselines/sparse-model-soups/tickets"):
+        folder = tmp_path / place
+        folder.mkdir(parents=True)
+        levels = ("level_00", "level_01.copy_1", "level_01.partial", "level_01.copy_2.partial", "level_01", "rewind")
+        unfinished = ("level_02.partial", "level_02.copy_0", "level_02.copy_1.partial")  # has no ticket yet: goes on
+        others = ("level_01.mine", "mine.partial", "level_01.copy_x")
+        for name in (*levels, *unfinished, *others):
+            (folder / f"{name}.safetensors").touch()
+        with lock(tmp_path):
+            left = {path.name.removesuffix(".safetensors") for path in folder.iterdir()}
+        assert left == {"level_00", "level_01", "rewind", *unfinished, *others}
+
+
+def test_a_line_of_the_log_that_a_kill_cut_off_costs_no_other(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.event(number=1)
+    with folder.log.open("a") as file:
+        file.write('{"time": 3, "num')
+    folder.event(number=2)
+    lines = folder.log.read_text().splitlines()
+    assert [json.loads(line)["number"] for line in (lines[0], lines[2])] == [1, 2]
+    assert len(lines) == 3
+
+
+def test_files_are_removed_or_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").touch()
+    remove(tmp_path / "a", tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(UserError, match=r"cannot write to .*: Read-only file system; choose another folder"):
+        remove(tmp_path / "a")
 
 
 def test_what_others_left_stays(tmp_path: Path) -> None:
@@ -216,6 +254,27 @@ def test_another_failure_of_the_lock_names_the_folder(tmp_path: Path, monkeypatc
     monkeypatch.setattr("lottery_pools.runs.folder.fcntl.flock", flock)
     with pytest.raises(UserError, match=f"cannot write to {tmp_path}"), lock(tmp_path):
         pass
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a password file")
+def test_a_user_without_an_entry_in_the_password_file_and_without_a_home_trains(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import pwd\ndef unknown(*asked):\n    raise KeyError(f'not found: {asked}')\n"
+        "pwd.getpwuid = pwd.getpwnam = unknown\n"
+    )
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "PYTHONPATH", "OMP_NUM_THREADS")}
+    paths = os.pathsep.join(filter(None, [str(tmp_path), kept.get("PYTHONPATH", "")]))
+    train = ["tickets", "--preset", "demo", "--limit", "20", "--seeds", "0", "--pruning.levels", "0", "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-m", "lottery_pools", *train, "--out", str(tmp_path / "run")],
+        env={**kept, "PYTHONPATH": paths},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run/tickets/level_00.safetensors").exists()
 
 
 def test_without_a_home_directory_the_cache_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import gpu
 
@@ -14,11 +15,18 @@ ROOT = Path(__file__).parents[1]
 
 def test_every_row_but_the_slow_ones_is_measured_on_a_cpu() -> None:
     for label, measure in gpu.measurements(gpu.TINY):
-        if "pooling" in label or "sharing" in label or "common" in label:
+        if any(slow in label for slow in ("pooling", "sharing", "common", "deterministic")):
             continue
         row = measure()
         assert row["images_per_second"] > 0
         assert 0 < row.get("loss", 1.0) < 10
+
+
+@pytest.mark.slow
+def test_the_cost_of_equal_bytes_is_measured_in_a_process_of_its_own() -> None:
+    (measure,) = [measure for label, measure in gpu.measurements(gpu.TINY) if "deterministic" in label]
+    assert measure()["images_per_second"] > 0
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_ratios_compare_equal_networks_precisions_and_batches() -> None:
@@ -26,6 +34,7 @@ def test_ratios_compare_equal_networks_precisions_and_batches() -> None:
         "vgg16 limit bfloat16 128": {"images_per_second": 50.0},
         "vgg16 launched bfloat16 128": {"images_per_second": 20.0},
         "vgg16 ours bfloat16 128": {"images_per_second": 40.0},
+        "vgg16 deterministic bfloat16 128": {"images_per_second": 30.0},
         "vgg16 ours bfloat16 512": {"images_per_second": 45.0},
         "vgg16 common float32 128": {"images_per_second": 10.0},
         "vgg16 pooling best": {"seconds": 2.0},
@@ -34,6 +43,7 @@ def test_ratios_compare_equal_networks_precisions_and_batches() -> None:
         "vgg16 ours bfloat16 128: 0.80 of limit",
         "vgg16 ours bfloat16 128: 2.00 of launched",
         "vgg16 ours bfloat16 128: 4.00 of common",
+        "vgg16 deterministic bfloat16 128: 0.75 of ours",
     ]
 
 

@@ -52,7 +52,7 @@ def test_a_replay_that_fails_leaves_the_module_as_it_was() -> None:
     assert holding(model, before)
 
 
-@pytest.mark.parametrize("method", ["learned-soup", "best"])
+@pytest.mark.parametrize("method", ["learned-soup", "learned-soup-layers"])
 def test_gradients_of_the_caller_stay(method: str) -> None:
     model = Net()
     for parameter in model.parameters():

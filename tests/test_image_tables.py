@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lottery_pools.config.schema import Data
-from lottery_pools.data import decoding, finding
+from lottery_pools.data import arrow_tables, decoding, finding, image_tables
 from lottery_pools.data.sources import load
 from lottery_pools.errors import UserError
 from tests.image_sets import CAT_DOG, classes, datasets, image_folder, parquet, pixels, png, small
@@ -58,6 +58,33 @@ def test_files_that_take_long_to_read_are_told_apart_by_size_and_time(
     assert not torch.equal(load(settings).test.images[0], first.test.images[0])
 
 
+def test_files_are_read_alike_by_pyarrow_and_from_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "set"
+    for shard in range(2):
+        images = pixels(4, seed=shard)
+        parquet(folder / f"train-{shard}.parquet", images, label=([0, 1, 0, 1], classes(*CAT_DOG)))
+    files = image_tables.parquet_files(folder)
+    tables = [image_tables.open_parquet(files, folder, tmp_path / "scratch")["train"]]
+    assert not (tmp_path / "scratch").exists()
+    monkeypatch.setattr(arrow_tables, "read", lambda paths: None)
+    tables.append(image_tables.open_parquet(files, folder, tmp_path / "scratch")["train"])
+    assert [type(table).__name__ for table in tables] == ["ArrowTable", "DatasetsTable"]
+    assert tables[0].columns == tables[1].columns
+    samples = [image_tables.encoded({"train": table}, Data(name=str(folder))).train for table in tables]
+    assert samples[0].labels == samples[1].labels
+    assert list(samples[0].images.blocks(3)) == list(samples[1].images.blocks(3))
+    assert len(samples[0].images) == len(samples[1].images) == 8
+
+
+def test_damage_within_a_file_is_named(tmp_path: Path) -> None:
+    path = small(tmp_path / "set") / "train.parquet"
+    content = bytearray(path.read_bytes())
+    content[20:400] = bytes(380)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"train.parquet .*: replace or remove it|cannot read the columns"):
+        load(Data(name=str(tmp_path / "set"), validation=6))
+
+
 def test_names_that_lead_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="unknown data set 'cifar1000': did you mean 'cifar100'"):
         load(Data(name="cifar1000"))
@@ -82,6 +109,7 @@ def test_a_disk_that_is_full_is_not_taken_for_a_damaged_file(tmp_path: Path, mon
         raise datasets.exceptions.DatasetGenerationError from OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(datasets, "load_dataset", full)
+    monkeypatch.setattr(arrow_tables, "read", lambda paths: None)  # else nothing is copied
     with pytest.raises(UserError, match=r"cannot write the copy of the images .*: No space left on device; free some"):
         load(Data(name=str(small(tmp_path / "set")), validation=6))
 

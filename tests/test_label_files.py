@@ -143,3 +143,28 @@ def test_numbers_of_json_and_missing_ones(tmp_path: Path) -> None:
         label_files.read(path, None, "regression")
     with pytest.raises(UserError, match=r"unknown column in .* 'agee': did you mean 'age'"):
         label_files.read(path, "age,agee", "regression")
+
+
+def test_what_a_message_shows_of_a_damaged_file_is_short(tmp_path: Path) -> None:
+    long = "größe" * 400
+    for name, text in (
+        ("a.csv", f"{long},{long}\n1.png,x\n"),  # no column of files
+        ("b.csv", f"file_name,{long}\n1.png,x\n"),  # no column of labels
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(UserError) as error:
+            label_files.read(tmp_path / name, None)
+        assert name in str(error.value)
+        assert len(str(error.value)) < 600
+    for entries in ([Entry(long, "p", None)], [Entry(f"{long}.png", label, None) for label in "pq"]):
+        image = tmp_path / f"{long}.png"
+        with pytest.raises(UserError) as error:
+            label_files.assign(entries[:2], [image] if len(entries) > 1 else [], [tmp_path], tmp_path / "labels.csv")
+        assert len(str(error.value)) < 600
+
+
+def test_a_cell_of_hundreds_of_digits_is_no_number(tmp_path: Path) -> None:
+    path = tmp_path / "labels.jsonl"
+    path.write_text('{"file_name": "a.png", "age": 1, "id": 1' + "0" * 400 + "}\n")
+    (entry,) = label_files.read(path, None, "regression")
+    assert entry.columns == ("age",)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,7 +17,6 @@ from torch import Tensor, nn
 from lottery_pools.errors import UserError
 from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.pooling.methods import METHODS
-from lottery_pools.pooling.methods.dare import DROPS
 from lottery_pools.pooling.pool import Recipe, pool, replay
 from lottery_pools.pooling.pruning import MaskRule, Scope
 from lottery_pools.pooling.result import Pooled, Trial
@@ -128,18 +126,6 @@ def test_ema(method: str, alpha: float, second: float) -> None:
     pooled, weights = by_hand(method, tickets, 0)
     assert pooled.recipe == ((1, alpha), (2, alpha))
     assert weights == pytest.approx([1, second, 0, 0])
-
-
-def test_slerp_takes_the_better_of_the_two_nearest() -> None:
-    tickets = [linear_ticket(0, 0, 2, 0, 0), kept_two(1, 2, 0, 0, 0), linear_ticket(2, 0, 0, 2, 0)]
-    pooled, weights = by_hand("slerp", [*tickets, linear_ticket(3, 0, 99, 0, 0)], 1, coefficients=(2 / 3, 1 / 2))
-    root = math.sqrt(2)  # half way between two vectors of length 2 at right angles: (√2, √2)
-    assert weights == pytest.approx([root, root, 0, 0])
-    assert pooled.recipe == ((0, 0.5),)
-    assert [(t.candidate, t.alpha, t.accepted) for t in pooled.trials] == [(0, 1 / 2, True), (2, 2 / 3, False)]
-    assert [trial.score for trial in pooled.trials] == pytest.approx([2 * root, math.sqrt(3) - 1])
-    refused, weights = by_hand("slerp", [tickets[1], tickets[2]], 1)
-    assert (refused.recipe, weights) == ((), [2, 0, 0, 0])
 
 
 def test_uniform_soup_is_the_mean_of_all_whatever_it_scores() -> None:
@@ -258,13 +244,6 @@ def test_a_trimmed_soup_of_four_or_without_its_target_takes_in_none() -> None:
     assert 0 not in [trial.candidate for trial in pooled.trials]
 
 
-def test_best_learns_the_shares_of_denser_tickets_that_joined() -> None:
-    tickets = [nested(0, 12), nested(1, 4), nested(2, 2)]
-    pooled, _ = by_hand("best", tickets, 2, near(10), loss=squared([10, 10, 0, 0]))
-    assert [level for level, _ in pooled.recipe] == [0, 1, 2]
-    assert pooled.recipe[0][1] > 1 / 2
-
-
 def test_trimmed_soup_gives_way_to_the_target() -> None:
     # as where tickets are not connected: every mean is bad
     tickets = [nested(0, 1), nested(1, -9), nested(2, 12), nested(3, -9)]
@@ -288,29 +267,12 @@ def test_trimmed_soup_wants_more_than_half_a_standard_error() -> None:
     assert len(by_hand("trimmed-soup", tickets, 0, score(4.0))[0].recipe) == 3  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("method", ["trimmed-soup", "best"])
-def test_trimming_ends_with_the_budget(method: str) -> None:
+def test_trimming_ends_with_the_budget() -> None:
     tickets = [nested(0, 12), nested(1, 4), nested(2, 2), nested(3, 0)]
     levels = {1: [0], 2: [0, 1, 2, 3], 3: [1, 2, 3]}
     for limit, expected in levels.items():
-        pooled, _ = by_hand(method, tickets, 0, near(2), max_evaluations=limit, loss=squared([2, 2, 1, 0]))
+        pooled, _ = by_hand("trimmed-soup", tickets, 0, near(2), max_evaluations=limit)
         assert ([level for level, _ in pooled.recipe], pooled.evaluations) == (expected, limit)
-
-
-def test_best_keeps_what_it_learned_only_where_that_scores_higher() -> None:
-    tickets = [nested(0, 2), nested(1, 6)]
-    goal = squared([3, 3, 3, 0.5])
-    pooled, weights = by_hand("best", tickets, 0, lambda model: -float(goal(model)), loss=goal)
-    assert weights == pytest.approx([3, 3, 3, 1.5], abs=0.2)
-    assert pooled.settings["shares"]["weight"] == pytest.approx([0.75, 0.25], abs=0.05)
-    assert pooled.gradient_steps == 60
-    trimmed, _ = by_hand("trimmed-soup", tickets, 0, near(4))
-    pooled, weights = by_hand("best", tickets, 0, near(4), loss=goal)
-    assert (pooled.recipe, pooled.settings, pooled.score) == (trimmed.recipe, {}, trimmed.score)
-    assert weights == trimmed.ticket.weights["weight"][0].tolist()
-    # of one ticket there is nothing to learn
-    pooled, _ = by_hand("best", tickets, 1, near(6), loss=goal)
-    assert (pooled.recipe, pooled.gradient_steps) == (((1, 1.0),), 0)
 
 
 def test_learning_follows_the_gradient_that_autograd_finds_through_the_mixture() -> None:
@@ -370,7 +332,7 @@ def test_learned_soups_need_an_output_that_has_a_temperature() -> None:
         result: Tensor = model(make_samples(0)[0])[0].sum()
         return result
 
-    with pytest.raises(UserError, match=r"must be a tensor of logits, not tuple: use the method best"):
+    with pytest.raises(UserError, match=r"must be a tensor of logits, not tuple: use trimmed-soup"):
         pool(Pair(), TICKETS, 1, lambda model: 0.0, method="learned-soup", loss=loss)
 
 
@@ -415,26 +377,6 @@ def test_ties_elects_no_sign_where_differences_cancel() -> None:
     assert weights == [1, 1, 1]
 
 
-def test_dare() -> None:
-    tickets = [dense_ticket(0, 2, 4, 6, 8), dense_ticket(1, 5, 5, 5, 5)]
-    base = torch.tensor([1.0, 1.0, 2.0, 2.0])
-    differences = {0: torch.tensor([1.0, 3, 4, 6]), 1: torch.tensor([4.0, 4, 3, 3])}
-    draws = {level: torch.rand(1, 4, generator=generator(7, "dare", level))[0] for level in (0, 1)}
-    expected = {
-        drop: base + sum(differences[k] * (draws[k] >= drop) for k in (0, 1)) / (1 - drop) / 2 for drop in DROPS
-    }
-
-    for drop in DROPS:
-
-        def score(model: nn.Module, goal: Tensor = expected[drop]) -> float:
-            return -float((model.weight - goal).abs().max())  # type: ignore[operator]
-
-        pooled, weights = by_hand("dare", tickets, 0, score, base={"weight": base[None]}, seed=7)
-        assert pooled.settings == {"drop": drop, "seed": 7}
-        assert weights == pytest.approx(expected[drop].tolist())
-    assert len({tuple(value.tolist()) for value in expected.values()}) == len(DROPS)
-
-
 def test_mask_rules_by_hand() -> None:
     # target [2, 2, 0, 0] and [0, 6, 8, 0], half and half: [1, 4, 4, 0]; both have the second weight, none the fourth
     tickets = [linear_ticket(0, 2, 2, 0, 0), linear_ticket(1, 0, 6, 8, 0)]
@@ -452,7 +394,7 @@ def test_mask_rules_by_hand() -> None:
     base = {"weight": torch.tensor([[0.0, 0, 0, 50]])}
     for rule, kept in (("magnitude", True), ("union", False)):
         score = lambda model: float(model.weight[0].abs().sum())  # noqa: E731
-        _, weights = by_hand("dare", tickets, 0, score, mask=rule, base=base)
+        _, weights = by_hand("ties", tickets, 0, score, mask=rule, base=base)
         assert (weights[3] != 0) is kept
 
 
@@ -515,7 +457,7 @@ def test_equal_candidates_come_in_a_fixed_order(method: str) -> None:
     for order in (tickets, tickets[::-1]):
         pooled, _ = by_hand(method, order, 2, lambda model: 1.0, **options)
         levels = [level for level, _ in pooled.recipe if level != 2]
-        assert levels == {"slerp": [1]}.get(method, [1, 3])
+        assert levels == [1, 3]
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -526,7 +468,7 @@ def test_evaluations_are_counted(method: str) -> None:
     assert pooled.evaluations == len(calls) - again > 1
 
 
-@pytest.mark.parametrize("method", ["trimmed-soup", "best"])
+@pytest.mark.parametrize("method", ["trimmed-soup", "consensus-soup"])
 def test_the_network_that_is_returned_may_be_recalibrated_better_than_those_compared(method: str) -> None:
     quick: list[nn.Module] = []
     thorough = make_recalibrate(0)
@@ -587,6 +529,9 @@ def test_only_the_nearest_candidates_are_offered_on_request() -> None:
     ("options", "message"),
     [
         ({"method": "interpolate"}, "unknown method 'interpolate': did you mean 'interpolation'"),
+        ({"method": "best"}, r"'best' \(the trimmed soup, then one .*\) is retired: trimmed-soup is nearest to it$"),
+        ({"method": "slerp"}, r"'slerp' \(along the arc .*\) is retired: interpolation is nearest to it$"),
+        ({"method": "dare"}, r"'dare' \(differences from the rewind point.*\) is retired: ties is nearest to it$"),
         ({"coefficients": (0.5, 1.0)}, r"coefficients are \(0.5, 1.0\): give numbers strictly between 0 and 1"),
         ({"coefficients": (0.0,)}, "strictly between 0 and 1"),
         ({"coefficients": ()}, "strictly between 0 and 1"),
@@ -615,7 +560,7 @@ def test_only_the_nearest_candidates_are_offered_on_request() -> None:
         ),
         ({"method": "learned-soup-layers", "loss": lambda model: model.first.weight.sum() * NAN}, "loss returned NaN"),
         ({"method": "ties"}, "differences from the rewind point: give `base`"),
-        ({"method": "dare", "base": {}}, r"the weights of `base` lack 'first.weight' \(5, 4\)"),
+        ({"method": "ties", "base": {}}, r"the weights of `base` lack 'first.weight' \(5, 4\)"),
     ],
 )
 def test_mistakes_are_refused_in_one_line(options: dict[str, Any], message: str) -> None:
@@ -623,6 +568,17 @@ def test_mistakes_are_refused_in_one_line(options: dict[str, Any], message: str)
     with pytest.raises(UserError, match=message) as caught:
         pool(**arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_parameter_that_is_nan_is_named_with_its_ticket_by_every_method(method: str) -> None:
+    tickets = make_tickets(0, range(4))
+    unmasked = next(name for name, _ in Net().named_parameters() if name not in tickets[3].mask)
+    weights = {name: tensor.clone() for name, tensor in tickets[3].weights.items()}
+    weights[unmasked][0] = NAN
+    tickets[3] = replace(tickets[3], weights=weights)
+    with pytest.raises(UserError, match=f"^1 numbers of '{unmasked}' of the ticket of level 3 are NaN: leave that"):
+        pooled_by(method, tickets=tickets)
 
 
 def test_a_method_of_the_users_own_is_pooled_and_replayed() -> None:
@@ -667,4 +623,4 @@ def test_every_method_says_how_many_networks_it_evaluates() -> None:
 @pytest.mark.parametrize("method", ["uniform-soup", "learned-soup", "learned-soup-layers"])
 def test_what_is_not_chosen_is_not_optimistic(method: str) -> None:
     assert pooled_by(method).optimism is None
-    assert pooled_by("dare").optimism is not None
+    assert pooled_by("ties").optimism is not None

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.faults import kinds, mutations
 from tests.faults.changes import ANY, Random
-from tests.faults.kinds import KINDS, Kind
+from tests.faults.kind import Kind
+from tests.faults.kinds import KINDS
 from tests.faults.mutations import Counts
 
 NAMES = [kind.name for kind in KINDS]

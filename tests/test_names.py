@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lottery_pools.pooling import methods
+from lottery_pools.pooling.methods import RETIRED_METHODS
 from lottery_pools.reporting import names
 from lottery_pools.runs.rows import BASELINES, CONTROLS, ENSEMBLE, TUNED
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
@@ -13,11 +14,13 @@ def test_recipes_are_read_as_their_methods_write_them() -> None:
         *("average", "interpolation", "interpolation-likelihood", "swa", "swa-unguarded", "ema", "ema-unguarded"),
         *("ema-as-published", "slerp", *CONTROLS),
     )
-    assert [name for name in (*methods.METHODS, *CONTROLS, "mine", "ticket") if names.mixes_in_turn(name)] == [*in_turn]
+    assert [
+        name for name in (*methods.METHODS, *RETIRED_METHODS, *CONTROLS, "mine", "ticket") if names.mixes_in_turn(name)
+    ] == [*in_turn]
 
 
 def test_methods_are_shown_in_the_order_of_their_tables() -> None:
-    ours = [*BASELINES, *methods.METHODS, *TRAINED_BASELINES, *CONTROLS, ENSEMBLE]
+    ours = [*BASELINES, *methods.METHODS, *RETIRED_METHODS, *TRAINED_BASELINES, *CONTROLS, ENSEMBLE]
     assert sorted([*reversed(ours), "mine"], key=names.place) == [*ours[:-3], "mine", *ours[-3:]]
     assert names.pooled(reversed(ours)) == ours[len(BASELINES) :]
     assert tuple(TRAINED_BASELINES) == names.TRAINED_BASELINES
@@ -25,7 +28,7 @@ def test_methods_are_shown_in_the_order_of_their_tables() -> None:
     assert sorted([*reversed(rewound), *TUNED, "longer"], key=names.place) == [*rewound, "longer", *TUNED]
     assert names.label(rewound[1]) == "Learning-rate rewinding: Interpolation"
     assert all(map(names.instead, (*TRAINED_BASELINES, *TUNED, *names.RETIRED, *rewound)))
-    assert not any(map(names.instead, (*BASELINES, *methods.METHODS, *CONTROLS, "mine+average")))
+    assert not any(map(names.instead, (*BASELINES, *methods.METHODS, *RETIRED_METHODS, *CONTROLS, "mine+average")))
     assert (*CONTROLS, ENSEMBLE) == names.APART
 
 
@@ -39,7 +42,7 @@ def test_of_many_methods_the_papers_are_featured_and_controls_never() -> None:
 
 def test_what_is_drawn_against_density_is_the_papers_ours_and_what_was_trained() -> None:
     many = (*BASELINES, *methods.METHODS, *TRAINED_BASELINES, *CONTROLS)
-    assert names.drawn(many) == ["interpolation", "trimmed-soup", "best", *TRAINED_BASELINES]
+    assert names.drawn(many) == ["interpolation", "trimmed-soup", *TRAINED_BASELINES]
     assert names.drawn(("longer", "uniform-soup", "average", "best")) == ["average", "best", "longer"]
     assert names.drawn(("ema", "swa", "slerp", "interpolation", "average")) == [
         *("average", "interpolation", "swa", "ema")
@@ -48,6 +51,7 @@ def test_what_is_drawn_against_density_is_the_papers_ours_and_what_was_trained()
 
 
 def test_methods_have_names_for_people_and_unknown_ones_their_own() -> None:
+    assert list(map(names.label, RETIRED_METHODS)) == ["Best (ours, retired)", "SLERP (retired)", "DARE (retired)"]
     called = [*("ema-as-published", "learned-soup-layers", "other-seed", "mine"), "admissible"]
     assert list(map(names.label, called)) == [
         *("EMA as published (inverted weight)", "Learned soup, by layer", "Pool of another seed (control)", "Mine"),

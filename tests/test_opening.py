@@ -10,10 +10,13 @@ import torch
 
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config, Evaluation
-from lottery_pools.errors import UserError
-from lottery_pools.experiment import opening, stages
+from lottery_pools.errors import Notice, UserError
+from lottery_pools.experiment import opening, replay, stages
+from lottery_pools.experiment import report as reports
 from lottery_pools.experiment.run import OTHER_RUN, OtherRun
+from lottery_pools.runs import results
 from lottery_pools.runs.folder import lock
+from lottery_pools.tickets import files
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 from tests.test_stages import ONE, hashes, tiny
 
@@ -33,7 +36,7 @@ def opened_before(tmp_path: Path) -> Path:
     with opening.hold(experiment):
         pass
     more = toml.read_toml(tmp_path / "run/seed_1/config.toml")
-    more = dataclasses.replace(more, pooling=dataclasses.replace(more.pooling, methods=("average", "slerp")))
+    more = dataclasses.replace(more, pooling=dataclasses.replace(more.pooling, methods=("average", "ties")))
     (tmp_path / "run/seed_1/config.toml").write_text(toml.to_toml(more))
     return tmp_path / "run"
 
@@ -61,7 +64,7 @@ def test_what_is_written_adds_up_and_keeps_targets_and_budget(opened_before: Pat
     experiment = opening.resolve(asking(("swa",), budget=10**6), opened_before, ONE)
     with opening.hold(experiment):
         written = [toml.read_toml(path / "config.toml") for path in (opened_before, opened_before / "seed_1")]
-        assert [config.pooling.methods for config in written] == [("average", "swa"), ("average", "slerp", "swa")]
+        assert [config.pooling.methods for config in written] == [("average", "swa"), ("average", "ties", "swa")]
         assert {(config.pooling.targets, config.pooling.budget) for config in written} == {((1,), None)}
     stamps = {path: path.stat().st_mtime_ns for path in opened_before.rglob("config.toml")}
     with opening.hold(opening.resolve(asking(("swa",)), opened_before, ONE)):
@@ -82,12 +85,12 @@ def test_a_folder_that_is_held_or_has_just_changed_is_left_alone(opened_before: 
     experiment = opening.resolve(asking(("swa",)), opened_before, ONE)
     with lock(opened_before), pytest.raises(UserError, match="another process works on"), opening.hold(experiment):
         pass
-    with opening.hold(opening.resolve(asking(("slerp",)), opened_before, ONE)):
+    with opening.hold(opening.resolve(asking(("ties",)), opened_before, ONE)):
         pass
     changed = pytest.raises(UserError, match=r"has just changed .*config\.toml: run the same again")
     with changed, opening.hold(experiment):
         pass
-    assert toml.read_toml(opened_before / "config.toml").pooling.methods == ("average", "slerp")
+    assert toml.read_toml(opened_before / "config.toml").pooling.methods == ("average", "ties")
 
 
 def test_each_seed_has_the_next_as_its_sibling(tmp_path: Path) -> None:
@@ -141,6 +144,40 @@ def test_retired_baselines_are_kept_where_they_are_and_refused_where_they_are_ne
     assert [run.config.name for run in opening.resolve(more, tmp_path / "run", ONE).trained_baselines] == [
         "swa-training"
     ]
+
+
+def test_retired_methods_are_kept_where_they_are_and_refused_where_they_are_new(tmp_path: Path) -> None:
+    retired = tiny(pooling=dataclasses.replace(tiny().pooling, methods=("average", "best")))
+    refused = r"method 'best' \(the trimmed soup, .*\) is retired: trimmed-soup is nearest to it"
+    for command in (stages.run, stages.pool, stages.evaluate):
+        with pytest.raises(UserError, match=refused):
+            command(retired, tmp_path / "run", ONE)
+    stages.run(tiny(pooling=dataclasses.replace(tiny().pooling, methods=("average",))), tmp_path / "run", ONE)
+    (tmp_path / "run/config.toml").write_text(toml.to_toml(retired))
+    rows = tmp_path / "run/results.jsonl"
+    left = [dataclasses.replace(row, method="best") for row in results.read(rows) if row.method == "average"]
+    results.append(rows, left)
+    for command in (stages.run, stages.pool, stages.evaluate):  # with the settings of the folder
+        with pytest.warns(Notice, match=refused + "; the rows that it has stay as they are"):
+            command(retired, tmp_path / "run", ONE)
+    more = tiny(pooling=dataclasses.replace(tiny().pooling, methods=("swa",)))
+    stages.run(more, tmp_path / "run", ONE)
+    assert toml.read_toml(tmp_path / "run/config.toml").pooling.methods == ("average", "best", "swa")
+    assert {path.name for path in (tmp_path / "run/pools").iterdir()} == {"average", "swa"}
+    assert [row for row in results.read(rows) if row.method == "best"] == left
+    assert "Best (ours, retired)" in reports.make(tmp_path / "run")[0].read_text()
+
+
+def test_a_pool_of_a_retired_method_is_not_replayed(tmp_path: Path) -> None:
+    stages.tickets(tiny(), tmp_path / "run", ONE)
+    stages.pool(tiny(pooling=dataclasses.replace(tiny().pooling, methods=("ties",))), tmp_path / "run", ONE)
+    pool = files.load(tmp_path / "run/pools/ties/level_01.safetensors")
+    old = tmp_path / "run/pools/dare/level_01.safetensors"
+    old.parent.mkdir()
+    files.save(dataclasses.replace(pool, origin={**pool.origin, "method": "dare"}), old)
+    for search in (False, True):
+        with pytest.raises(UserError, match=r"^method 'dare' \(differences .*\) is retired: ties is nearest to it$"):
+            replay.replay(old, search=search)
 
 
 def test_unknown_trained_baselines_are_named(tmp_path: Path) -> None:

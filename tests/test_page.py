@@ -185,7 +185,10 @@ def test_the_glossary_explains_what_the_report_has_and_nothing_else() -> None:
     methods = ("ticket", "recalibrated", "interpolation", "trimmed-soup", "sparse-model-soups")
     text = page.render(ReportContent("A study", make_rows(methods), GAINS, POOLS, Config()))
     assert all(f"<dt>{term}" in text for term in ("Trimmed soup", "Trained instead"))
-    assert not any(f"<dt>{term}" in text for term in ("Best<", "Other methods", "Pool of another seed"))
+    assert not any(f"<dt>{term}" in text for term in ("Best (ours", "Other methods", "Pool of another seed"))
+    old = page.render(ReportContent("A study", make_rows((*methods, "best")), GAINS, POOLS, Config()))
+    assert "<dt>Best (ours, retired)</dt><dd>A method of an earlier version" in old
+    assert "SLERP" not in old
 
 
 def test_long_tables_are_cut_on_paper_and_say_so() -> None:

@@ -179,3 +179,14 @@ def check(content: bytes, size: int | None) -> None:
         reason = str(error)
     assert reason
     assert "\n" not in reason
+
+
+def test_a_small_file_cannot_claim_an_image_that_fills_the_memory() -> None:
+    content = bytearray(encoded(Image.fromarray(noise(1, (24, 24, 3))[0]), "TIFF"))
+    wide, long = (content.index(tag) for tag in (b"\x00\x01\x04\x00", b"\x01\x01\x04\x00"))
+    for place in (wide, long):
+        content[place + 8 : place + 12] = (9000).to_bytes(4, "little")
+    with pytest.raises(UnreadableImageError, match=r"9000×9000 pixels are too many for \d+ bytes"):
+        decode(bytes(content), None)
+    plain = encoded(Image.new("L", (4000, 3000), 7), "PNG")  # large, and small because it is all of one colour
+    assert decode(plain, 8).shape == (1, 8, 8)

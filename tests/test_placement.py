@@ -8,11 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from lottery_pools.cli import commands
 from lottery_pools.errors import UserError
 from lottery_pools.experiment.placement import Place, check
+from lottery_pools.experiment.replay import _difference
+from lottery_pools.runs import results
 from lottery_pools.tickets import files
+from lottery_pools.tickets.ticket import Ticket
 from tests.test_plain import outputs
 
 SMALL = (
@@ -85,6 +89,34 @@ def test_rows_of_another_file_are_refused(run: Path) -> None:
     assert "has a row of average at level 1 that was measured on another file than" in refused("report", str(run))
 
 
+@pytest.mark.parametrize("command", ["report", "evaluate", "evaluate --dry-run"])
+def test_another_seeds_rows_are_refused(run: Path, command: str) -> None:
+    shutil.copy(run / "seed_0/results.jsonl", run / "seed_1/results.jsonl")
+    words = command.split()
+    said = refused(words[0], str(run), *words[1:], *(["--workers", "1"] if words[0] == "evaluate" else []))
+    assert "seed_1/results.jsonl has rows of seed 0, its place is for 1: restore the file, or delete" in said
+
+
+@pytest.mark.parametrize(
+    ("key", "said"), [("run", "has rows of demo-limit-20 and of other"), ("data", "on two different sets")]
+)
+def test_rows_that_do_not_belong_together_are_refused(run: Path, key: str, said: str) -> None:
+    path = run / "seed_1/results.jsonl"
+    first, *others = results.read(path)
+    path.unlink()
+    results.append(path, [first, *(replace(row, **{key: "other"}) for row in others)])  # type: ignore[arg-type]
+    assert said in refused("report", str(run))
+
+
+def test_published_rows_of_a_seed_that_the_settings_lack_are_refused(tmp_path: Path) -> None:
+    published = Path(__file__).parents[1] / "docs/results/cifar10-longer"
+    run = shutil.copytree(published, tmp_path / "run")
+    settings = (run / "config.toml").read_text()
+    assert "seeds = [0, 1, 2]" in settings
+    (run / "config.toml").write_text(settings.replace("seeds = [0, 1, 2]", "seeds = [0, 2]"))
+    assert "results.jsonl.xz has rows of seed 1, its place is for 0, 2" in refused("report", str(run))
+
+
 def test_rows_of_before_digests_are_read(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in run.rglob("results.jsonl"):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -99,11 +131,64 @@ def test_a_score_that_the_file_only_claims_is_found_by_searching_again(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = run / "seed_0/pools/average/level_01.safetensors"
-    assert "same bytes" in outputs(["replay", str(path), "--search"], capsys)
+    assert outputs(["replay", str(path)], capsys).endswith(": same bytes\n")
     ticket = files.load(path)
     files.save(replace(ticket, weights=dict(ticket.weights), origin={**ticket.origin, "score": 0.99}), path)
-    assert "same bytes" in outputs(["replay", str(path)], capsys)  # the weights are those of the recipe
-    assert "replayed to other bytes" in refused("replay", str(path), "--search")
+    said = outputs(["replay", str(path), "--no-search"], capsys)  # the weights are those of the recipe
+    assert said.endswith(": same bytes (its recipe, scores and costs were believed)\n")
+    assert "replayed to other bytes (its score is 0.99, made again " in refused("replay", str(path))
+
+
+@pytest.mark.parametrize("key", ["search_images", "target_score", "trials", "recipe"])
+def test_whatever_the_search_found_is_found_again(run: Path, key: str) -> None:
+    path = run / "seed_0/pools/interpolation/level_01.safetensors"
+    ticket = files.load(path)
+    claimed = {"recipe": [[0, 0.25]], "trials": [], "search_images": 1, "target_score": 0.5}[key]
+    files.save(replace(ticket, weights=dict(ticket.weights), origin={**ticket.origin, key: claimed}), path)
+    assert f"(its {key} is {claimed}, made again " in refused("replay", str(path))
+
+
+def test_a_recipe_that_no_search_found_is_refused_though_the_weights_are_its_own(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run / "seed_0/pools/interpolation/level_01.safetensors"
+    origin = {**files.load(path).origin, "recipe": [[0, 0.25]]}
+    files.save(replace(files.load(path), weights=dict(files.load(path).weights), origin=origin), path)
+    with pytest.raises(UserError, match="replayed to other bytes"):
+        commands.dispatch(["replay", str(path), "--no-search", "--out", str(run / "other.safetensors")])
+    shutil.copy(run / "other.safetensors", path)
+    assert "same bytes" in outputs(["replay", str(path), "--no-search"], capsys)
+    assert "(its recipe is " in refused("replay", str(path))
+
+
+def test_what_differs_is_told_by_its_name_and_a_gpu_is_a_reason() -> None:
+    origin = {"recipe": [[0, 0.5]], "score": 0.5, "device": "cpu"}
+    stored = Ticket({"a": torch.ones(2)}, {"a": torch.ones(2, dtype=torch.bool)}, 1, origin)
+    assert (
+        _difference(stored, replace(stored, weights={"a": torch.tensor([1.0, 2.0])})) == "the weights of 'a' are others"
+    )
+    on_gpu = replace(stored, origin={**origin, "device": "cuda:0"})
+    other = replace(on_gpu, origin={**on_gpu.origin, "score": 0.25})
+    said = "its score is 0.5, made again 0.25; a GPU may do so without --deterministic"
+    assert _difference(on_gpu, other) == said
+    same_kernels = replace(on_gpu, origin={**on_gpu.origin, "deterministic": True})
+    assert _difference(same_kernels, replace(same_kernels, origin=other.origin)) == "its score is 0.5, made again 0.25"
+
+
+def test_a_pool_searched_within_a_budget_is_searched_again_within_it(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = run / "seed_0/pools/interpolation/level_01.safetensors"
+    whole = int(files.load(path).origin["search_images"])
+    path.unlink()
+    budget = ["--methods", "interpolation", "--budget", str(whole // 2), "--workers", "1"]
+    commands.dispatch(["pool", str(run), *budget])
+    origin = files.load(path).origin
+    assert origin["budget"] == whole // 2
+    assert origin["search_images"] <= whole // 2
+    capsys.readouterr()
+    assert "same bytes" in outputs(["replay", str(path)], capsys)
+    assert "budget" not in files.load(run / "seed_0/pools/average/level_01.safetensors").origin
 
 
 def test_what_a_file_does_not_say_is_not_compared() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import re
 import shutil
 import tomllib
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 import torch
 
+import lottery_pools as lp
 from lottery_pools.cli import commands
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config
@@ -83,6 +86,26 @@ def test_a_ticket_of_names_that_act_is_inspected(tmp_path: Path, capsys: pytest.
     printed = outputs(["inspect", str(tmp_path / "a.safetensors")], capsys)
     assert acts(printed) == []
     assert "\\x1b[2J" in printed
+
+
+def test_a_model_card_of_names_that_act_shows_them(tmp_path: Path) -> None:
+    weights, mask = {"a.weight": torch.ones(3)}, {"a.weight": torch.ones(3, dtype=torch.bool)}
+    model: dict[str, Any] = {
+        "name": f"timm:{EVIL}",
+        "arguments": {EVIL: EVIL},
+        "classes": f"{EVIL}) or f(",
+        "input_shape": [3, 8, 8],
+    }
+    origin: dict[str, Any] = {"method": EVIL, "data": EVIL, "recipe": [[1, 0.5]], "read": {"file": EVIL}, "seed": EVIL}
+    for name in (f"timm:{EVIL}", f"torchvision:{EVIL}", "conv1d", "theirs:build"):
+        named = {**origin, "model": {**model, "name": name}}
+        lp.export(Ticket(weights, mask, 0, named), "hub", tmp_path / "card")
+        text = (tmp_path / "card/README.md").read_text(encoding="utf-8")
+        told, _, rest = text.partition("```python\n")
+        assert acts(text) == []
+        assert re.search(r"(?<!\\)<img|(?<!\\)`c|\]\(javascript", told + rest.partition("```")[2]) is None
+        ast.parse(rest.partition("```")[0])
+        assert "f(" not in re.sub(r"'[^']*'", "", rest.partition("```")[0]), "text of the file is no code"
 
 
 def test_settings_with_names_that_act_are_toml_without_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

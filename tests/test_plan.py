@@ -20,8 +20,8 @@ from lottery_pools.runs.folder import RunFolder
 from lottery_pools.tickets import files
 from tests.test_stages import ONE, tiny
 
-# Of a fixed effort: `trimmed-soup` and `best` stop by what they see, which no plan knows.
-FIXED = ("average", "interpolation", "slerp", "greedy-soup", "learned-soup", "ties")
+# Of a fixed effort: `trimmed-soup` stops by what it sees, which no plan knows.
+FIXED = ("average", "interpolation", "greedy-soup", "learned-soup", "ties")
 CONFIG = tiny(pooling=Pooling(methods=FIXED, coefficients=(0.3, 0.6), recalibration=100), seeds=(0, 1))
 
 

@@ -113,6 +113,22 @@ def test_changed_data_are_refused_in_one_line(change: str, difference: str, comm
     assert everything(place / "runs") == before
 
 
+@pytest.mark.parametrize("with_record", [True, False])
+def test_renamed_classes_are_refused_although_the_digest_is_the_same(with_record: bool, place: Path) -> None:
+    """Names are beside the digest: pixels, and the numbers of the classes, are as they were."""
+    if not with_record:  # as a run of an earlier version: its tickets are asked
+        Path("runs/photos/data.json").unlink()
+    digest = sources.load(CONFIG.data).digest
+    for split in ("train", "test"):
+        (place / "photos" / split / "bee").rename(place / "photos" / split / "bug")
+    as_in_a_new_process()
+    assert sources.load(CONFIG.data).digest == digest
+    message = r"are not those that runs/photos was started with \(class 1 is called 'bug', not 'bee'\): restore them, "
+    with pytest.raises(UserError, match=message):
+        commands.dispatch(["pool", "runs/photos", "--workers", "1"])
+    assert not (place / "runs/photos/pools").exists()
+
+
 def test_a_moved_folder_is_found_by_its_new_name_once(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stages.pool(CONFIG, Path("runs/photos"), ONE)
     settings = (place / "runs/photos/config.toml").read_bytes()

@@ -15,6 +15,7 @@ import pytest
 
 from lottery_pools.errors import UserError
 from lottery_pools.runs import results
+from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.rows import PoolRow
 from tests.test_row_checks import METRIC
 from tests.test_rows import ROW
@@ -71,6 +72,22 @@ def test_a_write_that_fails_leaves_no_half_of_it(
     assert path.read_bytes() == whole
     results.append(path, ROWS[1:])
     assert results.read(path) == ROWS
+
+
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="needs O_NOFOLLOW")
+def test_rows_are_not_written_through_a_link(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("half a line")
+    (tmp_path / "results.jsonl").symlink_to(mine)
+    rows = tmp_path / "results.jsonl"
+    with pytest.raises(UserError, match=r"cannot write .*results\.jsonl: "):
+        results.append(rows, ROWS)
+    with pytest.raises(UserError, match=r"cannot write .*results\.jsonl: "):
+        results.mend(rows)
+    (tmp_path / "log.jsonl").symlink_to(mine)
+    with pytest.raises(UserError, match=r"cannot write .*log\.jsonl: "):
+        RunFolder(tmp_path).event(stage="training")
+    assert mine.read_text() == "half a line"
 
 
 def test_damaged_published_files_are_named(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from lottery_pools.errors import UserError
         (lambda: Pruning(densities=(0.5, 0.0)), "0.0 after 0.5"),
         (lambda: Pruning(rewind=-1), "pruning.rewind is -1"),
         (lambda: Data(validation=0), "data.validation is 0"),
+        (lambda: Data(validation=math.inf), "data.validation is inf: give a whole number"),
+        (lambda: Data(validation=math.nan), "data.validation is nan"),
         (lambda: Data(epoch_share=1.0), "data.epoch_share is 1.0"),
         (lambda: Data(test_part="final"), "data.test_part is final, and mnist1d has no fixed test samples"),
         (lambda: Data("cifar10", draw="per-seed", carve="last"), "data.draw is per-seed, and data.carve = last"),

@@ -35,8 +35,8 @@ def network() -> torch.nn.Module:
 
 
 def test_each_method_has_its_samples_and_its_score() -> None:
-    default, best, paper = selection_of("trimmed-soup"), selection_of("best"), selection_of("interpolation")
-    assert [(one.images, len(one.split)) for one in (default, best, paper)] == [(10, 40), (50, 40), (50, 60)]
+    default, learned, paper = map(selection_of, ("trimmed-soup", "learned-soup", "interpolation"))
+    assert [(one.images, len(one.split)) for one in (default, learned, paper)] == [(10, 40), (50, 60), (50, 60)]
     assert selection_of("trimmed-soup", selection=None).images == 50
     assert len(selection_of("trimmed-soup", selection=500).split) == 60
     model = network()
@@ -46,15 +46,17 @@ def test_each_method_has_its_samples_and_its_score() -> None:
     assert torch.equal(default.score(model), expected)
 
 
-def test_best_learns_on_samples_that_do_not_score() -> None:
-    best = selection_of("best")
+def test_learning_goes_over_all_validation_samples_in_turn() -> None:
+    learned, seen = selection_of("learned-soup"), list[torch.Tensor]()
+    model = network()
+    model.register_forward_pre_hook(lambda model, args: seen.append(args[0]))
     for _ in range(3):
-        best.loss(network())
-    assert best.forwarded == 3 * 3 * 20
-    learned = DATA.validation.batch(best.learning)
-    scored = best.split.batch(torch.arange(len(best.split)))
-    assert len(best.learning) == 20
-    assert not any(bool((sample == other).all()) for sample in learned for other in scored)
+        learned.loss(model)
+    assert learned.forwarded == 3 * 3 * 60
+    validation = DATA.validation.batch(torch.arange(60))
+    for batch in seen:
+        assert len(batch) == 60
+        assert all(any(torch.equal(sample, other) for other in DATA.normalise(validation)) for sample in batch)
 
 
 def test_what_is_forwarded_is_counted() -> None:
@@ -73,7 +75,7 @@ def test_a_budget_becomes_evaluations() -> None:
     assert evaluations("trimmed-soup") is None
     assert evaluations("trimmed-soup", budget=50 + 3 * 50 + 49) == 3  # the last recalibration is kept back
     assert evaluations("interpolation", budget=3 * 110) == 3
-    assert evaluations("best", budget=3 * 60 * 20 + 50 + 2 * 90 + 89) == 2  # and what learning forwards
+    assert evaluations("learned-soup", budget=3 * 500 * 60 + 2 * 110 + 109) == 2  # and what learning forwards
     assert evaluations("trimmed-soup", False, budget=3 * 40 + 39) == 3  # without BatchNorm nothing is recalibrated
     with pytest.raises(UserError, match="budget is 99 images, trimmed-soup needs 100 for its first evaluation"):
         selection_of("trimmed-soup", budget=99).max_evaluations(True)

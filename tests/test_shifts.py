@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save as serialize
 from torch import Tensor
 
@@ -148,3 +150,54 @@ def test_corrupted_images_are_never_in_memory_at_once(cache_folder: Path, monkey
     (file,) = (cache_folder / "corrupted").iterdir()
     stored = serialize({"images": whole}, {"digest": npy.digest(whole.numpy())})
     assert file.read_bytes() == stored, "the bytes of safetensors itself"
+
+
+def published_files(folder: Path, n: int = 40) -> Path:
+    """A set as ImageNet-C is laid out: four classes of images of one grey each."""
+    for k in range(n):
+        path = folder / "fog" / "2" / "abcd"[k % 4] / f"{k:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (32, 32), (k, k, k)).save(path)
+    return folder
+
+
+def test_published_files_are_decoded_once_and_never_in_memory_at_once(
+    tmp_path: Path, cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluation = Evaluation(corrupted=20, corrupted_from=str(published_files(tmp_path / "ImageNet-4-C")))
+    decoded: list[Path] = []
+    alive: list[weakref.ref[Tensor]] = []
+    usual = corruptions.read_image
+
+    def read_image(file: Path, size: int) -> Tensor:
+        decoded.append(file)
+        assert sum(image() is not None for image in alive) < 7
+        image = usual(file, size)
+        alive.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr(shifts, "_IMAGES_AT_ONCE", 7)
+    monkeypatch.setattr(corruptions, "read_image", read_image)
+    assert not shifts.cached(images(), IMAGES, evaluation, "fog", 2).exists()  # type: ignore[union-attr]
+    split = shifts.shifted(images(), IMAGES, evaluation, "fog", 2)
+    assert len(decoded) == len(split) == 20, "only the images that are used"
+    assert split.labels.bincount().tolist() == [5, 5, 5, 5]
+    greys = [int(file.stem) for file in decoded]
+    assert split.images[:, 0, 0, 0].tolist() == greys
+    assert [grey % 4 for grey in greys] == split.labels.tolist()
+    again = shifts.shifted(images(), IMAGES, evaluation, "fog", 2)
+    assert len(decoded) == 20
+    assert torch.equal(again.images, split.images)
+    (file,) = (cache_folder / "corrupted").iterdir()
+    assert file == shifts.cached(images(), IMAGES, evaluation, "fog", 2)
+
+
+def test_published_files_that_changed_are_decoded_again(tmp_path: Path) -> None:
+    folder = published_files(tmp_path / "ImageNet-4-C", n=8)
+    evaluation = Evaluation(corrupted_from=str(folder))
+    before = shifts.shifted(images(), IMAGES, evaluation, "fog", 2).images.clone()
+    Image.new("RGB", (32, 32), (200, 200, 200)).save(folder / "fog/2/a/00.png")
+    shifts._place_of.cache_clear()  # as in another process
+    after = shifts.shifted(images(), IMAGES, evaluation, "fog", 2).images
+    assert set(after[0].flatten().tolist()) == {200}
+    assert torch.equal(after[1:], before[1:])

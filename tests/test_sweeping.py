@@ -36,12 +36,12 @@ def test_every_preset_with_every_combination() -> None:
 
 
 def test_values_of_every_kind() -> None:
-    settings = made("pooling.methods=average ties,slerp", "data.flip=false", "training.clip-norm=none,1.5")
+    settings = made("pooling.methods=average ties,swa", "data.flip=false", "training.clip-norm=none,1.5")
     assert [(config.pooling.methods, config.training.clip_norm) for config in settings.values()] == [
         (("average", "ties"), None),
         (("average", "ties"), 1.5),
-        (("slerp",), None),
-        (("slerp",), 1.5),
+        (("swa",), None),
+        (("swa",), 1.5),
     ]
     assert next(iter(settings)) == "demo,pooling.methods=average+ties,training.clip_norm=none"
     assert not any(config.data.flip for config in settings.values())

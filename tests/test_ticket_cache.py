@@ -17,6 +17,7 @@ from lottery_pools.experiment import diagnose, opening, stages, ticket_cache
 from lottery_pools.experiment.run import Run
 from lottery_pools.experiment.ticket_cache import TicketCache
 from lottery_pools.models import registry
+from lottery_pools.pooling import learning
 from lottery_pools.runs.folder import RunFolder, digest
 from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import LazyTensors
@@ -76,10 +77,16 @@ def paths_of(run: Run) -> list[Path]:
 
 @pytest.mark.parametrize("targets", [(0,), (0, 1, 2)])
 def test_pooling_reads_each_ticket_once_for_all_targets_and_methods(
-    targets: tuple[int, ...], trained: Path, tmp_path: Path, reads: Counter[tuple[int, str]], loads: Counter[str]
+    targets: tuple[int, ...],
+    trained: Path,
+    tmp_path: Path,
+    reads: Counter[tuple[int, str]],
+    loads: Counter[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(learning, "AS_PUBLISHED", replace(learning.AS_PUBLISHED, steps=3))
     shutil.copytree(trained, tmp_path / "run")
-    pooling = replace(tiny().pooling, methods=("average", "interpolation", "ties", "best"), targets=targets)
+    pooling = replace(tiny().pooling, methods=("average", "interpolation", "ties", "learned-soup"), targets=targets)
     stages.pool(tiny(pooling=pooling), tmp_path / "run", ONE)
     folder = RunFolder(tmp_path / "run")
     assert loads == {str(path): 1 for path in (folder.ticket(0), folder.ticket(1), folder.ticket(2), folder.rewind)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tomllib
 from pathlib import Path
 
@@ -119,6 +120,13 @@ def test_what_has_no_effect_is_not_relevant() -> None:
     values = toml.to_dict(Config(data=Data("cifar10")))
     del values["data"]["difficulty"]
     assert toml.relevant(Config(data=Data("cifar10"))) == values
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.toml")
+    with pytest.raises(UserError, match=r"config\.toml is a pipe, which may never end"):
+        toml.of_folder(tmp_path)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pytest
 import torch
 
+import lottery_pools as lp
 from lottery_pools.cli import commands
+from lottery_pools.cli.marks import walk
+from lottery_pools.cli.options import OPTIONS
 from lottery_pools.config import toml
 from lottery_pools.config.fields import NamesCode
 from lottery_pools.config.schema import Config, Data, Model, Pooling, Pruning, Training
-from lottery_pools.config.trust import NOTHING, Trust, check, settings_naming_code, untrusted
+from lottery_pools.config.trust import NOT_RUN, NOTHING, Trust, check, settings_naming_code, untrusted
 from lottery_pools.errors import UserError
 from lottery_pools.models import registry
 from lottery_pools.tickets import files
@@ -49,6 +55,7 @@ WAYS_IN = {
     "weights of torchvision": Model("torchvision:resnet18", {"weights": "IMAGENET1K_V1"}),
     "hub of timm": Model("timm:hf-hub:someone/evil", {"pretrained": True}),
 }
+PUBLISHED = Path(__file__).parents[1] / "docs/results/cifar10-longer"
 POOLED = "seed_0/pools/average/level_01.safetensors"
 COMMANDS = {
     "run": ["run", "--preset", "stranger/config.toml", "--out", "out"],
@@ -62,16 +69,54 @@ COMMANDS = {
     "pool, to be planned": ["pool", "stranger", "--dry-run"],
     "evaluate": ["evaluate", "stranger"],
     "evaluate, to be planned": ["evaluate", "stranger", "--dry-run"],
+    "evaluate, one seed": ["evaluate", "stranger/seed_0"],
     "diagnose": ["diagnose", "stranger"],
     "replay": ["replay", f"stranger/{POOLED}"],
+    "replay, without the search": ["replay", f"stranger/{POOLED}", "--no-search"],
+    "sweep": ["sweep", "--presets", "demo", "stranger/config.toml", "--out", "out"],
+    "sweep, to be planned": ["sweep", "--presets", "stranger/config.toml", "--set", "training.lr=1,2", "--dry-run"],
+    "sweep, one run": ["sweep", "--presets", "stranger/config.toml", "--out", "out", "--only", "0"],
+    "import": ["import", f"stranger/{POOLED}", "--preset", "stranger/config.toml", "--out", "out"],
+    "predict": ["predict", f"stranger/{POOLED}", "samples.npy"],
+    "predict, compiled": ["predict", f"stranger/{POOLED}", "samples.npy", "--compiled"],
+    "predict, by an exported folder": ["predict", "hub", "samples.npy"],
+    "predict, by a compressed folder": ["predict", "compressed", "samples.npy"],
+    "export as ONNX": ["export", f"stranger/{POOLED}", "--out", "out"],
+    "export by torch.export": ["export", f"stranger/{POOLED}", "--to", "torch-export", "--out", "out"],
+    "export as C": ["export", f"stranger/{POOLED}", "--to", "compiled", "--out", "out"],
+    "compile": ["compile", f"stranger/{POOLED}", "--out", "out"],
 }
+"""Commands that would build the network that a stranger's file names: all are refused, and leave nothing behind."""
 ONLY_READ = {
     "help": ["run", "--preset", "stranger/config.toml", "--help-all"],
+    "help of an import": ["import", "--preset", "stranger/config.toml", "--help"],
     "presets": ["presets", "stranger/config.toml"],
+    "completion": ["completion", "bash"],
     "inspect": ["inspect", f"stranger/{POOLED}"],
     "report": ["report", "stranger"],
+    "report that publishes": ["report", "published", "--publish", "shared"],
+    "report by a reference": ["report", "own", "--reference", "published"],
+    "comparison": ["report", "published", "stranger", "--out", "both.html"],
     "pool of our own": ["pool", "own", "--candidates-from", "stranger/seed_0", "--allow-other-run"],
+    "import of a pickle": ["import", "evil.pt", "--preset", "demo", "--out", "imported"],
+    "import of a folder": ["import", "stranger/seed_0/tickets", "--preset", "demo", "--out", "imported"],
+    "predict by a pickle": ["predict", "evil.pt", "samples.npy"],
+    "predict a pickled array": ["predict", f"own/{POOLED}", "evil.npy"],
+    "export for the hub": ["export", f"stranger/{POOLED}", "--to", "hub", "--out", "card"],
+    "export of weights": ["export", f"stranger/{POOLED}", "--to", "state-dict", "--out", "weights.pt"],
+    "export of a bitmask": ["export", f"stranger/{POOLED}", "--to", "compressed-tensors", "--out", "bitmask"],
 }
+"""Commands that have no need of that network, or are given other files of a stranger's."""
+
+
+def test_every_command_is_tried() -> None:
+    tried = {arguments[0] for arguments in (*COMMANDS.values(), *ONLY_READ.values())}
+    assert tried == set(commands.COMMANDS)
+
+
+def test_every_command_that_may_be_told_to_trust_a_file_is_tried() -> None:
+    trusting = {name for name, kind in OPTIONS.items() if any(option.name == "--trust-model" for option in walk(kind))}
+    assert {arguments[0] for arguments in COMMANDS.values()} >= trusting
 
 
 def settings(model: Model) -> Config:
@@ -94,6 +139,8 @@ def strangers_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delitem(sys.modules, "strangers", raising=False)
     (tmp_path / "strangers.py").write_text(STRANGERS)
     torch.save({"model": EvilPickle()}, tmp_path / "evil.pt")
+    np.save(tmp_path / "evil.npy", np.array([EvilPickle()], object), allow_pickle=True)
+    np.save(tmp_path / "samples.npy", np.zeros((2, 1, 40), np.float32))
     return tmp_path
 
 
@@ -122,7 +169,34 @@ def run_folder(folder: Path, model: Model) -> None:
         pooled |= {"threads": 1, "method": "average", "search_images": 1, "density": 1.0}
         files.save(Ticket(weights, mask, 1, pooled), run / "pools/average/level_01.safetensors")
         (run / "config.toml").write_text(toml.to_toml(dataclasses.replace(config, seeds=(seed,))))
+        # What `compile` leaves beside a ticket, and what Python and its tools look for in a folder.
+        (run / "pools/average/level_01.compiled").mkdir()
+        (run / "pools/average/level_01.compiled/network.so").write_bytes(b"\x7fELF")
+        for name in ("sitecustomize.py", "conftest.py", "network.py", "__init__.py"):
+            (run / name).write_text(STRANGERS)
     (folder / "config.toml").write_text(toml.to_toml(config))
+
+
+def exported_folder(folder: Path, to: str, model: Model) -> None:
+    """An exported network whose settings name `model`, beside code of its own."""
+    described = {"name": model.name, "arguments": dict(model.arguments), "classes": 10, "input_shape": [1, 40]}
+    ticket = files.load(Path("own") / POOLED)
+    lp.export(ticket, to, folder)
+    settings = json.loads((folder / "config.json").read_text())
+    settings["lottery_pools"]["model"] = described
+    settings["auto_map"] = {"AutoModel": "network.build"}
+    (folder / "config.json").write_text(json.dumps(settings))
+    (folder / "network.py").write_text(STRANGERS)
+
+
+def published_folder(folder: Path, model: Model) -> None:
+    """A run as `report --publish` leaves it, with settings and rows of a stranger's."""
+    shutil.copytree(PUBLISHED, folder)
+    config = toml.of_folder(folder, NOT_RUN)
+    (folder / "config.toml").write_text(toml.to_toml(dataclasses.replace(config, model=model)))
+    pools = [json.loads(line) for line in (folder / "pools.jsonl").read_text().splitlines()]
+    lines = [json.dumps({**pool, "method": model.name, "scored_by": "strangers:build"}) for pool in pools]
+    (folder / "pools.jsonl").write_text("\n".join(lines) + "\n")
 
 
 QUICK = ("system", "pickle", "module in the folder")
@@ -132,13 +206,17 @@ QUICK = ("system", "pickle", "module in the folder")
 @pytest.mark.parametrize("way", WAYS_IN)
 def test_no_command_runs_what_a_file_names(way: str, strangers_folder: Path) -> None:
     run_folder(Path("stranger"), WAYS_IN[way])
+    run_folder(Path("own"), Model(arguments={"width": 4}))
+    for folder, to in (("hub", "hub"), ("compressed", "compressed-tensors")):
+        exported_folder(Path(folder), to, WAYS_IN[way])
     before = {path: path.read_bytes() for path in everything(strangers_folder)}
     for command, arguments in COMMANDS.items():
         with pytest.raises(UserError) as refused:
             commands.dispatch(arguments)
         assert "\n" not in str(refused.value), command
-        assert re.search(r"names the code|gives the network the argument", str(refused.value)), command
-        assert "--trust-model" in str(refused.value), command
+        assert re.search(r"names the (code|network)|gives the network the argument", str(refused.value)), command
+        assert re.search(r"--trust-model|--model\.name", str(refused.value)), command
+    assert not Path("out").exists()
     assert {path: path.read_bytes() for path in everything(strangers_folder)} == before
 
 
@@ -152,11 +230,14 @@ def test_commands_that_only_read_run_nothing(
 ) -> None:
     run_folder(Path("stranger"), WAYS_IN[way])
     run_folder(Path("own"), Model(arguments={"width": 4}))
+    published_folder(Path("published"), WAYS_IN[way])
     for arguments in ONLY_READ.values():
         with contextlib.suppress(UserError, SystemExit):  # help ends the process; a report needs rows
             commands.dispatch(arguments)
     assert not (strangers_folder / MARK).exists()
-    assert "strangers" not in sys.modules
+    assert not {"strangers", "network", "sitecustomize"} & {
+        name for name, module in sys.modules.items() if str(strangers_folder) in str(getattr(module, "__file__", ""))
+    }
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS_IN if way != "module in the folder"])

@@ -33,16 +33,16 @@ def start(*arguments: str, size: int = 2) -> None:
     assert all(process.returncode == 0 for process in processes), "\n".join(errors)
 
 
-def main(settings: Path, out: Path) -> None:
+def main(settings: Path, out: Path, machine: Machine = ONE_THREAD) -> None:
     """Do the whole work of the settings in the folder `out`."""
     warnings.simplefilter("error")
     config = toml.read_toml(settings)
-    stages.tickets(config, out, ONE_THREAD)
-    stages.pool(config, out, ONE_THREAD)
-    stages.evaluate(config, out, ONE_THREAD)
+    stages.tickets(config, out, machine)
+    stages.pool(config, out, machine)
+    stages.evaluate(config, out, machine)
 
 
 if __name__ == "__main__":
     ranks.join()
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), Machine(sys.argv[3] if len(sys.argv) > 3 else "cpu", 1, 1))
     ranks.leave()

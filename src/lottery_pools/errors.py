@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -57,8 +59,49 @@ def plain(text: str) -> str:
     return "".join(character if _is_plain(character) else ascii(character)[1:-1] for character in text)
 
 
+def installing(extra: str) -> str:
+    """Return how the packages of an extra are installed, from an index or in a clone of the sources.
+
+    Examples:
+        >>> installing("onnx")
+        "pip install 'lottery-pools[onnx]', or in a clone pip install --editable '.[onnx]'"
+    """
+    return f"pip install 'lottery-pools[{extra}]', or in a clone pip install --editable '.[{extra}]'"
+
+
+def inert(text: str) -> str:
+    r"""Return text in which Markdown makes no HTML, link, picture or code of what a name holds.
+
+    Examples:
+        >>> inert("<b> [a](b)")
+        '\\<b> [a]\\(b)'
+    """
+    return re.sub(r"[<`]|(?<=\])\(", r"\\\g<0>", text)
+
+
 def _is_plain(character: str) -> bool:
     return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+
+
+@contextmanager
+def naming(where: object) -> Iterator[None]:
+    """Put a file before the message of every `UserError` in the body that does not name it.
+
+    Args:
+        where: The file, as messages call it.
+
+    Examples:
+        >>> with naming("a.safetensors"):
+        ...     raise UserError("a mask is missing: restore it")
+        Traceback (most recent call last):
+        lottery_pools.errors.UserError: a.safetensors: a mask is missing: restore it
+    """
+    try:
+        yield
+    except UserError as error:
+        if str(where) in str(error):
+            raise
+        raise UserError(f"{where}: {error}") from error
 
 
 class Notice(UserWarning):

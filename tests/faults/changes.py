@@ -263,6 +263,37 @@ def edit_settings_text(content: bytes, draw: Random) -> bytes:
     return "\n".join(lines).encode()
 
 
+ODD_CELLS = (
+    *(
+        "",
+        "x",
+        "-1",
+        "3",
+        "nan",
+        "1e400",
+        "9" * 5000,
+        "0.png",
+        "../up.png",
+        "/etc/hostname",
+        '"',
+        "a,b",
+        "\x00",
+        "\x1b[2J",
+    ),
+    *("1" + "0" * 400, "größe" * 400, "\u202e", "train", "=1+1"),
+)
+"""What cells of tables are replaced by."""
+
+
+def edit_cells(content: bytes, draw: Random) -> bytes:
+    """Replace up to three cells of a table, its column names included."""
+    lines = [re.split(r"([,\t])", line) for line in content.decode().splitlines()]
+    for _ in range(draw.randint(1, 3)):
+        line = draw.choice(lines)
+        line[2 * draw.randrange((len(line) + 1) // 2)] = draw.choice(ODD_CELLS)
+    return "\n".join(map("".join, lines)).encode()
+
+
 ANY = (flip_a_bit, flip_many_bits, truncate, insert, delete, overwrite, repeat)
 """Changes that fit every file."""
 CONTAINERS = (edit_header, edit_metadata, edit_metadata_text, edit_header_text, swap_tensors, swap_bytes_of_tensors)

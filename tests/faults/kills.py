@@ -16,22 +16,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from tests.faults.injection import OPERATIONS
 from tests.faults.server import Command, Ended
 
-_SMALL = (
-    *("--preset", "demo", "--seeds", "0", "--limit", "20", "--pruning.levels", "1", "--workers", "1", "--out", "out"),
-    *("--pooling.methods", "average", "trimmed-soup", "--evaluation.trained-baselines", "sparse-model-soups"),
+SMALL = (
+    *("--preset", "demo", "--limit", "20", "--pruning.levels", "1", "--quiet"),
     *("--model.arguments.width", "4", "--model.arguments.depth", "2"),
+    *("--pooling.methods", "average", "trimmed-soup", "--evaluation.trained-baselines", "sparse-model-soups"),
 )
+"""Settings of a small run."""
 SCRIPT = (
-    ("tickets", *_SMALL),
-    ("pool", "out", "--workers", "1"),
-    ("evaluate", "out", "--workers", "1"),
-    ("report", "out"),
+    ("tickets", *SMALL, "--seeds", "0", "--workers", "1", "--out", "out"),
+    ("pool", "out", "--workers", "1", "--quiet"),
+    ("evaluate", "out", "--workers", "1", "--quiet"),
+    ("diagnose", "out", "--points", "3", "--workers", "1", "--quiet"),
+    ("report", "out", "--publish", "published"),
 )
-"""All stages of a small run: tickets, a baseline that trains copies, pools, rows, report."""
-ERRORS = ("ENOSPC", "EDQUOT", "EIO", "EACCES", "EROFS", "EMFILE", "EINTR")
+"""All stages of it: tickets, a baseline that trains copies, pools, rows, diagnosis, report, publication."""
+ERRORS = ("ENOSPC", "EDQUOT", "EIO", "EACCES", "EROFS", "EMFILE")
 """What a disk refuses with."""
+STAYING = ("ENOSPC", "EROFS")
+"""What goes on, once it has begun: a full disk, and a read-only one."""
 SIGNALS = {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130}
 """Signals, and the exit code that follows them."""
 
@@ -76,8 +81,10 @@ class Server(contextlib.AbstractContextManager["Server"]):
 
     def __exit__(self, *_: object) -> None:
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
+        self._process.stdout.close()
 
 
 def undisturbed(server: Server, folder: Path) -> dict[str, bytes]:
@@ -89,17 +96,19 @@ def undisturbed(server: Server, folder: Path) -> dict[str, bytes]:
     return kept(folder)
 
 
-def one_run(server: Server, folder: Path, fault: str, expected: Mapping[str, bytes], counts: Counts) -> None:
+def one_run(
+    server: Server, folder: Path, draw: random.Random, fault: str, expected: Mapping[str, bytes], counts: Counts
+) -> None:
     """Disturb a run until it is done, and count what came of it.
 
     Args:
         server: Runs the commands.
         folder: Where the run is.
+        draw: Decides all faults.
         fault: `kill` or `errno`.
         expected: The files of an undisturbed run.
-        counts: Changed in place; the number of the run decides all faults.
+        counts: Changed in place.
     """
-    draw = random.Random(f"{fault} {counts.runs}")
     folder.mkdir(parents=True)
     for arguments in SCRIPT:
         for attempt in range(1000):
@@ -117,11 +126,18 @@ def one_run(server: Server, folder: Path, fault: str, expected: Mapping[str, byt
 
 
 def _disturbed(draw: random.Random, arguments: Sequence[str], folder: Path, fault: str, patience: int) -> Command:
-    """A command and its fault, which comes the later the more faults the run has had, so that it is done some time."""
+    """A command and its fault, which comes the later the more faults the run has had, so that it is done some time.
+
+    It comes at a random operation, at one of a random kind (the first removals are those after a level was saved), or,
+    if it is a signal, after a random time.
+    """
     kind = draw.choice(ERRORS) if fault == "errno" else draw.choice(("SIGKILL", "SIGKILL", *SIGNALS))
-    if fault == "errno" or draw.random() < 0.7:
-        return Command(list(arguments), str(folder), kind, at=draw.randint(1, 12 + patience))
-    return Command(list(arguments), str(folder), kind, seconds=draw.uniform(0.0, 0.4 + 0.02 * patience))
+    if fault == "kill" and draw.random() < 0.3:
+        return Command(list(arguments), str(folder), kind, seconds=draw.uniform(0.0, 0.4 + 0.02 * patience))
+    stays = kind in STAYING and draw.random() < 0.5
+    operation = draw.choice(("open", "write", *OPERATIONS)) if draw.random() < 0.5 else ""
+    at = draw.randint(1, (2 if operation else 6) + patience)
+    return Command(list(arguments), str(folder), kind, at, operation=operation, stays=stays)
 
 
 def _count(command: Command, ended: Ended, counts: Counts) -> bool:
@@ -130,27 +146,28 @@ def _count(command: Command, ended: Ended, counts: Counts) -> bool:
         counts.ended += 1
         return False
     counts.faults += 1
-    counts.by_kind[command.kind] = counts.by_kind.get(command.kind, 0) + 1
+    name = {"ENOSPC": "full disk", "EROFS": "read-only disk"}[command.kind] if command.stays else command.kind
+    counts.by_kind[name] = counts.by_kind.get(name, 0) + 1
     wanted = SIGNALS.get(command.kind, 2)
     lines = ended.errors.strip().splitlines()
     if ended.code != wanted or ended.traceback or (wanted > 0 and len(lines) != 1):
         counts.tracebacks += 1
-        counts.failures.append(
-            f"{command.kind} at {command.at or command.seconds}: {ended.code}: {ended.errors[-1500:]}"
-        )
+        place = f"{command.operation or 'operation'} {command.at}" if command.at else f"{command.seconds:.3f} s"
+        how = f"{command.kind} at {place}{' and on' if command.stays else ''}"
+        counts.failures.append(f"{command.arguments[0]}, {how}: {ended.code}: {ended.errors[-1500:]}")
     return True
 
 
 def kept(folder: Path) -> dict[str, bytes]:
-    """What a run leaves that must not depend on faults: its tickets, pools, rows and report, by their path in it."""
-    patterns = ("*.safetensors", "results.jsonl", "report.*", "config.toml")
-    paths = {path for pattern in patterns for path in (folder / "out").rglob(pattern)}
+    """What a run leaves that must not depend on faults: all but its log, by path."""
+    patterns = ("*.safetensors", "*.json", "results.*", "pools.jsonl", "report.*", "config.toml")
+    paths = {path for pattern in patterns for path in folder.rglob(pattern)}
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(paths)}
 
 
 def leftovers(folder: Path) -> list[str]:
     """Files that only an unfinished run has."""
-    patterns = ("*.tmp", ".*.tmp", "*.partial.safetensors", "*.copy_*.safetensors")
+    patterns = ("*.tmp", ".*.tmp", "*.partial.*", "*.copy_*")
     return sorted({str(path.relative_to(folder)) for pattern in patterns for path in folder.rglob(pattern)})
 
 

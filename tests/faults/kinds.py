@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import lzma
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +16,14 @@ from torch import Tensor, nn
 import lottery_pools as lp
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config, Model
-from lottery_pools.data import cache, npy
+from lottery_pools.data import cache, npy, record
 from lottery_pools.errors import UserError
+from lottery_pools.exchange import bitmask
 from lottery_pools.exchange import network as networks
 from lottery_pools.experiment import report
 from lottery_pools.reporting.lineage import lineage
-from lottery_pools.runs import results
-from lottery_pools.runs.rows import PoolRow, Row, pack_hits
+from lottery_pools.runs import results, speeds
+from lottery_pools.runs.rows import MetricRow, PoolRow, Row, pack_hits, pack_values
 from lottery_pools.tickets import files, masks
 from lottery_pools.tickets.checkpoint import load_state, save_state
 from lottery_pools.tickets.ticket import Ticket, snapshot
@@ -37,39 +38,12 @@ from tests.faults.changes import (
     signed_container,
     signed_lines,
 )
+from tests.faults.compiled_kinds import COMPILED_KINDS
+from tests.faults.data_kinds import DATA_KINDS
+from tests.faults.kind import Kind, bits, unsigned
 
 FORMAT_1 = Path(__file__).parents[1] / "fixtures" / "format_1.safetensors"
 """A ticket as the first version wrote it, without digests."""
-
-
-def unsigned(content: bytes) -> bytes:
-    """A file without digests that could be made anew, or whose digests nobody makes anew by hand."""
-    return content
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of file that the package reads."""
-
-    name: str
-    write: Callable[[Path], object]
-    """Writes an undamaged file."""
-    read: Callable[[Path], Any]
-    """Reads all of a file, as the package does, into something that can be compared."""
-    has_digests: bool = True
-    """Whether a change of any bit must be noticed."""
-    file_name: str = "file"
-    """Where the file is, below the folder of the kind; `read` and `write` are given this path."""
-    changes: tuple[Change, ...] = ()
-    """Changes of its own, beside those that fit every file."""
-    sign: Callable[[bytes], bytes] = unsigned
-    """Makes the digests in a file anew, as somebody does who changes it on purpose."""
-    refusals: tuple[type[Exception], ...] = (UserError,)
-    """What `read` raises to refuse a file."""
-    names_file: Literal["file", "folder", "no"] = "file"
-    """What a refusal names: the file, or also its folder; or the caller names it."""
-    may_be_cut: bool = False
-    """Whether what is left of a file that was cut off is read, as after a kill."""
 
 
 def network() -> nn.Module:
@@ -146,17 +120,6 @@ def _rows() -> list[Row]:
         pack_hits(hits), ((200, 67, 0.5),), tensors="0123456789abcdef",
     )  # fmt: skip
     return [replace(first, level=level, seed=seed) for level in range(3) for seed in range(2)]
-
-
-def bits(tensors: Any) -> dict[str, tuple[torch.dtype, tuple[int, ...], bytes]]:
-    """Tensors to the bit, by name."""
-    return {name: _bits(tensors[name]) for name in tensors}
-
-
-def _bits(tensor: Tensor) -> tuple[torch.dtype, tuple[int, ...], bytes]:
-    flat = tensor.detach().contiguous().reshape(-1)
-    content = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
-    return tensor.dtype, tuple(tensor.shape), content
 
 
 def write_settings(path: Path) -> None:
@@ -251,6 +214,87 @@ def read_exported(path: Path) -> Any:
     return described, sorted(networks.built(described, str(path.parent)).state_dict())
 
 
+def write_coded(path: Path) -> None:
+    """Write a ticket with masks in each of the three codes: few survivors, few pruned, and long runs of both."""
+    torch.manual_seed(0)
+    weights = {name: torch.randn(400) for name in ("few", "many", "runs")} | {"free": torch.ones(3)}
+    places = torch.arange(400)
+    mask = {"few": places % 37 == 5, "many": places % 41 != 7, "runs": places // 50 % 2 == 0}
+    files.save(Ticket(masks.apply(weights, mask), mask, 7, {"seed": 1}), path)
+
+
+def write_shards(path: Path) -> None:
+    """Write a checkpoint in two safetensors files and the index that lists them."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights = dict(network().state_dict())
+    shard_of = {name: f"part-{number % 2}.safetensors" for number, name in enumerate(weights)}
+    for shard in sorted(set(shard_of.values())):
+        held = {name: tensor for name, tensor in weights.items() if shard_of[name] == shard}
+        save_file(held, path.with_name(shard))
+    path.write_text(json.dumps({"metadata": {"total_size": 4000}, "weight_map": shard_of}, indent=1))
+
+
+def read_shards(path: Path) -> Any:
+    """A checkpoint in several files as a ticket."""
+    return read_foreign(path)
+
+
+def write_bitmask(path: Path) -> None:
+    """Write two sparse layers as compressed-tensors does."""
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Tensor] = {}
+    for name, weight in network().state_dict().items():
+        if weight.ndim > 1:
+            flat = weight.flatten(1)
+            parts = bitmask.encode(flat, flat > 0)
+            tensors |= {f"{name.removesuffix('.weight')}.{part}": value.contiguous() for part, value in parts.items()}
+    save_file(tensors, path)
+
+
+def read_bitmask(path: Path) -> Any:
+    """What such a file holds, as a ticket."""
+    ticket = lp.read(path)
+    return bits(ticket.weights), bits(ticket.mask)
+
+
+def write_metric_rows(path: Path) -> None:
+    """Write six rows of a run that is measured by another metric than accuracy."""
+    values = np.linspace(-1, 1, 50, dtype=np.float32) ** 2
+    mean = float(values.mean(dtype=float))
+    first = MetricRow(
+        "größe", 0, "average", 0, 0.5, "test", "none", 0, 50, "r2", mean, 0.5, 0, 100, 5, 7, pack_values(values),
+        tensors="0123456789abcdef",
+    )  # fmt: skip
+    results.append(path, [replace(first, level=level) for level in range(6)])
+
+
+def write_record(path: Path) -> None:
+    """Write what a run remembers of its data."""
+    record.save(record.DataRecord("/data/größe", "0123456789abcdef", 40, 8, 8, ("cat", "dog")), path)
+
+
+def write_speeds(path: Path) -> None:
+    """Write the speeds of a compiled ticket, which lies beside."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ticket = path.parent.with_suffix(".safetensors")
+    write_ticket(ticket)
+    speeds.keep([speeds.Speed(n, 1, 0.001 * n, 0.002 * n, "a processor") for n in (1, 64)], ticket, path.parent)
+
+
+def read_speeds(path: Path) -> Any:
+    """The speeds beside a ticket."""
+    return speeds.of_ticket(path.parent.with_suffix(".safetensors"))
+
+
+def write_published_speeds(path: Path) -> None:
+    """Write the speeds of three published tickets."""
+    speed = speeds.Speed(1, 1, 0.001, 0.002, "a processor")
+    path.write_text(speeds.to_lines([speeds.SpeedRow(0, "ticket", level, 0.5, speed) for level in range(3)]))
+
+
 _CACHED: Mapping[str, Change] = {
     "train.images.npy": edit_npy_header,
     "train.labels.npy": edit_npy_header,
@@ -289,5 +333,21 @@ KINDS = (
     ),
     Kind("checkpoint of other software", write_foreign, read_foreign, False, "a.pth"),
     Kind("safetensors of other software", write_foreign_safetensors, read_foreign, False, "a.safetensors"),
+    Kind("ticket, masks in all codes", write_coded, read_ticket, changes=CONTAINERS, sign=signed_container),
+    Kind("shards of other software", write_shards, read_shards, False, "s/a.index.json", (edit_json_file,)),
+    Kind("sparse-bitmask", write_bitmask, read_bitmask, False, "a.safetensors"),
+    Kind(
+        "rows of another metric",
+        write_metric_rows,
+        results.read_metrics,
+        changes=ROWS,
+        sign=signed_lines,
+        may_be_cut=True,
+    ),
+    Kind("data of a run", write_record, record.read, False, "data.json", (edit_json_file,)),
+    Kind("speeds", write_speeds, read_speeds, False, "level_03.compiled/speed.json", (edit_json_file,)),
+    Kind("published speeds", write_published_speeds, speeds.read, False, "speeds.jsonl", (edit_json_file,)),
+    *COMPILED_KINDS,
+    *DATA_KINDS,
 )
 """All kinds of files."""

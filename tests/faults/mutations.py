@@ -5,20 +5,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import re
 import resource
+import select
+import signal
 import sys
 import time
 import traceback
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.faults.changes import ANY, Random
-from tests.faults.kinds import Kind
+from tests.faults.kind import Kind
 
 MEGABYTE = 1 << 20
 MOST_SECONDS = 5.0
 """No file may take longer to read."""
+MOST_WAITING = 60.0
+"""Seconds by the clock after which a file that is not read yet counts as one that is never read."""
 MOST_MEGABYTES = 300
 """No file may take more memory than this beyond three times its size."""
 
@@ -60,7 +69,7 @@ def attempt(kind: Kind, path: Path, content: bytes, expected: Any, is_signed: bo
         counts: Changed in place.
     """
     path.write_bytes(content)
-    before, start = _peak_megabytes(), time.process_time()
+    before, start = _forget_peak(), time.process_time()
     counts.tried += 1
     try:
         value = kind.read(path)
@@ -83,7 +92,7 @@ def attempt(kind: Kind, path: Path, content: bytes, expected: Any, is_signed: bo
             counts.wrongly_accepted += 1
             counts.failures.append(f"{value!r}"[:500])
     counts.seconds = max(counts.seconds, time.process_time() - start)
-    counts.megabytes = max(counts.megabytes, _peak_megabytes() - before - 3 * len(content) / MEGABYTE)
+    counts.megabytes = max(counts.megabytes, peak_megabytes() - before - 3 * len(content) / MEGABYTE)
     counts.failures = counts.failures[:5]
 
 
@@ -97,10 +106,20 @@ def _mistake_in(message: str, kind: Kind, path: Path) -> str:
     return "" if len(message) < 1000 else "longer than people read"
 
 
-def _peak_megabytes() -> float:
-    """The most memory that this process ever had."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / MEGABYTE if sys.platform == "darwin" else peak / 1024
+def _forget_peak() -> float:
+    """Let the peak of this process's memory begin anew, where the system can, and return the memory it has now, MB."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return peak_megabytes()
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process had since its start, or since `_forget_peak`, in MB."""
+    try:
+        (line,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        return int(line) / 1024
+    except OSError:  # no Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (MEGABYTE if sys.platform == "darwin" else 1024)
 
 
 def damaged(kind: Kind, content: bytes, draw: Random) -> tuple[bytes, bool, str]:
@@ -111,7 +130,51 @@ def damaged(kind: Kind, content: bytes, draw: Random) -> tuple[bytes, bool, str]
     return signed, signed != result, change.__name__
 
 
-def run(folder: Path, kind: Kind, numbers: range, counts: Counts, seed: int = 0) -> None:
+def run_apart(folder: Path, kind: Kind, numbers: range, counts: Counts, seed: int = 0) -> None:
+    """As `run`, in a copy of this process: one that crashes or hangs is a traceback, and the next file comes."""
+    while len(numbers):
+        reading, writing = os.pipe()
+        process = os.fork()
+        if not process:
+            _report_each(folder, kind, numbers, counts, seed, writing)
+        os.close(writing)
+        started, ended = counts.tried, ""
+        with os.fdopen(reading) as answers:
+            while select.select([answers], [], [], MOST_WAITING)[0]:
+                if not (line := answers.readline()):
+                    break
+                vars(counts).update(json.loads(line))
+            else:
+                os.kill(process, signal.SIGKILL)
+                ended = f"no end within {MOST_WAITING} s"
+        _, status = os.waitpid(process, 0)
+        numbers = numbers[counts.tried - started :]
+        if len(numbers):
+            ended = ended or f"the process ended with {os.waitstatus_to_exitcode(status)}"
+            counts.tried, counts.tracebacks = counts.tried + 1, counts.tracebacks + 1
+            counts.failures.append(f"number {numbers[0]}: {ended}")
+            numbers = numbers[1:]
+
+
+def _report_each(folder: Path, kind: Kind, numbers: range, counts: Counts, seed: int, writing: int) -> None:
+    """In the copy: damage and read one file after another, write the counts after each, and end."""
+    try:
+        with os.fdopen(writing, "w", buffering=1) as answers:
+            run(folder, kind, numbers, counts, seed, lambda: print(json.dumps(asdict(counts)), file=answers))
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def run(
+    folder: Path,
+    kind: Kind,
+    numbers: range,
+    counts: Counts,
+    seed: int = 0,
+    after_each: Callable[[], object] = lambda: None,
+) -> None:
     """Damage files of a kind, read them, and count what happened.
 
     Args:
@@ -120,6 +183,7 @@ def run(folder: Path, kind: Kind, numbers: range, counts: Counts, seed: int = 0)
         numbers: Of the damaged files: each decides its change, together with `seed`.
         counts: Changed in place.
         seed: Decides all changes.
+        after_each: Called after each file.
     """
     path = folder / kind.file_name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,3 +195,4 @@ def run(folder: Path, kind: Kind, numbers: range, counts: Counts, seed: int = 0)
         failures = len(counts.failures)
         attempt(kind, path, changed, expected, is_signed, counts)
         counts.failures[failures:] = [f"{name}, number {number}: {text}" for text in counts.failures[failures:]]
+        after_each()

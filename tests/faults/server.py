@@ -14,48 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
-INJECTION = '''
-import builtins, errno, io, os, signal
-
-def inject(root, kind, at):
-    """Count this process's file operations below the folder `root`, and spoil the `at`-th of them."""
-    left = at
-
-    def spoil(path):
-        nonlocal left
-        try:
-            name = os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else os.path.abspath(os.fspath(path))
-        except (TypeError, OSError):
-            return
-        if not name.startswith(root):
-            return
-        left -= 1
-        if left:
-            return
-        if kind.startswith("SIG"):
-            os.kill(os.getpid(), getattr(signal, kind))
-        else:
-            number = getattr(errno, kind)
-            raise OSError(number, os.strerror(number), str(path))
-
-    def watch(module, name):
-        plain = getattr(module, name)
-        def watched(*args, **kwargs):
-            if args:
-                spoil(args[0])
-            return plain(*args, **kwargs)
-        setattr(module, name, watched)
-
-    for name in ("fsync", "rename", "replace", "unlink", "mkdir", "truncate", "ftruncate"):
-        watch(os, name)
-    plain_open = io.open
-    def watched_open(file, mode="r", *args, **kwargs):
-        if any(letter in mode for letter in "wax+"):
-            spoil(file)
-        return plain_open(file, mode, *args, **kwargs)
-    builtins.open = io.open = watched_open
-'''
-"""Counts a process's file operations, and spoils one of them."""
+from tests.faults.injection import Injection, inject
 
 
 @dataclass(frozen=True)
@@ -70,6 +29,10 @@ class Command:
     at: int = 0
     """The file operation below `folder` that is spoiled; 0: a signal comes after `seconds`."""
     seconds: float = 0.0
+    operation: str = ""
+    """Only operations of this name are counted; empty: all."""
+    stays: bool = False
+    """Whether what follows fails too, as on a full or a read-only disk."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +67,13 @@ def serve(commands: TextIO, answers: TextIO) -> None:
 def _run(command: Command) -> Ended:
     with tempfile.TemporaryDirectory() as scratch:
         output, errors = Path(scratch) / "output", Path(scratch) / "errors"
+        ready, say_ready = os.pipe()
         process = os.fork()
         if not process:
-            _become(command, output, errors)
+            _become(command, output, errors, say_ready)
+        os.close(say_ready)
+        os.read(ready, 1)  # a signal before the command has begun says nothing about it
+        os.close(ready)
         if command.kind and not command.at:
             _interrupt(process, command)
         _, status = os.waitpid(process, 0)
@@ -125,8 +92,8 @@ def _interrupt(process: int, command: Command) -> None:
     os.kill(process, getattr(signal, command.kind))
 
 
-def _become(command: Command, output: Path, errors: Path) -> None:
-    """In a copy of the server: be the command, and end."""
+def _become(command: Command, output: Path, errors: Path, say_ready: int) -> None:
+    """In a copy of the server: be the command, and end. `say_ready` is told when signals are handled."""
     code = 1
     try:
         for stream, path in ((sys.stdout, output), (sys.stderr, errors)):
@@ -136,13 +103,15 @@ def _become(command: Command, output: Path, errors: Path) -> None:
         os.chdir(command.folder)
         os.environ["LOTTERY_POOLS_CACHE"] = str(Path(command.folder) / "cache")
         sys.argv = ["lottery-pools", *command.arguments]
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # of a harness in the background it would be ignored
         if command.kind and command.at:
-            names: dict[str, object] = {}
-            exec(INJECTION, names)
-            names["inject"](str(Path(command.folder).resolve()), command.kind, command.at)  # type: ignore[operator]
-        from lottery_pools.cli.commands import main
+            root = str(Path(command.folder).resolve())
+            inject(Injection(root, command.kind, command.at, command.operation, command.stays))
+        from lottery_pools.cli import commands
 
-        main()
+        dispatch = commands.dispatch
+        commands.dispatch = lambda arguments: (os.write(say_ready, b"."), dispatch(arguments))[1]
+        commands.main()
         code = 0
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)

@@ -40,7 +40,7 @@ from lottery_pools.config.schema import Config
 from lottery_pools.config.trust import NOT_RUN, Trust
 from lottery_pools.errors import Notice, UserError, plain, unknown
 from lottery_pools.runs import ranks
-from lottery_pools.runs.folder import NO_SPACE
+from lottery_pools.runs.folder import NO_SPACE, REFUSALS
 from lottery_pools.version import VERSION
 
 USAGE = """\
@@ -51,8 +51,8 @@ Train lottery tickets, pool them into stronger sparse networks at no extra cost,
 {commands}
 
 `lottery-pools COMMAND --help` lists the options of a command that people use, `--help-all` all of them.
-Exit codes: 0 done, 2 a mistake in what was given, 1 a bug of ours, 130 interrupted, 143 terminated. Whatever was
-finished is kept: the same command goes on from there.
+Exit codes: 0 done, 2 a mistake in what was given, 1 a bug of ours, 130 interrupted, 141 the reader of the
+output has left, 143 terminated. Whatever was finished is kept: the same command goes on from there.
 """
 
 
@@ -62,6 +62,7 @@ class Terminated(BaseException):
 
 def main() -> None:
     """Run the command that the process was started with; mistakes are one line and exit code 2."""
+    _open_what_is_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # what an ASCII terminal cannot show is no reason to stop
     warnings.showwarning = _show_warning
@@ -82,11 +83,29 @@ def main() -> None:
         sys.exit(_stop("terminated; run the same command again to go on", 143))
     except BrokenPipeError:  # the reader of our output has left, as `| head` does
         _discard_output()
+        sys.exit(141)  # as the shell calls the end of a program by SIGPIPE
     except OSError as error:
-        if error.filename is not None or error.errno not in NO_SPACE:
+        if error.errno not in REFUSALS:
             raise
+        if error.filename is not None or error.errno not in NO_SPACE:
+            place = f"{error.filename}: " if error.filename is not None else ""
+            sys.exit(_stop(f"{place}{error.strerror}; remove the cause, then run the same command again", 2))
         _discard_output()
         sys.exit(_stop(f"cannot write the output: {error.strerror}; what the command made is kept", 2))
+
+
+def _open_what_is_closed() -> None:
+    """Let what was started with a closed standard input, output or error read nothing and write nowhere.
+
+    Otherwise the next file that is opened would take the place of the output.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def _stop(message: str, code: int) -> int:
@@ -253,25 +272,32 @@ def report(arguments: list[str]) -> None:
         return
     if options.publish is not None:
         reports.publish(options.folder, options.publish)
-    page, content = reports.make(options.folder, options.reference, options.out)
+    try:
+        page, content = reports.make(options.folder, options.reference, options.out)
+    except reports.UnwrittenError as error:  # what it says is shown all the same, as of a run on a read-only disk
+        output.show_report(options.folder, None, error.content, options.json)
+        raise
     output.show_report(options.folder, page, content, options.json)
 
 
 def replay(arguments: list[str]) -> None:
-    """rebuild a pooled ticket from its recipe and compare the bytes"""
+    """pool a ticket again and compare the bytes"""
     options = parse(ReplayOptions, arguments, replay)
     require_ticket_file(options.file)
     from lottery_pools.experiment import replay as replaying
 
-    same = replaying.replay(
+    difference = replaying.replay(
         options.file, options.out, Trust(everything=options.trust_model), options.search, options.data.name
     )
-    if not same:
+    if difference is not None:
         raise UserError(
-            f"{options.file} replayed to other bytes: it was made on another machine or version, or damaged"
+            f"{options.file} replayed to other bytes ({difference}): it was made on another machine or version, or "
+            "changed"
         )
-    result = {"file": str(options.file), "same": same}
-    print(json.dumps(result) if options.json else f"{options.file}: same bytes")
+    result = {"file": str(options.file), "same": True, "searched": options.search}
+    print(
+        json.dumps(result) if options.json else f"{options.file}: same bytes{_BELIEVED if not options.search else ''}"
+    )
 
 
 def inspect(arguments: list[str]) -> None:
@@ -317,5 +343,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
         *(presets, completion),
     )
 }
+_BELIEVED = " (its recipe, scores and costs were believed)"
+"""What is said of a replay that did not search again."""
 COMPUTING = ("run", "sweep", "tickets", "pool", "evaluate", "diagnose")
 """The commands whose work the processes of `torchrun` share."""

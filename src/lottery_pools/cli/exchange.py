@@ -93,9 +93,9 @@ def _module(file: Path, given: NamedNetwork) -> tuple[nn.Module, tuple[int, ...]
 
 
 def predict(arguments: list[str]) -> None:
-    """say which class images or samples are of, by a ticket or an exported folder"""
+    """say which class images or samples are of, which labels or which numbers"""
     options = parse(PredictOptions, arguments, predict)
-    if options.top < 1:
+    if options.top is not None and options.top < 1:
         raise UserError(f"--top is {options.top}: give 1 or more")
     if not options.inputs:
         raise UserError(f"predict needs images: `lottery-pools predict {options.file} image.png` (see --help)")
@@ -105,7 +105,7 @@ def predict(arguments: list[str]) -> None:
     model = _named(options.file, options.model)
     source = _compiled(options.file, model) if options.compiled else options.file
     predictions = predicting.predict(source, inputs, model=model, batch=options.batch)
-    output.show_predictions(predictions.samples, predictions.top(options.top), options.json)
+    output.show_predictions(predictions, options.top, options.json)
 
 
 def _compiled(file: Path, model: nn.Module | None) -> nn.Module:
@@ -135,10 +135,10 @@ def _images(inputs: Iterable[Path]) -> Iterable[Path]:
 
     for path in inputs:
         if path.is_dir():
-            found = image_files.images(path, image_files.LeftOut())
-            if not found:
+            images = image_files.images(path, image_files.LeftOut())
+            if not images:
                 raise UserError(f"{path} has no images: give another folder, or files")
-            yield from found
+            yield from images
         elif not path.exists():
             raise UserError(f"there is no file {path}: give an image, a folder of images, or a .npy file of samples")
         else:

@@ -51,7 +51,7 @@ class ImportOptions:
     dense: tuple[str, ...] = ()
     """Tensors whose zeros are no pruning, as names or patterns."""
     rewind: Path | None = None
-    """Checkpoint of the rewind point, which only the methods `ties` and `dare` need."""
+    """Checkpoint of the rewind point, which only the methods `ties` and `model-stock` need."""
     train_images: tuple[int, ...] = ()
     """Training images that each ticket cost, those of the tickets before it included, the densest first; none:
     unknown."""
@@ -101,8 +101,9 @@ class PredictOptions:
         tyro.conf.Positional[tuple[Path, ...]],
         tyro.conf.arg(help="Images, folders of images, or one `.npy` file of samples."),
     ] = ()
-    top: int = 1
-    """Number of classes that are named for each sample, the most likely first."""
+    top: int | None = None
+    """Number of classes that are named for each sample, the most likely first; none: one class, or all labels or
+    numbers where the network predicts several."""
     batch: int = 256
     """Number of samples that are forwarded at once."""
     compiled: Flag = False

@@ -241,9 +241,9 @@ class ReplayOptions:
     out: Path | None = None
     """File in which the rebuilt ticket is kept; none: it is not kept."""
     data: DataPlace = field(default_factory=DataPlace)
-    search: Flag = False
-    """Search for the recipe again too, and compare its scores, trials and costs; otherwise only the weights are
-    computed, and these are as the file says."""
+    search: bool = True
+    """Search for the recipe again, and compare it with its scores, trials and costs; otherwise these are believed, and
+    only the weights are computed."""
     json: Json = False
     trust_model: TrustModel = False
 

@@ -15,8 +15,10 @@ from lottery_pools.errors import plain
 
 if TYPE_CHECKING:
     from lottery_pools.deploy.ticket import Compilation
+    from lottery_pools.exchange.predict import Predictions
     from lottery_pools.experiment.estimate import Plan, Step
     from lottery_pools.experiment.sweep import SweepRun
+    from lottery_pools.reporting.comparison import Reports
     from lottery_pools.reporting.content import ReportContent
     from lottery_pools.reporting.diagnosis import Diagnoses
     from lottery_pools.reporting.metric_report import MetricReport
@@ -62,8 +64,11 @@ def _plan_row(step: Step) -> tuple[str, ...]:
     return (step.stage, step.detail, *items, images or "–", words.duration(step.seconds))
 
 
-def show_report(folder: Path, page: Path, report: ReportContent | MetricReport, as_json: bool) -> None:
-    """Print the outcome of the run in `folder`: its main tables, its gains, and where the page of its report is."""
+def show_report(folder: Path, page: Path | None, report: ReportContent | MetricReport, as_json: bool) -> None:
+    """Print the outcome of the run in `folder`: its main tables, its gains, and where the page of its report is.
+
+    `page` is None where the page could not be written.
+    """
     from lottery_pools.reporting import metric_report, tables, terminal
     from lottery_pools.reporting.verdict import headline, headlines, verdict
     from lottery_pools.reporting.words import meaning_of_accuracy
@@ -71,16 +76,21 @@ def show_report(folder: Path, page: Path, report: ReportContent | MetricReport, 
     if isinstance(report, metric_report.MetricReport):
         gains = [dataclasses.asdict(gain) for gain in report.gains]
         if as_json:
-            print(json.dumps({"folder": str(folder), "report": str(page), "metric": report.metric, "gains": gains}))
+            print(
+                json.dumps(
+                    {"folder": str(folder), "report": page and str(page), "metric": report.metric, "gains": gains}
+                )
+            )
             return
         _show_tables(metric_report.tables(report))
-        print(f"Report: {page}")
+        terminal.say(verdict(headline(report.gains), report.gains, report.measure))
+        _show_page(page)
         return
     if as_json:
         best = headline(report.gains)
         outcome = {
             "folder": str(folder),
-            "report": str(page),
+            "report": page and str(page),
             "headline": None if best is None else dataclasses.asdict(best),
             "gains": [dataclasses.asdict(gain) for gain in report.gains],
         }
@@ -90,7 +100,13 @@ def show_report(folder: Path, page: Path, report: ReportContent | MetricReport, 
     terminal.say(*(verdict(gain, report.gains) for gain in headlines(report.gains) or (None,)))
     if meaning := meaning_of_accuracy(report.config.data.task):
         terminal.say(meaning)
-    print(f"Report: {page}")
+    _show_page(page)
+
+
+def _show_page(page: Path | None) -> None:
+    """Print where the page of a report is."""
+    if page is not None:
+        print(f"Report: {page}")
 
 
 def show_sweep(runs: Sequence[SweepRun], as_json: bool) -> None:
@@ -107,7 +123,7 @@ def show_sweep(runs: Sequence[SweepRun], as_json: bool) -> None:
     print("Nothing was done.")
 
 
-def show_comparison(page: Path, reports: Mapping[str, ReportContent], as_json: bool) -> None:
+def show_comparison(page: Path, reports: Reports, as_json: bool) -> None:
     """Print the tables of a comparison of several runs, and where its page is."""
     from lottery_pools.reporting import comparison
 
@@ -221,19 +237,28 @@ def _read(ticket: Ticket) -> Mapping[str, Any]:
     return {"file": read.get("file"), "notes": list(read.get("notes", ()))}
 
 
-def show_predictions(samples: Sequence[str], classes: Sequence[Sequence[tuple[str, float]]], as_json: bool) -> None:
-    """Print the most likely classes of each sample, with their probabilities."""
+def show_predictions(predictions: Predictions, most: int | None, as_json: bool) -> None:
+    """Print the most likely classes of each sample with their probabilities, or the numbers of a regression.
+
+    Args:
+        predictions: Of all samples.
+        most: At most so many of each; None: one class, or all labels or numbers.
+        as_json: Print one JSON object.
+    """
+    outputs, numbers = predictions.top(most), predictions.task == "regression"
+    names = ("numbers", "name", "value") if numbers else ("classes", "class", "probability")
     if as_json:
         entries = [
-            {"sample": sample, "classes": [{"class": name, "probability": value} for name, value in likely]}
-            for sample, likely in zip(samples, classes, strict=True)
+            {"sample": sample, names[0]: [{names[1]: name, names[2]: value} for name, value in found]}
+            for sample, found in zip(predictions.samples, outputs, strict=True)
         ]
         print(json.dumps({"predictions": entries}))
         return
     from lottery_pools.reporting import terminal
 
-    for sample, likely in zip(samples, classes, strict=True):
-        terminal.say(f"{sample}: " + ", ".join(f"{name} {value:.1%}" for name, value in likely))
+    for sample, found in zip(predictions.samples, outputs, strict=True):
+        shown = (f"{name} {value:.4g}" if numbers else f"{name} {value:.1%}" for name, value in found)
+        terminal.say(f"{sample}: {', '.join(shown)}")
 
 
 def _made_by(origin: Mapping[str, Any]) -> str:

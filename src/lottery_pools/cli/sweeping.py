@@ -29,15 +29,15 @@ def variants(options: SweepOptions, command: Command) -> dict[str, Config]:
     names = [alternatives[0][0] for alternatives in choices]
     if len(set(names)) < len(names):
         raise UserError(f"sweep --set names {_repeated(names)} twice: give its values as {_repeated(names)}=A,B")
-    found: dict[str, Config] = {}
+    variants: dict[str, Config] = {}
     for start in options.presets:
         for chosen in itertools.product(*choices):
             told = [pair for pair, alternatives in zip(chosen, choices, strict=True) if len(alternatives) > 1]
             name = _name(start, told)
-            if name in found:
+            if name in variants:
                 raise UserError(f"the sweep has {name} twice: name each preset and value once")
-            found[name] = _config(options, start, chosen, command)
-    return found
+            variants[name] = _config(options, start, chosen, command)
+    return variants
 
 
 def _choices(words: str) -> list[Choice]:

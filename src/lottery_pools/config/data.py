@@ -84,9 +84,13 @@ class Data:
     label_column: Rare[str | None] = None
     """Column of the data set that holds the labels; none: it is detected. With another `task` than `single-label`, the
     columns of a label file, separated by commas; none: all whose cells are numbers."""
-    broken: Rare[Literal["leave-out", "refuse"]] = "leave-out"
-    """What is done about images that cannot be read: `leave-out`, they are left out, counted and named in a note,
-    unless they are more than a tenth of a split; `refuse`, the first of them ends the command."""
+    broken: Rare[Literal["leave-out", "leave-out-rows", "refuse"]] = "leave-out"
+    """What is done about images that cannot be read: `leave-out`, files are left out, counted and named in a note,
+    unless they are more than a tenth of a split, but a row of a table ends the command; `leave-out-rows`, rows are left
+    out too; `refuse`, the first of any kind ends the command."""
+    decode: Rare[Literal["all", "used"]] = "all"
+    """Which images of an image set are decoded: `all`, once for whatever is drawn of them; `used`, only those that
+    are drawn, which pays where these are few. `--limit` sets it to `used`."""
     mean: Rare[tuple[float, ...]] = ()
     """Mean of each channel, or one for all, that is subtracted from samples, images counted from 0 to 1; none: that of
     the training samples. A network that normalises images itself takes `mean` 0 and `std` 1."""
@@ -115,7 +119,7 @@ class Data:
             f"data.validation is {self.validation}: pools are chosen on validation samples, give 1 or more",
         )
         require(
-            self.validation < 1 or self.validation == int(self.validation),
+            self.validation < 1 or self.validation % 1 == 0,  # not so for infinity, whose remainder is not a number
             f"data.validation is {self.validation}: give a whole number of samples, or a share below 1",
         )
         require(

@@ -134,6 +134,8 @@ def read_toml(path: Path, trust: Trust = NOTHING) -> Config:
     read, is not TOML, has a key or value that is not allowed, or names code that `trust` does not cover.
     """
     try:
+        if path.is_fifo():
+            raise UserError(f"{path} is a pipe, which may never end: give a TOML file of settings")
         if path.stat().st_size > MAX_BYTES:
             raise UserError(f"{path} has more than {MAX_BYTES:,} bytes: give a TOML file of settings")
         values = _parsed(path.read_text(encoding="utf-8-sig"))
@@ -248,6 +250,6 @@ def difference(first: Any, second: Any, path: str = "") -> str:
         if values[0] != values[1]:
             if dataclasses.is_dataclass(values[0]):
                 return difference(*values, f"{path}{field.name}.")
-            shown, other = ("none" if value is None else _toml_value(value) for value in values)
-            return f"{path}{field.name} = {shown}, not {other}"
+            current, former = ("none" if value is None else _toml_value(value) for value in values)
+            return f"{path}{field.name} = {current}, not {former}"
     return "none"

@@ -60,7 +60,11 @@ def limited(config: Config, n: int) -> Config:
         short,
         name=f"{config.name}-limit-{n}",
         data=dataclasses.replace(
-            data, train=fewer(data.train), validation=fewer(data.validation), test=fewer(data.test)
+            data,
+            train=fewer(data.train),
+            validation=fewer(data.validation),
+            test=fewer(data.test),
+            decode=data.decode if data.name == "mnist1d" else "used",
         ),
         evaluation=dataclasses.replace(evaluation, corrupted=fewer(evaluation.corrupted)),
     )

@@ -38,6 +38,8 @@ class StoredSplit:
     """The digest of the pixels, (n, c, h, w) uint8, in SPLIT.images.npy."""
     labels: Tensor
     """Classes, (n,) int64, or labels or numbers, (n, labels) float32; they are in SPLIT.labels.npy."""
+    rows: Tensor | None = None
+    """Which samples of the set these are, (n,) int64, to be written into SPLIT.rows.npy; None: all that can be read."""
 
 
 def write_index(folder: Path, splits: dict[str, StoredSplit], classes: Sequence[str], notes: Sequence[str]) -> None:
@@ -51,15 +53,14 @@ def write_index(folder: Path, splits: dict[str, StoredSplit], classes: Sequence[
     """
     index: dict[str, Any] = {"classes": list(classes), "notes": list(notes), "arrays": {}}
     for name, split in splits.items():
-        labels = split.labels.numpy()
-        np.save(folder / f"{name}.labels.npy", labels)
         shape = npy.open_array(folder / f"{name}.images.npy").shape
         index["arrays"][f"{name}.images"] = {"shape": shape, "type": "uint8", "digest": split.images}
-        index["arrays"][f"{name}.labels"] = {
-            "shape": labels.shape,
-            "type": str(labels.dtype),
-            "digest": npy.digest(labels),
-        }
+        for kind, values in (("labels", split.labels), ("rows", split.rows)):
+            if values is not None:
+                array = values.numpy()
+                np.save(folder / f"{name}.{kind}.npy", array)
+                entry = {"shape": array.shape, "type": str(array.dtype), "digest": npy.digest(array)}
+                index["arrays"][f"{name}.{kind}"] = entry
     index["digest"] = _sha256(index["arrays"])[:16]
     index["check"] = _sha256(index)
     (folder / _INDEX).write_text(json.dumps(index), encoding="utf-8")
@@ -102,6 +103,12 @@ def read(folder: Path, large: int = LARGE) -> Source:
     )
     assert train is not None
     return Source(train, test, tuple(index["classes"]), index["digest"], (*index["notes"], *notes))
+
+
+def rows(folder: Path) -> dict[str, Tensor]:
+    """Which samples of the set a folder has that `read` has checked, (n,) int64 by split; empty: all."""
+    paths = {split: folder / f"{split}.rows.npy" for split in ("train", "test")}
+    return {split: _tensor(npy.open_array(path)).clone() for split, path in paths.items() if path.exists()}
 
 
 def remove(folder: Path) -> None:

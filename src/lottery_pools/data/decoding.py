@@ -7,7 +7,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +16,15 @@ from torch import Tensor
 
 from lottery_pools.config import schema
 from lottery_pools.data import cache, labels, npy, pixels, workers
-from lottery_pools.data.encoded import EncodedSet, EncodedSplit, Images
+from lottery_pools.data.encoded import EncodedSet, EncodedSplit, ImageFiles, Images
 from lottery_pools.data.workers import Block, Failure, Target
 from lottery_pools.errors import UserError
 from lottery_pools.runs import engine
 
 Progress = Callable[[int, int], None]
 """Is told how many images are decoded, of how many."""
+Rows = dict[str, Tensor]
+"""Which samples of `train`, and of `test` if there is one, are meant: (n,) int64 each, ascending."""
 _BLOCK = npy.ROWS_OF_A_BLOCK
 """Images that a process decodes in one step: those that are hashed together."""
 _IMAGES_A_SECOND, _BYTES_A_SECOND = 10_000, 50e6
@@ -59,7 +61,9 @@ class _Task:
     """The images of each split that cannot be read, so far."""
 
 
-def decode(samples: EncodedSet, data: schema.Data, folder: Path, progress: Progress | None = None) -> None:
+def decode(
+    samples: EncodedSet, data: schema.Data, folder: Path, progress: Progress | None = None, rows: Rows | None = None
+) -> None:
     """Write the pixels, labels and class names of an image set into a folder, from which `cache.read` reads them.
 
     Args:
@@ -67,37 +71,46 @@ def decode(samples: EncodedSet, data: schema.Data, folder: Path, progress: Progr
         data: The settings `[data]`: the side to which images are resized.
         folder: An empty folder.
         progress: Is told how many images are decoded.
+        rows: Those that are decoded; None: all.
 
     Raises:
         UserError: An image cannot be read, or the labels or the sizes of the images do not agree.
     """
     pixels.check_installed()
     splits = [("train", samples.train), *([("test", samples.test)] if samples.test is not None else [])]
-    classes = _classes(samples, data)
+    classes = numbered(samples, data)
+    if rows is not None:
+        splits = [(name, _taken(split, rows[name])) for name, split in splits]
     task = _Task(data, folder, sum(len(split.images) for _, split in splits), progress, Counter(), {})
-    shape = _first_shape(samples.train, data)
+    shape = _first_shape(splits[0][1], data)
     try:
         digests = _store(splits, shape, task)
     except _ColourFoundError:
         task.remarks.clear()
         task.broken.clear()
         digests = _store(splits, (3, *shape[1:]), task)
-    tensors = {"train": classes.train, "test": classes.test}
-    stored = {
-        name: cache.StoredSplit(digests[name], _without(tensor, task.broken[name]))
-        for name, tensor in tensors.items()
-        if tensor is not None
-    }
+    stored = {}
+    for name, tensor in (("train", classes.train), ("test", classes.test)):
+        if tensor is not None:
+            chosen = None if rows is None else rows[name]
+            labels_there = _without(tensor if chosen is None else tensor[chosen], task.broken[name])
+            kept = None if chosen is None else _without(chosen, task.broken[name])
+            stored[name] = cache.StoredSplit(digests[name], labels_there, kept)
     counts = [f"{task.remarks[key]} {text}" for key, text in pixels.REMARKS.items() if task.remarks[key]]
     unread = _name_broken(splits, task)
     cache.write_index(folder, stored, classes.names, (*samples.notes, *classes.notes, *counts, *unread))
 
 
-def _without(labels: Tensor, broken: list[Failure]) -> Tensor:
-    """Labels (n,) without those of images that cannot be read."""
-    kept = torch.ones(len(labels), dtype=torch.bool)
+def _taken(split: EncodedSplit, rows: Tensor) -> EncodedSplit:
+    """Some images of a split; its labels, which are looked up elsewhere, stay."""
+    return replace(split, images=split.images.take(rows.tolist()))
+
+
+def _without(values: Tensor, broken: list[Failure]) -> Tensor:
+    """Values (n, …), one a sample, without those of images that cannot be read."""
+    kept = torch.ones(len(values), dtype=torch.bool)
     kept[[failure.index for failure in broken]] = False
-    return labels[kept]
+    return values[kept]
 
 
 def _name_broken(splits: list[tuple[str, EncodedSplit]], task: _Task) -> list[str]:
@@ -115,8 +128,12 @@ def _name_broken(splits: list[tuple[str, EncodedSplit]], task: _Task) -> list[st
     return [f"{count} {LEFT_OUT}: {'; '.join(named[:_SHOWN])}{more}"]
 
 
-def _classes(samples: EncodedSet, data: schema.Data) -> labels.Classes:
-    """The classes of the samples, or their several labels or numbers."""
+def numbered(samples: EncodedSet, data: schema.Data) -> labels.Classes:
+    """Return the classes of all samples, or their several labels or numbers.
+
+    Raises:
+        UserError: The labels do not agree.
+    """
     train, test = samples.train.labels, samples.test.labels if samples.test is not None else None
     if data.task == "single-label":
         return labels.numbered(train, test, data.name)
@@ -152,7 +169,7 @@ def _store_split(name: str, split: EncodedSplit, shape: tuple[int, int, int], ta
         np.lib.format.write_array_header_1_0(file, header)
         start = file.tell()
         file.truncate(start + len(split.images) * math.prod(shape))
-    target = Target(path, start, shape, task.data.size, task.data.broken == "leave-out")
+    target = Target(path, start, shape, task.data.size, _leaves_out(split, task.data))
     digests = []
     broken = task.broken.setdefault(name, [])
     for outcome in workers.outcomes(target, _blocks(split.images), _processes(split.images)):
@@ -172,6 +189,11 @@ def _store_split(name: str, split: EncodedSplit, shape: tuple[int, int, int], ta
         npy.drop_rows(path, [failure.index for failure in broken])
         return npy.digest(npy.open_array(path))
     return npy.digest_of_blocks(digests)
+
+
+def _leaves_out(split: EncodedSplit, data: schema.Data) -> bool:
+    """Whether images of a split that cannot be read are left out: of a table, only if that is asked for."""
+    return data.broken == "leave-out-rows" or (data.broken == "leave-out" and isinstance(split.images, ImageFiles))
 
 
 def _blocks(images: Images) -> Iterator[Block]:
@@ -204,7 +226,7 @@ def _first_shape(split: EncodedSplit, data: schema.Data) -> tuple[int, int, int]
             return pixels.decode(image[0], data.size).shape
         except pixels.UnreadableImageError as error:
             reason = reason or str(error)
-            if data.broken == "refuse":
+            if not _leaves_out(split, data):
                 break
     raise _unreadable(data.name, split, 0, reason)
 
@@ -225,6 +247,8 @@ def _failed(failure: Failure, split: EncodedSplit, shape: tuple[int, int, int], 
 def _unreadable(data_name: str, split: EncodedSplit, index: int, reason: str, others: str = "") -> UserError:
     """The error for an image that cannot be decoded, and words for others like it."""
     place = split.images.place(index).replace("\n", "\\n")
+    leaving = "" if isinstance(split.images, ImageFiles) else ", or leave it out with --data.broken leave-out-rows"
     return UserError(
         f"{data_name} has an image in {split.name} that cannot be read{others}: {reason}; replace or remove {place}"
+        f"{'' if others else leaving}"
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from lottery_pools.data.labels import Labels
 
@@ -25,6 +25,10 @@ class Images(Protocol):
         """Where an image is, as messages name it."""
         ...
 
+    def take(self, rows: Sequence[int]) -> Images:
+        """Some of the images, by their numbers in ascending order."""
+        ...
+
 
 @dataclass(frozen=True)
 class ImageFiles:
@@ -42,6 +46,9 @@ class ImageFiles:
     def place(self, index: int) -> str:
         return str(self.files[index])
 
+    def take(self, rows: Sequence[int]) -> ImageFiles:
+        return ImageFiles([self.files[row] for row in rows])
+
 
 @dataclass(frozen=True)
 class ImageColumn:
@@ -50,6 +57,8 @@ class ImageColumn:
     table: Any
     """The table, with this column only, whose images are not decoded."""
     column: str
+    rows: Sequence[int] | None = None
+    """Which rows of the set these are; None: all."""
 
     def __len__(self) -> int:
         return len(self.table)
@@ -60,7 +69,45 @@ class ImageColumn:
             yield [cell and (cell["bytes"] or cell["path"]) for cell in cells]
 
     def place(self, index: int) -> str:
-        return f"row {index} (the first is row 0)"
+        return f"row {index if self.rows is None else self.rows[index]} (the first is row 0)"
+
+    def take(self, rows: Sequence[int]) -> ImageColumn:
+        return ImageColumn(self.table.select(rows), self.column, rows)
+
+
+Kind = Literal["images", "bytes", "labels", "values", "other"]
+"""What a column holds: images, declared as such; bytes that may be images; classes with declared names; integers or
+words; or something else."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table."""
+
+    kind: Kind
+    names: tuple[str, ...] | None = None
+    """Of `labels`, the names of the classes."""
+
+
+class Table(Protocol):
+    """A table of images and labels, whichever software opened it."""
+
+    def __len__(self) -> int:
+        """The number of rows."""
+        ...
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        """The columns by name."""
+        ...
+
+    def values(self, column: str) -> list[Any]:
+        """All values of a column, None where there is none."""
+        ...
+
+    def images(self, column: str) -> Images:
+        """The images of a column."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ class HubImages:
 
     def encoded(self, data: schema.Data, scratch: Path) -> EncodedSet:
         """Return the samples: see `image_tables.encoded`."""
-        return image_tables.encoded(self.tables, data)
+        return image_tables.encoded(image_tables.as_tables(self.tables), data)
 
 
 def find(data: schema.Data) -> ImageFolder | ParquetFiles | HubImages:

@@ -124,7 +124,7 @@ def _parts(root: Path, out: LeftOut) -> dict[str, _Part]:
             parts[split] = part
     if any(part.classes or label_files.find(part.folder, root) for part in parts.values()):
         others = [folder for folder in folders if folder not in [part.folder for part in parts.values()]]
-        out.add("folders with images of no split", [each for each in others if _part("", each).images])
+        out.add("folders with images of no split", [folder for folder in others if _part("", folder).images])
         return parts
     # A class may be called `train`: then it is one of many folders, and holds images but no class folders.
     whole = _part("train", root)
@@ -214,8 +214,10 @@ def _by_file(part: _Part, root: Path, label_file: Path, rule: LabelRule, notes: 
     """The samples of a split whose classes a label file says."""
     entries = label_files.read(label_file, rule.column, rule.task)
     if label_file.parent != part.folder:  # it names the images of other splits too
-        own = [(root / entry.file).is_relative_to(part.folder) or not (root / entry.file).exists() for entry in entries]
-        entries = [entry for entry, is_own in zip(entries, own, strict=True) if is_own]
+        of_split = [
+            (root / entry.file).is_relative_to(part.folder) or not (root / entry.file).exists() for entry in entries
+        ]
+        entries = [entry for entry, included in zip(entries, of_split, strict=True) if included]
     named = label_files.assign(entries, part.images, (part.folder, root), label_file)
     if not named:
         return None

@@ -1,4 +1,4 @@
-"""Image sets as tables: parquet files, and the Hugging Face hub. Both are opened by Hugging Face `datasets`."""
+"""Image sets as tables: parquet files, and the Hugging Face hub, which Hugging Face `datasets` opens."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ import glob
 import logging
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from lottery_pools.config import schema
-from lottery_pools.data.encoded import EncodedSet, EncodedSplit, ImageColumn
+from lottery_pools.data import arrow_tables
+from lottery_pools.data.encoded import Column, EncodedSet, EncodedSplit, ImageColumn, Kind, Table
 from lottery_pools.data.labels import Labels
 from lottery_pools.data.splits import LAYOUTS, TEST, TRAIN, held_out, split_of, training, unlabelled, unused
-from lottery_pools.errors import UserError, unknown
+from lottery_pools.errors import UserError, installing, unknown
 from lottery_pools.runs.folder import NO_SPACE, failed_write
 
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
 """The names by which one of several columns of numbers or text is known to hold the labels."""
+_ANY_ROWS, _ANY_BYTES = 100_000, 64 << 20
+"""So many rows, and bytes of them unpacked, may a parquet file of any size have."""
+_MAX_RATIO = 64
+"""A larger parquet file may have so many times its own size unpacked; images are compressed already."""
 _NOT_SAMPLES = ("metadata", "labels", "annotations")
 """Names of parquet files that lie beside images."""
 
@@ -40,8 +46,8 @@ def parquet_files(folder: Path) -> dict[str, list[Path]]:
     if folder in bases:
         return bases[folder]
     if len(bases) > 1:
-        found = " and ".join(base.name for base in list(bases)[:2])
-        raise UserError(f"{folder} has parquet files in {found}: give one of these folders as data.name")
+        names = " and ".join(base.name for base in list(bases)[:2])
+        raise UserError(f"{folder} has parquet files in {names}: give one of these folders as data.name")
     return next(iter(bases.values()), {})
 
 
@@ -55,38 +61,54 @@ def _of_splits(base: Path) -> dict[str, list[Path]]:
     return files
 
 
-def open_parquet(files: Mapping[str, list[Path]], folder: Path, scratch: Path) -> Mapping[str, Any]:
+def open_parquet(files: Mapping[str, list[Path]], folder: Path, scratch: Path) -> Mapping[str, Table]:
     """Open parquet files as one table for each split.
 
     Args:
         files: The files of each split.
         folder: Where they are, for messages.
-        scratch: A folder for the copies that `datasets` makes; it must exist as long as the tables are used.
+        scratch: A folder for the copies that `datasets` makes of files that only it can read; it must exist as long as
+            the tables are used.
 
     Raises:
         UserError: A file is damaged, or the files of a split do not go together.
     """
-    tables: dict[str, Any] = {}
+    tables: dict[str, Table] = {}
     for split, paths in files.items():
         # Each split is opened by itself: of several splits, the names of the classes would be taken from the first.
         # `datasets` reads the names as patterns, and would guess splits from them if it were not told.
+        table = arrow_tables.read(paths)
+        if table is not None:
+            tables[split] = table
+            continue
         patterns = {split: [glob.escape(str(path)) for path in paths]}
         damaged = next((path for path in paths if not _is_parquet(path)), paths[0])
         failure = f"cannot read the files in {folder}: {damaged.name}"
-        tables |= _open("parquet", failure, "replace or remove it", data_files=patterns, cache_dir=str(scratch))
+        opened = _open("parquet", failure, "replace or remove it", data_files=patterns, cache_dir=str(scratch))
+        tables |= as_tables(opened)
     return tables
 
 
 def _is_parquet(path: Path) -> bool:
-    """Whether the description of a parquet file's content can be read."""
+    """Whether the description of a parquet file's content can be read.
+
+    Raises UserError if the content would be far larger than the file: few bytes can stand for any number of equal rows.
+    """
     try:
         from pyarrow.parquet import ParquetFile
 
-        ParquetFile(path).close()
+        with ParquetFile(path) as file:
+            rows, groups = file.metadata.num_rows, range(file.metadata.num_row_groups)
+            unpacked = sum(file.metadata.row_group(group).total_byte_size for group in groups)
     except ImportError:
         return True  # `_open` says what is missing
     except Exception:  # Arrow raises errors of many kinds; `_open` says what is wrong
         return False
+    size = path.stat().st_size
+    if rows > max(size, _ANY_ROWS) or unpacked > _MAX_RATIO * size + _ANY_BYTES:
+        raise UserError(
+            f"{path} has {size:,} bytes for {rows:,} rows of {unpacked:,} bytes: that is no set of images, replace it"
+        )
     return True
 
 
@@ -104,7 +126,7 @@ def open_hub(hub_id: str, name: str) -> Mapping[str, Any]:
     return _open(hub_id, failure, f"give as data.name a folder with {LAYOUTS}")
 
 
-def encoded(tables: Mapping[str, Any], data: schema.Data) -> EncodedSet:
+def encoded(tables: Mapping[str, Table], data: schema.Data) -> EncodedSet:
     """Return the images and labels of the training and the test samples.
 
     Args:
@@ -122,11 +144,11 @@ def encoded(tables: Mapping[str, Any], data: schema.Data) -> EncodedSet:
     others = {split: len(table) for split, table in tables.items() if split not in TRAIN + TEST}
     notes = [unused(split, n) for split, n in others.items()]
     name, train = training(tables, data.name)
-    image_column, label_column = _columns(train.features, data)
+    image_column, label_column = _columns(train.columns, data)
     samples = {name: _split(name, train, image_column, label_column)}
     candidates = held_out(tables)
     for split in candidates:
-        absent = {image_column, label_column} - tables[split].features.keys()
+        absent = {image_column, label_column} - tables[split].columns.keys()
         if absent and len(candidates) == 1:
             raise UserError(
                 f"{data.name} has no column {min(absent)} in its {split} split: give it the columns of {name}"
@@ -139,50 +161,73 @@ def encoded(tables: Mapping[str, Any], data: schema.Data) -> EncodedSet:
     return EncodedSet(samples[name], samples[labelled[0]] if labelled else None, tuple(notes))
 
 
-def _split(name: str, table: Any, image_column: str, label_column: str) -> EncodedSplit:
-    """The images and labels of one table."""
-    from datasets import Image
+def as_tables(opened: Mapping[str, Any]) -> dict[str, Table]:
+    """The tables of `datasets`, as they are read here."""
+    return {split: DatasetsTable(table) for split, table in opened.items()}
 
+
+@dataclass(frozen=True)
+class DatasetsTable:
+    """A table of Hugging Face `datasets`."""
+
+    table: Any
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        return {name: _kind(feature) for name, feature in self.table.features.items()}
+
+    def values(self, column: str) -> list[Any]:
+        return list(self.table[column][:])
+
+    def images(self, column: str) -> ImageColumn:
+        from datasets import Image
+
+        return ImageColumn(self.table.select_columns(column).cast_column(column, Image(decode=False)), column)
+
+
+def _kind(feature: Any) -> Column:
+    """What a column of `datasets` holds."""
+    from datasets import ClassLabel, Image, Value
+
+    if isinstance(feature, Image):
+        return Column("images")
+    if isinstance(feature, ClassLabel):
+        return Column("labels", tuple(feature.names))
+    if isinstance(feature, Mapping):
+        return Column("bytes" if "bytes" in feature else "other")
+    held = str(feature.dtype) if isinstance(feature, Value) else ""
+    return Column("values" if "int" in held or "string" in held else "bytes" if "binary" in held else "other")
+
+
+def _split(name: str, table: Table, image_column: str, label_column: str) -> EncodedSplit:
+    """The images and labels of one table."""
     try:
-        labels = list(table[label_column][:])
-        images = table.select_columns(image_column).cast_column(image_column, Image(decode=False))
+        labels, images = table.values(label_column), table.images(image_column)
     except Exception as error:  # of Arrow, for columns that are damaged or hold something else
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(
             f"cannot read the columns {image_column} and {label_column} of the split {name} ({reason})"
         ) from error
-    declared = getattr(table.features[label_column], "names", None)
-    return EncodedSplit(name, ImageColumn(images, image_column), Labels(labels, tuple(declared) if declared else None))
+    return EncodedSplit(name, images, Labels(labels, table.columns[label_column].names))
 
 
-def _columns(features: Mapping[str, Any], data: schema.Data) -> tuple[str, str]:
+def _columns(columns: Mapping[str, Column], data: schema.Data) -> tuple[str, str]:
     """The names of the image and the label column: as the settings say, otherwise those that can be meant."""
-    from datasets import ClassLabel, Image
-
-    images = [name for name, feature in features.items() if isinstance(feature, Image)]
-    contents = [name for name, feature in features.items() if "binary" in _type(feature) or "bytes" in _parts(feature)]
-    class_labels = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
-    possible = [name for name, feature in features.items() if "int" in _type(feature) or "string" in _type(feature)]
+    held = {kind: [name for name, column in columns.items() if column.kind == kind] for kind in get_args(Kind)}
+    possible = [name for name, column in columns.items() if column.kind in ("values", "labels")]
     called_so = [name for name in possible if name.lower() in LABEL_COLUMNS]
-    label_column = _column("label", data.label_column, class_labels or called_so or possible, list(features), data.name)
-    if label_column not in class_labels + possible:
+    label_column = _column(
+        "label", data.label_column, held["labels"] or called_so or possible, list(columns), data.name
+    )
+    if label_column not in possible:
         raise UserError(
             f"data.label_column is {label_column!r}, which holds no integers or names: "
             f"choose another column of {data.name}"
         )
-    return _column("image", data.image_column, images or contents, list(features), data.name), label_column
-
-
-def _type(feature: Any) -> str:
-    """The type of the values of a column: `int64`, `string`, …; empty if it holds lists or objects."""
-    from datasets import ClassLabel, Value
-
-    return str(feature.dtype) if isinstance(feature, Value | ClassLabel) else ""
-
-
-def _parts(feature: Any) -> Mapping[str, Any]:
-    """The fields of a column whose values are objects."""
-    return feature if isinstance(feature, Mapping) else {}
+    return _column("image", data.image_column, held["images"] or held["bytes"], list(columns), data.name), label_column
 
 
 def _column(kind: str, chosen: str | None, candidates: list[str], columns: list[str], data_name: str) -> str:
@@ -221,7 +266,7 @@ def _open(name: str, failure: str, advice: str, **arguments: Any) -> Mapping[str
         import datasets
         import PIL  # noqa: F401
     except ImportError as error:
-        raise UserError(f"image data need {error.name}: pip install 'lottery-pools[data]'") from error
+        raise UserError(f"image data need {error.name}: {installing('data')}") from error
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     for logger in ("huggingface_hub", "datasets"):  # they log each attempt; the error below says how it ended

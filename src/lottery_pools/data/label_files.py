@@ -12,7 +12,7 @@ from typing import Any
 
 from lottery_pools.config.data import Task
 from lottery_pools.data.labels import CELLS
-from lottery_pools.errors import UserError, unknown
+from lottery_pools.errors import UserError, shown, unknown
 
 _STEMS = ("labels", "metadata", "annotations")
 _ENDINGS = (".csv", ".tsv", ".jsonl")
@@ -84,7 +84,7 @@ def read(path: Path, label_column: str | None, task: Task = "single-label") -> l
     columns = list(dict.fromkeys(name for _, row in rows for name in row))
     file_column = _first(_FILE_COLUMNS, columns)
     if file_column is None:
-        raise UserError(f"{path} has no column file_name (it has {', '.join(columns) or 'none'}): add it")
+        raise UserError(f"{path} has no column file_name (it has {_listed(columns) or 'none'}): add it")
     if task == "single-label":
         label_columns = [_label_column(path, columns, label_column)]
     else:
@@ -128,10 +128,10 @@ def assign(
         named = {by_path[name]} if name in by_path else by_name.get(name, set())
         if len(named) != 1:
             number = "no image" if not named else f"{len(named)} images"
-            raise UserError(f"{path} names {entry.file}, and {number} of that name: correct the file")
+            raise UserError(f"{path} names {shown(entry.file)[1:-1]}, and {number} of that name: correct the file")
         (image,) = named
         if chosen.setdefault(image, entry) != entry:
-            raise UserError(f"{path} names {entry.file} twice, with different labels: correct the file")
+            raise UserError(f"{path} names {shown(entry.file)[1:-1]} twice, with different labels: correct the file")
     return chosen
 
 
@@ -149,10 +149,15 @@ def _label_column(path: Path, columns: list[str], wanted: str | None) -> str:
     known = [name for name in columns if name.lower() in _LABEL_COLUMNS]
     if len(known) != 1:
         raise UserError(
-            f"{path} has {len(known) or 'no'} columns of labels ({', '.join(known or columns)}): "
+            f"{path} has {len(known) or 'no'} columns of labels ({_listed(known or columns)}): "
             "name the one to use in data.label_column"
         )
     return known[0]
+
+
+def _listed(columns: Sequence[str]) -> str:
+    """The names of columns, as many as a message has room for."""
+    return shown(", ".join(columns), 200)[1:-1]
 
 
 def _number_columns(
@@ -174,7 +179,7 @@ def _number_columns(
 def _is_number(cell: object) -> bool:
     try:
         return isinstance(cell, str | int | float) and float(cell) == float(cell)
-    except ValueError:
+    except (ValueError, OverflowError):  # no number, or a whole one of hundreds of digits
         return False
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lottery_pools.errors import UserError
+from lottery_pools.errors import UserError, installing
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,6 +24,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "TIFF", "JPEG2000", "AVIF
 told from any bytes (TGA), or because reading them starts another program (EPS)."""
 MOST_PIXELS = 100_000_000
 """Pixels of the largest image that is decoded: a few bytes can claim to be an image that fills the memory."""
+PIXELS_OF_ANY_FILE, PIXELS_A_BYTE = 12_500_000, 200
+"""An image with more pixels than these together allow is not what a file of its size holds, and is not decoded."""
 MOST_BYTES = 1 << 30
 """Bytes of the largest image file that is read."""
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -57,7 +59,7 @@ class Pixels:
 def check_installed() -> None:
     """Raise UserError if Pillow is not installed, which decodes images."""
     if importlib.util.find_spec("PIL") is None:
-        raise UserError("image data need Pillow: pip install 'lottery-pools[data]'")
+        raise UserError(f"image data need Pillow: {installing('data')}")
 
 
 def decode(image: bytes | str | None, size: int | None) -> Pixels:
@@ -149,6 +151,8 @@ def _opened(content: bytes) -> tuple[Image, tuple[str, ...]]:
     with Image.open(io.BytesIO(content), formats=_formats()) as file:
         if file.width * file.height > MOST_PIXELS:
             raise UnreadableImageError(f"{file.width}×{file.height} pixels are more than {MOST_PIXELS}: reduce it")
+        if file.width * file.height > PIXELS_OF_ANY_FILE + PIXELS_A_BYTE * len(content):
+            raise UnreadableImageError(f"{file.width}×{file.height} pixels are too many for {len(content)} bytes")
         if file.mode.startswith("I") or (file.format in ("PNG", "TIFF") and ";16" in str(file.tile)):
             remarks.append("16 bits")
         image: Image.Image = file

@@ -17,7 +17,8 @@ GENERATED = "mnist1d"
 
 @dataclass(frozen=True)
 class DataRecord:
-    """The data of a run. Two data sets are the same if their digests are (`Dataset.digest`)."""
+    """The data of a run. Two data sets are the same if their digests are (`Dataset.digest`), and the names of their
+    classes."""
 
     place: str
     """Where the data are: a folder, its whole path; or a name."""
@@ -37,8 +38,14 @@ class DataRecord:
         return cls(_whole(name), digest, train, validation, test, dataset.classes)
 
     def check(self, dataset: Dataset, folder: Path) -> None:
-        """Raise UserError if the data are not those of the run in `folder`, and say what differs."""
-        if self.digest and dataset.digest and dataset.digest != self.digest:
+        """Raise UserError if the data are not those of the run in `folder`, and say what differs.
+
+        The digest is of pixels and of the numbers of classes. The names of the classes are compared beside it, for a
+        class that is called otherwise, or two that changed places, leave the digest as it was.
+        """
+        if not (self.digest and dataset.digest):
+            return
+        if dataset.digest != self.digest or (self.classes and self.classes != dataset.classes):
             raise UserError(
                 f"the data in {self.place} are not those that {folder} was started with ({self._difference(dataset)}): "
                 "restore them, name a folder that has them with --data.name, or begin a new run with another --out"
@@ -46,6 +53,9 @@ class DataRecord:
 
     def _difference(self, dataset: Dataset) -> str:
         """The first thing that differs, in words."""
+        if dataset.digest == self.digest and len(dataset.classes) == len(self.classes):
+            number = next(n for n, name in enumerate(self.classes) if name != dataset.classes[n])
+            return f"class {number} is called {dataset.classes[number]!r}, not {self.classes[number]!r}"
         if self.classes and (new := [name for name in dataset.classes if name not in self.classes]):
             return f"the class {new[0]!r} is new"
         if gone := [name for name in self.classes if name not in dataset.classes]:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from lottery_pools.config.schema import Data, Difficulty, Evaluation
-from lottery_pools.data import corruptions, mnist1d, npy
+from lottery_pools.data import corruptions, mnist1d, stored_images
 from lottery_pools.data.cache import DamagedCacheError
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.data.sources import stratified
 from lottery_pools.errors import UserError, unknown
-from lottery_pools.runs.folder import OTHER_CACHE, cache_root, writing
+from lottery_pools.runs.folder import cache_root
 from lottery_pools.runs.ranks import of_this_process
 from lottery_pools.runs.seeds import generator
 
@@ -65,7 +62,8 @@ def shifted(dataset: Dataset, data: Data, evaluation: Evaluation, name: str, sev
 
     MNIST-1D is generated with shifted parameters, from the random streams of its test samples. Images come from the
     published set in `evaluation.corrupted_from`. If that is not set, they are the test images, corrupted by
-    `corruptions.corrupt` and kept in the cache.
+    `corruptions.corrupt`. Images that are corrupted, or decoded from a set's image files, are kept in the cache; only
+    some are in memory at a time.
 
     Args:
         dataset: The data without corruption.
@@ -80,99 +78,119 @@ def shifted(dataset: Dataset, data: Data, evaluation: Evaluation, name: str, sev
     Raises:
         UserError: The published set is missing, damaged, or not of these classes; or the cache cannot be written.
     """
-    path = cached(dataset, data, evaluation, name, severity)
-    if path is not None and dataset.test.stored.dtype != torch.uint8:
-        raise UserError(
-            f"corruptions are for images of 8 bits, {data.name} has {dataset.test.stored.dtype}: leave them out"
-        )
-    if path is not None:
-        labels = dataset.test.labels.cpu()
-        chosen = _chosen(labels, data, evaluation)
-        with of_this_process().first_on_machine():
-            try:
-                images = _stored(path, len(chosen))
-            except (FileNotFoundError, NotADirectoryError, DamagedCacheError):
-                _store(
-                    path, (len(chosen), *dataset.input_shape), _corrupted(dataset, chosen, name, severity, data.seed)
-                )
-                images = _stored(path, len(chosen))
-        return Split(images, labels[chosen]).to(dataset.device)
     if data.name == "mnist1d":
         split = Split(*_signals(data, name, severity, len(dataset.test)))
-    else:
-        split = _published(Path(str(evaluation.corrupted_from)).expanduser(), dataset, name, severity)
-    return split.take(_chosen(split.labels, data, evaluation)).to(dataset.device)
+        return split.take(_chosen(split.labels, data, evaluation)).to(dataset.device)
+    images = _images(dataset, data, evaluation, name, severity)
+    if images is None:
+        split = _in_arrays(Path(str(evaluation.corrupted_from)).expanduser(), dataset, name, severity)
+        return split.take(_chosen(split.labels, data, evaluation)).to(dataset.device)
+    with of_this_process().first_on_machine():
+        try:
+            stored = stored_images.read(images.path, len(images.labels))
+        except (FileNotFoundError, NotADirectoryError, DamagedCacheError):
+            stored_images.write(images.path, images.shape, images.batches())
+            stored = stored_images.read(images.path, len(images.labels))
+    return Split(stored, images.labels).to(dataset.device)
 
 
 def cached(dataset: Dataset, data: Data, evaluation: Evaluation, name: str, severity: int) -> Path | None:
-    """Return the file in the cache for the images that `shifted` corrupts; it may not exist yet.
+    """Return the file in the cache for the images that `shifted` corrupts or decodes; it may not exist yet.
 
-    The arguments are those of `shifted`. None for samples that are not cached: signals, and published sets.
+    The arguments are those of `shifted`. None for samples that are not cached: signals, and sets in .npy files.
     """
-    if data.name == "mnist1d" or evaluation.corrupted_from is not None:
+    if data.name == "mnist1d":
         return None
-    chosen = hashlib.sha256(_chosen(dataset.test.labels.cpu(), data, evaluation).numpy().tobytes()).hexdigest()
-    content = f"{_digest(dataset.test)} {chosen} {dataset.input_shape} {name} {severity} {data.seed} {_VERSION}"
-    return cache_root() / "corrupted" / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.safetensors"
+    images = _images(dataset, data, evaluation, name, severity)
+    return None if images is None else images.path
 
 
-def _stored(path: Path, n: int) -> Tensor:
-    """The corrupted images in a file of the cache, (n, c, h, w) uint8.
+@dataclass(frozen=True)
+class _Images:
+    """Test images under a corruption, before they are made or decoded."""
 
-    Raises:
-        FileNotFoundError, NotADirectoryError: There is no such file.
-        DamagedCacheError: It does not hold what was written, or does not say what that was.
-        UserError: It cannot be read.
-    """
-    try:
-        stat = path.stat()
-        with safe_open(path, "pt") as file:
-            images: Tensor = file.get_tensor("images")
-            expected = (file.metadata() or {}).get("digest")
-        if images.dtype != torch.uint8 or images.ndim != 4 or len(images) != n:
-            raise DamagedCacheError(f"{path} holds {images.dtype} of shape {tuple(images.shape)}")
-        if _stored_digest(path, stat.st_ino, stat.st_size, stat.st_mtime_ns) != expected:
-            raise DamagedCacheError(f"{path} is not what was written")
-    except (FileNotFoundError, NotADirectoryError):
-        raise
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}; remove it, or {OTHER_CACHE}") from error
-    except SafetensorError as error:
-        raise DamagedCacheError(f"{path} is damaged: {error}") from error
-    return images
+    path: Path
+    """Their file in the cache."""
+    labels: Tensor
+    """Of those that are used, (n,) int64."""
+    shape: tuple[int, ...]
+    """(n, c, h, w)."""
+    batches: Callable[[], Iterator[Tensor]]
+    """Makes them, some at a time."""
+
+
+def _images(dataset: Dataset, data: Data, evaluation: Evaluation, name: str, severity: int) -> _Images | None:
+    """The test images under a corruption: our own, or those of a published set; None if that is in .npy files."""
+    if evaluation.corrupted_from is None:
+        return _own(dataset, data, evaluation, name, severity)
+    folder = Path(evaluation.corrupted_from).expanduser()
+    if not folder.is_dir():
+        raise UserError(
+            f"evaluation.corrupted_from is {folder}: there is no such folder; give CIFAR-C's or ImageNet-C's"
+        )
+    if (folder / "labels.npy").exists() or list(folder.glob("*.npy")):
+        return None
+    published = _Published(folder, name, severity, dataset.classes, dataset.input_shape[-1], data, evaluation)
+    path, labels = _place_of(published)
+    return _Images(path, labels, (len(labels), 3, published.size, published.size), published.batches)
+
+
+@dataclass(frozen=True)
+class _Published:
+    """One corruption of a published set of image files."""
+
+    folder: Path
+    name: str
+    severity: int
+    classes: tuple[str, ...]
+    size: int
+    """Side in pixels to which images are brought."""
+    data: Data
+    evaluation: Evaluation
+
+    def chosen(self) -> tuple[list[Path], Tensor]:
+        """The files that are used, and their labels (n,) int64."""
+        files, labels = corruptions.find_images(self.folder, self.name, self.severity, self.classes)
+        rows = _chosen(labels, self.data, self.evaluation)
+        return [files[row] for row in rows.tolist()], labels[rows]
+
+    def batches(self) -> Iterator[Tensor]:
+        """Decode the images, some at a time: (at most `_IMAGES_AT_ONCE`, 3, size, size) uint8."""
+        files, _ = self.chosen()
+        for start in range(0, len(files), _IMAGES_AT_ONCE):
+            part = files[start : start + _IMAGES_AT_ONCE]
+            yield torch.stack([corruptions.read_image(file, self.size) for file in part])
 
 
 @cache
-def _stored_digest(path: Path, *_: int) -> str:
-    """The digest of the images in a file, computed once in a process for each state of the file."""
-    with safe_open(path, "pt") as file:
-        return npy.digest(file.get_tensor("images").numpy())
+def _place_of(published: _Published) -> tuple[Path, Tensor]:
+    """The file in the cache for the images of a published set, and their labels; found once in a process.
 
-
-def _store(path: Path, shape: tuple[int, ...], batches: Iterable[Tensor]) -> None:
-    """Write images of `shape` (n, c, h, w), which come in batches, into a file of the cache: one batch in memory.
-
-    It is a safetensors file, whose metadata has the digest of the images (`npy.digest`).
+    Image files are told apart by their place, size and time: reading them all would take as long as decoding them.
     """
-    with writing(path, OTHER_CACHE) as file:
-        file.write(_header(shape, "0" * 64))
-        start = file.tell()
-        for batch in batches:
-            file.write(batch.contiguous().numpy().data)
-        file.flush()
-        file.seek(start)
-        size = npy.ROWS_OF_A_BLOCK * math.prod(shape[1:])
-        blocks = [hashlib.sha256(file.read(size)).digest() for _ in range(0, shape[0], npy.ROWS_OF_A_BLOCK)]
-        file.seek(0)
-        file.write(_header(shape, npy.digest_of_blocks(blocks)))
+    files, labels = published.chosen()
+    stats = [file.stat() for file in files]
+    marks = [f"{file.resolve()} {s.st_size} {s.st_mtime_ns}" for file, s in zip(files, stats, strict=True)]
+    return _place("\n".join([f"{published.size} {_VERSION}", *marks])), labels
 
 
-def _header(shape: tuple[int, ...], digest: str) -> bytes:
-    """What a safetensors file of one uint8 tensor `images` begins with; its length does not depend on the digest."""
-    images = {"dtype": "U8", "shape": shape, "data_offsets": (0, math.prod(shape))}
-    text = json.dumps({"__metadata__": {"digest": digest}, "images": images}, separators=(",", ":"))
-    padded = text.encode().ljust(-(-len(text) // 8) * 8)
-    return len(padded).to_bytes(8, "little") + padded
+def _own(dataset: Dataset, data: Data, evaluation: Evaluation, name: str, severity: int) -> _Images:
+    """The test images that we corrupt."""
+    if dataset.test.stored.dtype != torch.uint8:
+        raise UserError(
+            f"corruptions are for images of 8 bits, {data.name} has {dataset.test.stored.dtype}: leave them out"
+        )
+    labels = dataset.test.labels.cpu()
+    chosen = _chosen(labels, data, evaluation)
+    rows = hashlib.sha256(chosen.numpy().tobytes()).hexdigest()
+    content = f"{_digest(dataset.test)} {rows} {dataset.input_shape} {name} {severity} {data.seed} {_VERSION}"
+    batches = partial(_corrupted, dataset, chosen, name, severity, data.seed)
+    return _Images(_place(content), labels[chosen], (len(chosen), *dataset.input_shape), batches)
+
+
+def _place(content: str) -> Path:
+    """The file in the cache for images that are told apart from all others by these words."""
+    return cache_root() / "corrupted" / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.safetensors"
 
 
 def _corrupted(dataset: Dataset, chosen: Tensor, name: str, severity: int, seed: int) -> Iterator[Tensor]:
@@ -188,25 +206,16 @@ def _chosen(labels: Tensor, data: Data, evaluation: Evaluation) -> Tensor:
     return stratified(labels, n, generator(data.seed, "split", "corrupted"))
 
 
+def _in_arrays(folder: Path, dataset: Dataset, name: str, severity: int) -> Split:
+    """All images of one corruption of a published set in .npy files."""
+    images, numbers = corruptions.read_npy(folder, name, severity, size=dataset.input_shape[-1])
+    return Split(images, _classes_of(numbers, dataset.classes, folder))
+
+
 @cache
 def _signals(data: Data, name: str, severity: int, n: int) -> tuple[Tensor, Tensor]:
     """Shifted samples of MNIST-1D: (n, 1, length) float32, and their labels (n,) int64."""
     return mnist1d.generate(n, data.seed, SIGNAL_SHIFTS[name](data.difficulty, severity), "test")
-
-
-def _published(folder: Path, dataset: Dataset, name: str, severity: int) -> Split:
-    """The samples of a published set, CIFAR-C or ImageNet-C."""
-    size = dataset.input_shape[-1]
-    if not folder.is_dir():
-        raise UserError(
-            f"evaluation.corrupted_from is {folder}: there is no such folder; give CIFAR-C's or ImageNet-C's"
-        )
-    if (folder / "labels.npy").exists() or list(folder.glob("*.npy")):
-        images, labels = corruptions.read_npy(folder, name, severity, size=size)
-        labels = _classes_of(labels, dataset.classes, folder)
-    else:
-        images, labels = corruptions.read_image_folder(folder, name, severity, size, classes=dataset.classes)
-    return Split(images, labels)
 
 
 def _classes_of(numbers: Tensor, classes: Sequence[str], folder: Path) -> Tensor:

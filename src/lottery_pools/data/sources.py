@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lottery_pools.config import schema
-from lottery_pools.data import arrays, images, mnist1d
+from lottery_pools.data import arrays, images, mnist1d, used
 from lottery_pools.data.dataset import LARGE, Dataset, Source, Split
 from lottery_pools.data.decoding import Progress
 from lottery_pools.errors import UserError
@@ -55,6 +55,11 @@ def load(data: schema.Data, large: int = LARGE, progress: Progress | None = None
         source = _generated(data)
     elif arrays.is_array_folder(data.name):
         source = arrays.load(data)
+    elif data.decode == "used":
+        dataset = used.load(data, lambda settings, source: _divide(settings, source, large), progress)
+        first = torch.arange(min(dataset.epoch_size, len(dataset.train)))
+        mean, std = _given_moments(data, dataset.train) or _moments(dataset.train.take(first), large)
+        return dataclasses.replace(dataset, mean=mean, std=std)
     else:
         source = images.load(data, progress)
     return _divide(data, source, large)

@@ -27,8 +27,8 @@ def split_of(name: str) -> str | None:
         ('train', 'val', None)
     """
     word = re.match(r"[A-Za-z]*", name)
-    found = word.group().lower() if word else ""
-    return found if found in TRAIN + TEST else None
+    first_word = word.group().lower() if word else ""
+    return first_word if first_word in TRAIN + TEST else None
 
 
 def training(splits: Mapping[str, T], name: str) -> tuple[str, T]:
@@ -39,8 +39,8 @@ def training(splits: Mapping[str, T], name: str) -> tuple[str, T]:
     """
     present = [split for split in TRAIN if split in splits]
     if len(present) != 1:
-        found = " and ".join(present) or "no train split"
-        raise UserError(f"{name} has {found}: give {LAYOUTS}")
+        listed = " and ".join(present) or "no train split"
+        raise UserError(f"{name} has {listed}: give {LAYOUTS}")
     return present[0], splits[present[0]]
 
 

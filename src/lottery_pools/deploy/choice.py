@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from lottery_pools.deploy import compiler, timing
 from lottery_pools.deploy.library import ALONE, CompiledNetwork, alone
+from lottery_pools.runs import strict_json
 from lottery_pools.runs.folder import write
 
 CLASSES = ((1, 1), (2, 4), (5, ALONE), (ALONE + 1, 16), (17, 32), (33, 63), (64, 64), (65, 256))
@@ -99,10 +101,22 @@ def _remembered(program: Step, key: tuple[object, ...], functions: Mapping[str, 
     content = "\n".join([*texts, found.version, found.processor, repr(key), torch.__version__])
     path = compiler.cache() / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.json"
     try:
-        return Times(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # not there, or damaged
+        return _times(path)
+    except (OSError, ValueError):  # not there, or damaged
         spent = timing.in_turn(functions, RUNS, AT_LEAST, HOPELESS)
     assert isinstance(key[1], int)
     times = Times(key[1], **{name: min(once.wall for once in rounds) for name, rounds in spent.items()})
     write(path, json.dumps(asdict(times), sort_keys=True))
+    return times
+
+
+def _times(path: Path) -> Times:
+    """The times that a file of the cache holds; raises OSError or ValueError where it holds none."""
+    values = strict_json.parse(path.read_bytes())
+    if not isinstance(values, dict) or values.keys() != {field.name for field in fields(Times)}:
+        raise ValueError("it holds no times")
+    times = Times(**values)
+    seconds = (times.compiled, times.contiguous, 1.0 if times.channels_last is None else times.channels_last)
+    if type(times.samples) is not int or not all(type(value) is float and value > 0 for value in seconds):
+        raise ValueError("a time is no number of seconds")
     return times

@@ -1,6 +1,7 @@
 """The system's C compiler: found at run time, asked what this machine can do, and run once for each source.
 
-Libraries are kept under the cache folder by their content: the source, the compiler, its flags and this processor.
+Libraries are kept under the cache folder. Their names say what they were made of (the source, the compiler, its flags
+and this processor) and have a digest of what was made, so that a damaged one is made again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lottery_pools.errors import UserError, unknown
-from lottery_pools.runs.folder import cache_root, write
+from lottery_pools.runs.folder import cache_root, digest, write
 
 FLAGS = (
     "-std=gnu11",
@@ -91,14 +92,14 @@ def _ask(path: str) -> Compiler:
         native = flags
         break
     names = {line.split()[1] for line in macros.splitlines() if line.startswith("#define")}
-    digest = hashlib.sha256("\n".join(sorted(macros.splitlines())).encode()).hexdigest()
+    abilities = hashlib.sha256("\n".join(sorted(macros.splitlines())).encode()).hexdigest()
     if "__AVX512F__" in names:
         target = "avx512"
     elif {"__AVX2__", "__FMA__"} <= names:
         target = "avx2"
     else:
         target = "neon" if "__ARM_NEON" in names else "plain"
-    return Compiler(path, version, native, digest[:16], target)
+    return Compiler(path, version, native, abilities[:16], target)
 
 
 def _run(command: Sequence[str]) -> str:
@@ -138,13 +139,15 @@ def build(text: str, target: str | None = None) -> Path:
     flags = (*compiler.flags(target or compiler.target), *LIBRARY)
     content = "\n".join([compiler.version, compiler.processor, *flags, text])
     key = hashlib.sha256(content.encode()).hexdigest()[:24]
-    library = cache() / f"{key}.so"
-    if library.exists():
-        return library
-    source = library.with_suffix(".c")
-    write(source, text)
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        made = Path(folder) / library.name
+    for library in sorted(cache().glob(f"{key}-*.so")):
+        if library.stem == f"{key}-{digest(library)}":
+            return library
+        library.unlink(missing_ok=True)  # damaged: the process that loads it would end
+    with tempfile.TemporaryDirectory(dir=cache()) as folder:
+        source, made = Path(folder) / "network.c", Path(folder) / "network.so"
+        source.write_text(text, encoding="utf-8")
         _run([compiler.path, *flags, "-o", str(made), str(source), "-lm"])
+        library = cache() / f"{key}-{digest(made)}.so"
+        write(library.with_suffix(".c"), text)
         made.replace(library)
     return library

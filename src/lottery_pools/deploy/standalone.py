@@ -11,7 +11,7 @@ from torch import nn
 
 from lottery_pools.deploy import compiler
 from lottery_pools.deploy.header import header
-from lottery_pools.runs.folder import write
+from lottery_pools.runs.folder import remove, write
 
 NAME = "network"
 """What the files are called, and how the names in them begin."""
@@ -99,5 +99,5 @@ def write_standalone(module: nn.Module, shape: tuple[int, ...], out: Path, targe
         whole = source.replace(f'#include "{NAME}.h"\n', text)
         write(files.library, compiler.build(whole, target).read_bytes())
     else:
-        (out / f"{NAME}.so").unlink(missing_ok=True)  # of an earlier call, for this processor
+        remove(out / f"{NAME}.so")  # of an earlier call, for this processor
     return files

@@ -12,6 +12,7 @@ from lottery_pools.deploy import compiled, compiler, speed
 from lottery_pools.deploy.graph import Network
 from lottery_pools.deploy.standalone import Standalone, write_standalone
 from lottery_pools.runs import speeds
+from lottery_pools.runs.folder import remove
 from lottery_pools.runs.speeds import Speed
 
 
@@ -73,7 +74,7 @@ def compile_ticket(
         measured = speed.measure(network, shape)
         speeds.keep(measured, ticket, out)
     else:
-        (out / speeds.FILE).unlink(missing_ok=True)  # of an earlier ticket or target
+        remove(out / speeds.FILE)  # of an earlier ticket or target
     kept, every = _weights(network.program(shape).traced.networks)
     return Compilation(files, target, kept, every, tuple(measured))
 

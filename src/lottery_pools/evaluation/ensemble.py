@@ -47,6 +47,7 @@ def ensemble(
     logits: Callable[[nn.Module], Tensor],
     labels: Tensor,
     recalibrate: Recalibrate | None = None,
+    task: Task = "single-label",
 ) -> EnsembleRow:
     """Measure the naive ensemble of tickets on one set of samples.
 
@@ -54,8 +55,9 @@ def ensemble(
         model: the module that each ticket's weights are loaded into.
         tickets: the members.
         logits: `logits(model)` is (n, classes).
-        labels: (n,), the classes of the samples.
+        labels: (n,), the classes of the samples; for multi-label (n, labels), 0 or 1.
         recalibrate: re-estimates the BatchNorm statistics of each member; none: they stay as they are.
+        task: `single-label` or `multi-label`.
 
     Raises UserError where there are no tickets, a ticket does not fit the model, or there are not as many logits as
     labels.
@@ -73,10 +75,10 @@ def ensemble(
         output = logits(member).cpu()
         if len(output) != len(labels):
             raise UserError(f"logits of {len(output)} samples and {len(labels)} labels: give both of the same samples")
-        predictions.append(output.argmax(1))
+        predictions.append(output > 0 if task == "multi-label" else output.argmax(1)[:, None])
         return [output]
 
-    (log_probabilities,) = mean_log_probabilities(model, tickets, predict, recalibrate)
+    (log_probabilities,) = mean_log_probabilities(model, tickets, predict, recalibrate, task)
     measures = measured(log_probabilities, labels)
     return EnsembleRow(
         levels=tuple(ticket.level for ticket in tickets),
@@ -128,5 +130,5 @@ def mean_log_probabilities(
 
 def _disagreement(predictions: Sequence[Tensor]) -> float:
     """Share of samples that two members predict differently, the mean over all pairs; 0 for one member."""
-    shares = [float((first != second).double().mean()) for first, second in combinations(predictions, 2)]
+    shares = [float((first != second).any(1).double().mean()) for first, second in combinations(predictions, 2)]
     return math.fsum(shares) / max(1, len(shares))

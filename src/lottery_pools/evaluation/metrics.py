@@ -17,11 +17,13 @@ from lottery_pools.runs.rows import (
     AnyRow,
     Bins,
     Gain,
+    MetricRow,
     Row,
     clean,
     common_rows,
     complete,
     corrupted,
+    merit,
     values_of,
 )
 
@@ -64,7 +66,7 @@ def gains(rows: Sequence[AnyRow], baselines: Sequence[str] = BASELINES) -> list[
     return [gain for corruption, part in _parts(rows) for gain in _gains(part, corruption, baselines)]
 
 
-def comparable(rows: Sequence[Row], all_gains: Sequence[Gain]) -> list[Gain]:
+def comparable(rows: Sequence[AnyRow], all_gains: Sequence[Gain]) -> list[Gain]:
     """The gains over all levels that compare with each other and with other means, among `all_gains` of `rows`.
 
     Where methods were not all measured at the same levels, on the same seeds and on the same corruptions, gains are
@@ -78,8 +80,9 @@ def comparable(rows: Sequence[Row], all_gains: Sequence[Gain]) -> list[Gain]:
     return result
 
 
-def accuracies(rows: Sequence[Row]) -> list[Accuracy]:
-    """The test accuracy of every method at every level, on clean and on corrupted samples, with 95 % intervals.
+def accuracies(rows: Sequence[AnyRow]) -> list[Accuracy]:
+    """The test accuracy of every method at every level, on clean and on corrupted samples, with 95 % intervals; of rows
+    of another metric, that metric.
 
     Where it is `complete`. Intervals are Student's, of the mean over seeds: drawn seeds are what they generalise over.
     """
@@ -89,7 +92,7 @@ def accuracies(rows: Sequence[Row]) -> list[Accuracy]:
         density = {row.level: row.density for row in admissible_first}
         groups: dict[tuple[str, int], dict[int, list[float]]] = {}
         for row in complete(part):
-            groups.setdefault((row.method, row.level), {}).setdefault(row.seed, []).append(100 * row.accuracy)
+            groups.setdefault((row.method, row.level), {}).setdefault(row.seed, []).append(_scale(rows) * merit(row))
         for (method, level), by_seed in groups.items():
             seeds = [fmean(measured) for measured in by_seed.values()]
             mean, n = fmean(seeds), len(seeds)
@@ -101,6 +104,11 @@ def accuracies(rows: Sequence[Row]) -> list[Accuracy]:
 def _parts(rows: Sequence[AnyRow]) -> tuple[tuple[str, list[AnyRow]], tuple[str, list[AnyRow]]]:
     """The rows on clean and on corrupted test samples, each by what their gains say they are of."""
     return ("none", clean(rows)), ("all", corrupted(rows))
+
+
+def _scale(rows: Sequence[Row | MetricRow]) -> int:
+    """Accuracies are reported in percent, other metrics in their unit."""
+    return 100 if isinstance(rows[0], Row) else 1
 
 
 @dataclass(frozen=True)
@@ -123,8 +131,7 @@ def _gains(rows: Sequence[AnyRow], corruption: str, baselines: Sequence[str]) ->
     if not comparisons:
         return []
     density = {row.level: row.density for row in rows if row.method == "ticket"}
-    scale = 100 if isinstance(rows[0], Row) else 1
-    all_means, errors = means(np.stack([comparison.differences for comparison in comparisons]) * scale)
+    all_means, errors = means(np.stack([comparison.differences for comparison in comparisons]) * _scale(rows))
     return [
         _gain(comparison, corruption, density, float(mean), float(error))
         for comparison, mean, error in zip(comparisons, all_means, errors, strict=True)

@@ -53,6 +53,8 @@ def decode(shape: Tensor, compressed: Tensor, bitmask: Tensor) -> tuple[Tensor, 
     Raises:
         UserError: If the parts do not belong together.
     """
+    if shape.dim() != 1 or shape.is_floating_point() or shape.is_complex():
+        raise UserError(f"the shape beside a bitmask is {shape.dtype} {tuple(shape.shape)}: the file is damaged")
     sizes = tuple(int(size) for size in shape.tolist())
     expected = (*sizes[:-1], -(-sizes[-1] // 8)) if sizes else ()
     if not sizes or min(sizes) < 0 or tuple(bitmask.shape) != expected or bitmask.dtype != torch.uint8:

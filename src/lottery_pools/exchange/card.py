@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lottery_pools.data.preprocessing import RESIZE, Preprocessing
+from lottery_pools.errors import inert, plain
 from lottery_pools.tickets.ticket import Ticket
 from lottery_pools.version import VERSION
 
@@ -56,8 +57,12 @@ def text(card: Card, ticket: Ticket, preprocessing: Preprocessing | None, usage:
         f"# {card.title}",
         f"A sparse network: {ticket.kept:,} of {ticket.prunable:,} prunable weights are left ({ticket.density:.2%}); "
         "the others are exactly zero.",
-        "## How it was made\n\n" + "\n".join(f"- {line}" for line in made(ticket.origin)),
-        *([f"## Data\n\n{card.data or ticket.origin.get('data')}"] if card.data or "data" in ticket.origin else []),
+        "## How it was made\n\n" + "\n".join(f"- {_shown(line)}" for line in made(ticket.origin)),
+        *(
+            [f"## Data\n\n{card.data or _shown(str(ticket.origin.get('data')))}"]
+            if card.data or "data" in ticket.origin
+            else []
+        ),
         "## Figures\n\n" + _figures(card.figures),
         "## Preprocessing\n\n" + _preprocessing(preprocessing),
         f"## How to use it\n\n```python\n{usage.strip()}\n```",
@@ -90,12 +95,17 @@ def made(origin: Mapping[str, Any]) -> list[str]:
     return [*told, f"written by lottery-pools {VERSION}"]
 
 
+def _shown(text: str) -> str:
+    """Text from a ticket's file, with nothing that acts on a terminal or in Markdown."""
+    return inert(plain(text))
+
+
 def _figures(figures: tuple[Figure, ...]) -> str:
     if not figures:
         return "None were given."
     rows = [(figure.name, *figure.cells()) for figure in figures]
     lines = ["| what | value | 95 % interval |", "|---|---:|---:|"]
-    return "\n".join([*lines, *(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows)])
+    return "\n".join([*lines, *(f"| {' | '.join(_shown(cell).replace('|', '/') for cell in row)} |" for row in rows)])
 
 
 def _preprocessing(preprocessing: Preprocessing | None) -> str:
@@ -111,5 +121,5 @@ def _preprocessing(preprocessing: Preprocessing | None) -> str:
         f"- less the mean {list(preprocessing.mean)}, over the deviation {list(preprocessing.std)}, by channel"
     )
     if preprocessing.classes:
-        lines.append(f"- classes, in order: {', '.join(preprocessing.classes)}")
+        lines.append(f"- classes, in order: {_shown(', '.join(preprocessing.classes))}")
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lottery_pools.errors import UserError
+from lottery_pools.errors import UserError, naming
 from lottery_pools.exchange import bitmask, contents, names, normalisation, reparametrised, tied
 from lottery_pools.exchange.contents import Contents
 from lottery_pools.exchange.names import Renaming
@@ -69,8 +69,9 @@ def network(path: Path, options: Reading = AS_FOUND, masks: Masks | None = None)
         UserError: If there is no checkpoint, it would run code, is damaged or does not fit the module.
     """
     checkpoint = contents.contents(path)
-    weights, stored_masks = bitmask.decoded(checkpoint.tensors)
-    plain = reparametrised.plain(weights)
+    with naming(path):
+        weights, stored_masks = bitmask.decoded(checkpoint.tensors)
+        plain = reparametrised.plain(weights)
     renaming = _renaming(plain.weights, checkpoint, options)
     kept = {old: name for old, name in renaming.new.items() if not _matches(name, options.leave_out)}
     if not kept:

@@ -167,16 +167,26 @@ def _of_shards(index: Path) -> Contents:
         raise UserError(f"{index} is no index of shards: restore it, or give the shards as a list") from error
     for name, path in shards.items():
         if Path(name).name != name:
-            raise UserError(f"{index} lists {name!r}, which is not beside it: put all shards into one folder")
-        if not path.is_file():
-            raise UserError(f"{index} lists {name!r}, which is missing: restore it")
+            raise UserError(f"{index} lists {shown(name)}, which is not beside it: put all shards into one folder")
+        if not _is_file(path):
+            raise UserError(f"{index} lists {shown(name)}, which is missing: restore it")
     held = {name: named_tensors(path) for name, path in shards.items()}
     for tensor, shard in file_of.items():
         if tensor not in held[shard]:
-            raise UserError(f"{index} says that {tensor!r} is in {shard!r}, which does not have it: restore both")
+            raise UserError(
+                f"{index} says that {shown(tensor)} is in {shown(shard)}, which does not have it: restore both"
+            )
     tensors = {tensor: held[shard][tensor] for tensor, shard in file_of.items()}
     note = f"the tensors are those of {len(shards)} files that {index.name} lists"
     return Contents(index, tensors, {}, (note,), tuple(digest(path) for path in shards.values()))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; False for what can be no name of one, as what a damaged index lists."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long, or with a zero byte
+        return False
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:

@@ -53,7 +53,7 @@ class Export:
     def network(self) -> nn.Module:
         """A copy of the network with the ticket's weights, in evaluation mode, on the CPU."""
         if self.model is None:
-            model = network.built(self.ticket.origin.get("model"), self.where, self.trust)
+            model = network.built(self.ticket.origin.get("model"), self.where, self.trust, self.ticket.weights)
         else:
             model = copy.deepcopy(self.model).cpu()
         load_into(model, self.ticket.weights, f"the tensors of {self.where}")

@@ -135,12 +135,12 @@ def _building(name: str, model: Mapping[str, Any], with_code: bool) -> tuple[str
     )
     classes, shape = model.get("classes"), tuple(model.get("input_shape", ()))
     if with_code:
-        return f"from network import {name}  # network.py, in this folder", f"{name}({classes}, {shape}{arguments})"
+        return f"from network import {name}  # network.py, in this folder", f"{name}({classes!r}, {shape}{arguments})"
     if origin == "torchvision":
-        call = f"torchvision.models.get_model({attribute!r}, num_classes={classes}{arguments})"
+        call = f"torchvision.models.get_model({attribute!r}, num_classes={classes!r}{arguments})"
         return "import torchvision", call
     if all(part.isidentifier() for part in (*origin.split("."), attribute)):
         note = "  # the code of the network, which is not in this folder"
-        call = f"{attribute}(classes={classes}, input_shape={shape}{arguments})"
+        call = f"{attribute}(classes={classes!r}, input_shape={shape}{arguments})"
         return f"from {origin} import {attribute}{note}", call
     return "from mine import build  # the code of the network, which is not in this folder", "build()"

@@ -65,7 +65,7 @@ def import_run(
         config: The experiment's settings, of one seed: data, model, which tensors are prunable, pooling, evaluation.
             Its training should be that of the checkpoints, as far as known. Its densities are set to theirs.
         dataset: The data of these settings: `data.sources.load(config.data)`.
-        rewind: The weights at the rewind point, which the methods `ties` and `dare` need.
+        rewind: The weights at the rewind point, which the methods `ties` and `model-stock` need.
         train_images: Training images that each ticket cost, those of the tickets before it included, the densest first;
             none: 0, which stands for unknown.
 

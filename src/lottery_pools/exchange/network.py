@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lottery_pools.config.fields import NETWORK_PACKAGES
 from lottery_pools.config.trust import Trust, names_code, untrusted_arguments
 from lottery_pools.data.preprocessing import Preprocessing
-from lottery_pools.errors import UserError
+from lottery_pools.errors import UserError, naming
 from lottery_pools.exchange import bitmask, contents
 from lottery_pools.models import registry
 from lottery_pools.runs import strict_json
 from lottery_pools.tickets import files
-from lottery_pools.tickets.ticket import Ticket, load_into
+from lottery_pools.tickets.ticket import Ticket, check_fit, load_into, shapes
 
 SECTION = "lottery_pools"
 """The part of an exported folder's `config.json` that is for this package."""
@@ -48,7 +49,7 @@ def load_model(path: str | Path, *, model: nn.Module | None = None, trust: bool 
         ```
     """
     file = opened(path)
-    network = built(file.model, str(path), trust) if model is None else model
+    network = built(file.model, str(path), trust, file.weights) if model is None else model
     if not isinstance(getattr(network, "preprocess", None), Preprocessing | None):
         raise UserError(f"the network of {path} has a `preprocess` of its own, which ours would hide: rename it")
     load_into(network, file.weights, f"the tensors of {path}")
@@ -71,9 +72,11 @@ def opened(path: str | Path) -> NetworkFile:
     path = Path(path)
     if path.is_dir():
         section = settings(path)
-        weights, _ = bitmask.decoded(contents.contents(path).tensors)
-        values = section.get("preprocessing")
-        return NetworkFile(weights, section.get("model"), None if values is None else Preprocessing.from_json(values))
+        with naming(path):
+            weights, _ = bitmask.decoded(contents.contents(path).tensors)
+            values = section.get("preprocessing")
+            preprocessing = None if values is None else Preprocessing.from_json(values)
+        return NetworkFile(weights, section.get("model"), preprocessing)
     ticket = files.load(path)
     return NetworkFile(ticket.weights, ticket.origin.get("model"), preprocessing_of(ticket))
 
@@ -88,10 +91,10 @@ def named(path: str | Path, name: str) -> nn.Module:
     Raises:
         UserError: If the file does not say what the network's inputs and classes are, or there is no such network.
     """
-    described = opened(path).model
-    if not isinstance(described, Mapping):
+    file = opened(path)
+    if not isinstance(file.model, Mapping):
         raise UserError(f"{path} does not say what inputs and classes its network has: use lp.load_model(…, model=…)")
-    return built({**described, "name": name}, str(path), trust=True)
+    return built({**file.model, "name": name}, str(path), True, file.weights)
 
 
 def preprocessing_of(ticket: Ticket) -> Preprocessing | None:
@@ -112,8 +115,12 @@ def settings(folder: Path) -> Mapping[str, Any]:
     return section
 
 
-def built(described: Any, where: str, trust: bool = False) -> nn.Module:
-    """Build the network that a file describes, at some initialisation; raises UserError as `load_model`."""
+def built(described: Any, where: str, trust: bool = False, weights: Mapping[str, Tensor] | None = None) -> nn.Module:
+    """Build the network that a file describes, at some initialisation.
+
+    Raises UserError as `load_model`. If the file's `weights` are given, one of our own networks that does not fit them
+    is refused before memory is taken for it.
+    """
     try:
         name, arguments = described["name"], dict(described["arguments"])
         classes, input_shape = described["classes"], tuple(described["input_shape"])
@@ -123,6 +130,10 @@ def built(described: Any, where: str, trust: bool = False) -> nn.Module:
         raise UserError(f"{where} does not say which network it is of: give it as model=") from error
     check_trusted(name, arguments, where, trust)
     try:
+        if name in registry.MODELS and weights is not None:
+            with torch.device("meta"):  # shapes without memory
+                outline = registry.build(name, arguments, classes, input_shape, seed=0)
+            check_fit(outline, shapes(weights), f"the tensors of {where}")
         return registry.build(name, arguments, classes, input_shape, seed=0)
     except UserError as error:
         raise UserError(f"{where} names a network that cannot be built: {error}") from error
@@ -130,7 +141,7 @@ def built(described: Any, where: str, trust: bool = False) -> nn.Module:
 
 def check_trusted(name: Any, arguments: Mapping[str, Any], where: str, trust: bool) -> None:
     """Raise UserError if building this network would run what the file chooses, unless it is trusted."""
-    remedy = "give the network as model=, or say trust=True"
+    remedy = "give the network as model= (on the command line --model.name), or say trust=True"
     if not trust and (not isinstance(name, str) or names_code(name, NETWORK_PACKAGES)):
         raise UserError(f"{where} names the network {name!r}, whose code would run: {remedy}")
     if reason := untrusted_arguments(name, arguments, Trust(everything=trust)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,10 @@ _HARMLESS = (
 
 
 _ANY_SIZE = 1 << 26
-"""So many numbers may a tensor have that is sparse or repeats itself; others are as large as what the file holds."""
+"""So many numbers may the tensors of a file have beyond those that it holds, because they are sparse or repeat
+themselves."""
+_MAX_RATIO = 4
+"""A file is refused if its parts have more than so many times its own size: `torch.save` does not compress them."""
 
 
 def load(path: Path) -> Any:
@@ -51,6 +55,7 @@ def load(path: Path) -> Any:
     Raises:
         UserError: If the file would run code, is damaged or of another kind.
     """
+    _check_unpacked(path)
     try:
         with torch.serialization.safe_globals([(Inert, name) for name in _HARMLESS]):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -58,6 +63,27 @@ def load(path: Path) -> Any:
         raise UserError(f"there is no checkpoint {path}: give a file, or a folder of files") from error
     except Exception as error:  # a damaged pickle raises whatever its bytes lead to
         raise UserError(_refusal(path, error)) from error
+
+
+def _check_unpacked(path: Path) -> None:
+    """Raise UserError if a zip archive, as `torch.save` writes it, would be far larger unpacked than it is."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+    except OSError:
+        return  # `torch.load` tells
+    except Exception as error:  # a damaged archive raises whatever its bytes lead to
+        if _begins_as_zip(path):  # PyTorch might read it all the same, whatever its size
+            raise UserError(_refusal(path, error)) from error
+        return  # of an earlier format
+    if unpacked > _MAX_RATIO * path.stat().st_size + (1 << 20):
+        raise UserError(f"{path} would have {unpacked:,} bytes unpacked, far more than it has: it is damaged")
+
+
+def _begins_as_zip(path: Path) -> bool:
+    """Whether PyTorch takes a file for a zip archive."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 def _refusal(path: Path, error: Exception) -> str:
@@ -113,7 +139,7 @@ def _holds_tensors(item: Any) -> bool:
 
 def _named(mapping: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
     """The tensors of a state_dict, in ordinary memory layout; what is none, such as `_extra_state`, is left out."""
-    tensors = {}
+    tensors, claimed = {}, 0
     for name, item in mapping.items():
         if not isinstance(item, Tensor):
             continue
@@ -121,8 +147,11 @@ def _named(mapping: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
             raise UserError(f"{path} has a tensor under {name!r}: give tensors by name, as a state_dict has them")
         if item.is_quantized:
             raise UserError(f"{name!r} of {path} is quantised: give the checkpoint from before quantisation")
+        if item.device.type != "cpu":
+            raise UserError(f"{name!r} of {path} has no numbers ({item.device}): save the network after it has some")
         tensor = item.detach()
-        if tensor.numel() > max(_stored(tensor), _ANY_SIZE):
+        claimed += max(0, tensor.numel() - _stored(tensor))
+        if claimed > _ANY_SIZE:
             raise UserError(f"{name!r} of {path} has {tensor.numel():,} numbers, the file far fewer: it is damaged")
         tensors[name] = tensor if tensor.layout == torch.strided else tensor.to_dense()
     return tensors

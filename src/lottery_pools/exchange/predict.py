@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,31 +12,53 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lottery_pools.config.data import Task
 from lottery_pools.data import npy
 from lottery_pools.data.preprocessing import Preprocessing
-from lottery_pools.errors import UserError
+from lottery_pools.errors import UserError, unknown
 from lottery_pools.exchange import network
 from lottery_pools.tickets import files
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """The probabilities of n samples, and what these and the classes are called."""
+    """What a network says of n samples, and what these and its outputs are called."""
 
     samples: tuple[str, ...]
     """The files, or the numbers of the samples."""
-    probabilities: Tensor
-    """(n, classes) float32."""
+    values: Tensor
+    """(n, outputs) float32: the probability of each class, with several labels of each label, or the numbers of a
+    regression."""
     classes: tuple[str, ...]
+    """Names of the classes, labels or numbers."""
+    task: Task = "single-label"
+
+    @property
+    def probabilities(self) -> Tensor:
+        """(n, classes) float32; raises UserError of a regression, which has none."""
+        if self.task == "regression":
+            raise UserError("a regression predicts numbers, which have no probabilities: take `values`")
+        return self.values
 
     @property
     def chosen(self) -> Tensor:
-        """The most likely class of each sample, (n,) int64."""
-        return self.probabilities.argmax(1)
+        """The most likely class of each sample, (n,) int64; with several labels those that are likelier than not,
+        (n, labels) bool. Raises UserError of a regression."""
+        return self.probabilities > 0.5 if self.task == "multi-label" else self.probabilities.argmax(1)
 
-    def top(self, most: int = 1) -> list[list[tuple[str, float]]]:
-        """The most likely classes of each sample with their probabilities, the likeliest first."""
-        values, places = self.probabilities.topk(min(most, self.probabilities.shape[1]), dim=1)
+    def top(self, most: int | None = None) -> list[list[tuple[str, float]]]:
+        """The most likely classes or labels of each sample with their probabilities, the likeliest first; of a
+        regression the numbers in their order.
+
+        Args:
+            most: At most so many of each sample; None: the likeliest class, or all labels or numbers.
+        """
+        outputs = self.values.shape[1]
+        most = min(outputs, most or (1 if self.task == "single-label" else outputs))
+        if self.task == "regression":
+            values, places = self.values[:, :most], torch.arange(most).expand(len(self.values), most)
+        else:
+            values, places = self.values.topk(most, dim=1)
         return [
             [(self.classes[place], value) for place, value in zip(row, chances, strict=True)]
             for row, chances in zip(places.tolist(), values.tolist(), strict=True)
@@ -50,9 +72,10 @@ def predict(
     preprocessing: Preprocessing | None = None,
     model: nn.Module | None = None,
     trust: bool = False,
+    task: Task | None = None,
     batch: int = 256,
 ) -> Predictions:
-    """Predict the class probabilities of samples.
+    """Predict samples: probabilities of classes or of several labels, or the numbers of a regression.
 
     Args:
         source: The network, the file of a ticket, or a folder that `lp.export` wrote.
@@ -60,11 +83,12 @@ def predict(
         preprocessing: How samples become inputs; by default what the file says, or the network's own `preprocess`.
         model: As for `lp.load_model`.
         trust: As for `lp.load_model`.
+        task: What the outputs are, as the setting `data.task`; by default what the file says, else the preprocessing.
         batch: Samples forwarded at once.
 
     Raises:
-        UserError: As `lp.load_model`; if the preprocessing is not known, or the network is no classifier; and if an
-            input cannot be read or is of another shape.
+        UserError: As `lp.load_model`; if the preprocessing is not known, or the task is none of ours; and if an input
+            cannot be read or is of another shape.
 
     Example:
         ```python
@@ -75,16 +99,16 @@ def predict(
     """
     if batch < 1:
         raise UserError(f"batch is {batch}: give 1 or more")
-    if not isinstance(source, nn.Module):
-        _check_task(Path(source))
     ready = source.eval() if isinstance(source, nn.Module) else network.load_model(source, model=model, trust=trust)
     own = getattr(ready, "preprocess", None)
     if preprocessing is None and isinstance(own, Preprocessing):
         preprocessing = own
     if preprocessing is None:
         raise UserError("how samples become inputs is not known: give preprocessing=, lp.Preprocessing.of(dataset)")
-    if preprocessing.task != "single-label":
-        raise UserError(f"the network is of {preprocessing.task} data, predict gives probabilities of classes: call it")
+    wanted = task or _task_of(source) or preprocessing.task
+    known: Task | None = next((known for known in _PREDICTED if known == wanted), None)
+    if known is None:
+        raise unknown("task", wanted, _PREDICTED)
     samples, names = _samples(inputs)
     if not names:
         raise UserError("no samples to predict: give one or more")
@@ -92,22 +116,29 @@ def predict(
     starts = range(0, len(names), batch)
     with torch.inference_mode():  # images are read batch by batch: there may be more than memory holds
         parts = [
-            ready(preprocessing(samples[start : start + batch]).to(device)).float().softmax(1).cpu() for start in starts
+            _PREDICTED[known](ready(preprocessing(samples[start : start + batch]).to(device)).float()).cpu()
+            for start in starts
         ]
-    probabilities = torch.cat(parts)
-    numbered = tuple(map(str, range(probabilities.shape[1])))
+    values = torch.cat(parts)
+    numbered = tuple(map(str, range(values.shape[1])))
     classes = preprocessing.classes if len(preprocessing.classes) == len(numbered) else numbered
-    return Predictions(names, probabilities, classes)
+    return Predictions(names, values, classes, known)
 
 
-def _check_task(source: Path) -> None:
-    """Raise UserError if a ticket's file says that its network predicts something else than one of several classes."""
-    task = files.read_metadata(source)["origin"].get("task") if source.is_file() else None
-    if task is not None:
-        raise UserError(
-            f"{source} is of {task} data, predict gives probabilities of classes: call the network that lp.load_model "
-            "returns"
-        )
+_PREDICTED: Mapping[Task, Callable[[Tensor], Tensor]] = {
+    "single-label": lambda outputs: outputs.softmax(1),
+    "multi-label": lambda outputs: outputs.sigmoid(),
+    "regression": lambda outputs: outputs,
+}
+"""From the outputs of a network, (n, outputs), to what is predicted, by task."""
+
+
+def _task_of(source: nn.Module | str | Path) -> str | None:
+    """What a ticket's file says that its network predicts, if it says so."""
+    if isinstance(source, nn.Module) or not Path(source).is_file():
+        return None
+    task: str | None = files.read_metadata(Path(source))["origin"].get("task")
+    return task
 
 
 def _samples(

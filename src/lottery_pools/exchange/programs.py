@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lottery_pools.errors import UserError
+from lottery_pools.errors import UserError, installing
 from lottery_pools.runs.seeds import generator
 
 TOLERANCE = 1e-5
@@ -78,7 +78,7 @@ def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise UserError(f"ONNX needs {error.name}: pip install 'lottery-pools[onnx]'") from error
+        raise UserError(f"ONNX needs {error.name}: {installing('onnx')}") from error
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lottery_pools.config.schema import Config
@@ -34,7 +35,7 @@ from lottery_pools.runs.folder import digest, write
 from lottery_pools.runs.rows import BASELINES, Row, unpack_hits
 from lottery_pools.tickets.ticket import Ticket
 
-EXPLAINED = ("average", "interpolation", "trimmed-soup", "best")
+EXPLAINED = ("average", "interpolation", "trimmed-soup")
 """The methods whose gains are explained."""
 
 Key = tuple[str, int, str, str, int]
@@ -60,10 +61,11 @@ def diagnose(
     Returns what `diagnosis_of_run` says of each seed. Raises UserError where the rows of a ticket are missing, and as
     `opening.resolve`.
     """
-    if config.data.task != "single-label" or config.evaluation.metric is not None:
+    if not config.measures_accuracy:
+        metric = config.evaluation.metric or "R²"
         raise UserError(
-            f"diagnose explains accuracies of single labels, {out} has data.task {config.data.task} and "
-            f"evaluation.metric {config.evaluation.metric or 'none'}: see the report instead"
+            f"diagnose splits accuracies into their parts, {out} is measured by {metric}: see its gains and "
+            f"recipes with `lottery-pools report {out}`, and its paths with lottery_pools.evaluation.paths.pairs"
         )
     experiment = opening.resolve(config, out, machine)
     for run in experiment.runs:
@@ -81,7 +83,7 @@ def diagnose(
 
 def _check_rows(run: Run, out: Path) -> None:
     """Raise UserError where a run lacks rows of a ticket."""
-    there = {row.key for row in results.read(run.folder.results)}
+    there = {row.key for row in run.rows()}
     needed = product(BASELINES, run.levels, CLEAN)
     if any((method, level, *condition) not in there for method, level, condition in needed):
         raise UserError(
@@ -128,7 +130,8 @@ def diagnosis_of_run(run: Run, points: int) -> dict[str, Any]:
     def predict(network: nn.Module) -> Tensor:
         return logits(network, run.config, run.dataset, run.dataset.test)
 
-    together = ensemble.ensemble(model, tickets, predict, run.dataset.test.labels.cpu(), run.recalibrate)
+    labels = run.dataset.test.labels.cpu()
+    together = ensemble.ensemble(model, tickets, predict, labels, run.recalibrate, run.dataset.task)
     return {
         "seed": run.seed,
         "rows": digest(run.folder.results),
@@ -178,7 +181,10 @@ def _parts(rows: Mapping[Key, Row], method: str, level: int, mixture: float) -> 
 
 
 def _classes(run: Run, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """For each method, clean and corrupted, what every class gains on the ticket: share of its samples, all levels."""
+    """For each method, clean and corrupted, what every class gains on the ticket: share of its samples, all levels.
+
+    With several labels a sample, the samples of a label are those that have it.
+    """
     names = run.dataset.classes
     labels = {condition: run.samples(condition).labels.cpu().numpy() for condition in run.conditions}
     by_key = {row.key: row for row in rows}
@@ -192,9 +198,18 @@ def _classes(run: Run, rows: Sequence[Row]) -> list[dict[str, Any]]:
             if row.method != method or row.split != "test" or bool(row.severity) != corrupted or ticket is None:
                 continue
             change = unpack_hits(row).astype(float) - unpack_hits(ticket)
-            changed += np.bincount(labels[condition], change, len(names))
-            measured += np.bincount(labels[condition], minlength=len(names))
+            changed += _by_class(change, labels[condition], len(names))
+            measured += _by_class(np.ones_like(change), labels[condition], len(names))
         if measured.any():
             gains = (changed / np.maximum(measured, 1)).round(6).tolist()
             tables.append({"method": method, "corrupted": corrupted, "gains": dict(zip(names, gains, strict=True))})
     return tables
+
+
+def _by_class(values: NDArray[np.floating], labels: NDArray[Any], classes: int) -> NDArray[np.floating]:
+    """The sum of the values of each class's samples, (classes,); labels are (n,) or, several a sample, (n, classes)."""
+    if labels.ndim == 2:
+        sums: NDArray[np.floating] = values @ labels
+        return sums
+    counted: NDArray[Any] = np.bincount(labels, values, classes)
+    return counted

@@ -58,7 +58,7 @@ def import_checkpoints(checkpoints: Checkpoints, out: Path, config: Config) -> l
     model = imp.network(config, dataset, config.seeds[0])
     with _status("reading the checkpoints"):
         files = checkpoints.files
-        found: Ticket | list[Ticket] = read(
+        checkpoint_tickets: Ticket | list[Ticket] = read(
             files[0] if len(files) == 1 else files,
             model=model,
             masks=_masks(checkpoints.masks, files),
@@ -67,7 +67,7 @@ def import_checkpoints(checkpoints: Checkpoints, out: Path, config: Config) -> l
             prefix=checkpoints.prefix,
             leave_out=checkpoints.leave_out,
         )
-    tickets = [found] if isinstance(found, Ticket) else found
+    tickets = [checkpoint_tickets] if isinstance(checkpoint_tickets, Ticket) else checkpoint_tickets
     if checkpoints.prunable is None:
         config = _with_prunable(config, registry.prunable(model, config.model.prunable), tickets[0])
     with _status("writing the run"):

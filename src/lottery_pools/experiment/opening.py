@@ -17,11 +17,12 @@ from lottery_pools.config import toml
 from lottery_pools.config.schema import Config, Evaluation
 from lottery_pools.config.trust import NOT_RUN
 from lottery_pools.data import record, shifts
+from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.data.record import DataRecord
 from lottery_pools.errors import Notice, UserError, unknown
 from lottery_pools.experiment.run import OTHER_RUN, OTHER_SEED, NetworkFacts, OtherRun, Run
 from lottery_pools.experiment.selection import check_metric
-from lottery_pools.pooling.methods import METHODS
+from lottery_pools.pooling.methods import METHODS, is_retired, refusal
 from lottery_pools.runs import ranks
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
@@ -71,6 +72,11 @@ class Experiment:
     baseline_settings: tuple[SettingsFile, ...]
     """The settings of the folders of the trained baselines."""
 
+    @property
+    def all_methods(self) -> tuple[str, ...]:
+        """The methods of this call and of earlier ones, by which `run` pools; without retired ones."""
+        return _present(self.config.pooling.methods)
+
 
 def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_run: OtherRun = NOBODY) -> Experiment:
     """The experiment that settings describe, in the folder `out`; writes nothing.
@@ -92,9 +98,9 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
         [run.seed for run in experiment.runs]
         ```
     """
-    _check_methods(config)
     device = machine.device_of_runs
     held, known = _held(out), _known_data(out)
+    _check_methods(config, held)
     _check_evaluation(config, held)
     config, place = _located(config, held, known, out)
     joined = _joined(config, held, out)
@@ -111,7 +117,7 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
     return Experiment(
         out=out,
         config=joined,
-        methods=config.pooling.methods if other_run.candidates_from is None else (OTHER_RUN,),
+        methods=_present(config.pooling.methods) if other_run.candidates_from is None else (OTHER_RUN,),
         machine=machine,
         runs=runs,
         data=data,
@@ -148,7 +154,11 @@ def _known_data(out: Path) -> DataRecord | None:
     tickets = [folder.ticket(0) for folder in folders if folder.ticket(0).exists()]
     origin = files.read_metadata(tickets[0])["origin"] if tickets else {}
     is_known = "data_digest" in origin and origin["data"] != record.GENERATED
-    return DataRecord(origin["data"], origin["data_digest"]) if is_known else None
+    if not is_known:
+        return None
+    values = origin.get("preprocessing")  # tickets of earlier versions have none
+    classes = Preprocessing.from_json(values, str(tickets[0])).classes if values else ()
+    return DataRecord(origin["data"], origin["data_digest"], classes=classes)
 
 
 def _located(config: Config, held: Config | None, known: DataRecord | None, out: Path) -> tuple[Config, str]:
@@ -237,10 +247,25 @@ def _joined_evaluation(evaluation: Evaluation, held: Evaluation) -> Evaluation:
     )
 
 
-def _check_methods(config: Config) -> None:
-    """Raise UserError where no method has a name that the settings give, or a method would see held-out samples."""
+def _present(names: Sequence[str]) -> tuple[str, ...]:
+    """The methods among these names that still pool."""
+    return tuple(name for name in names if not is_retired(name))
+
+
+def _check_methods(config: Config, held: Config | None) -> None:
+    """Raise UserError where no method has a name that the settings give, or a method would see held-out samples.
+
+    A retired method is no mistake where the folder has it already: its rows stay, and a notice says that no more are
+    made.
+    """
     known = (*METHODS, OTHER_SEED)
+    before = () if held is None else held.pooling.methods
     for name in config.pooling.methods:
+        if is_retired(name) and name in before:
+            warnings.warn(f"{refusal(name)}; the rows that it has stay as they are", Notice, stacklevel=3)
+            continue
+        if is_retired(name):
+            raise UserError(refusal(name))
         if name not in known:
             raise unknown("method", name, known)
         if name == "fisher" and config.data.task != "single-label":

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config
@@ -16,12 +17,26 @@ from lottery_pools.errors import UserError, plain
 from lottery_pools.evaluation.metrics import accuracies, comparable, gains
 from lottery_pools.experiment import placement
 from lottery_pools.reporting import corruption_tables, metric_report, page
+from lottery_pools.reporting.comparison import Reports
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.metric_report import MetricReport
 from lottery_pools.runs import results, speeds, strict_json
-from lottery_pools.runs.folder import RunFolder, run_folder, write
+from lottery_pools.runs.folder import RunFolder, remove, remove_unfinished, run_folder, write
 from lottery_pools.runs.rows import BASELINES, AnyRow, PoolRow, Row
 from lottery_pools.tickets import files
+
+Content = TypeVar("Content", ReportContent, MetricReport)
+
+OTHER_FILE = "give another file with --out"
+"""The advice if a report cannot be written where it belongs."""
+
+
+class UnwrittenError(UserError):
+    """A report that was made, but could not be written."""
+
+    def __init__(self, reason: object, content: ReportContent | MetricReport) -> None:
+        super().__init__(reason)
+        self.content = content
 
 
 def make(
@@ -29,13 +44,15 @@ def make(
 ) -> tuple[Path, ReportContent | MetricReport]:
     """Write the report of a folder's runs as `report.html` and `report.md` there, or `out`; returns path and report.
 
-    Of runs that are measured by another metric than accuracy it is `report.md` alone, and `reference` is refused.
+    Of runs that are measured by another metric than accuracy, `reference` is refused.
 
     With `reference`, another run's folder, there is a table of mean corruption errors (mCE) relative to its dense
     network, which the table names: raises UserError where either was not measured under corruption.
+
+    Raises UnwrittenError, which has the report, where it cannot be written.
     """
     if reference is None and not toml.of_folder(folder, NOT_RUN).measures_accuracy:
-        return _make_metric_report(folder, out or folder / "report.md")
+        return _make_metric_report(folder, out or folder / "report.html")
     content, page_path = report_of(folder), out or folder / "report.html"
     if reference is not None:
         of, others, _ = read(reference)
@@ -48,47 +65,80 @@ def make(
         dense = [row for row in others if row.method == "ticket" and row.level == 0]
         table = corruption_tables.mce_by_level(content.rows, dense, f"the dense {of.model.name} of {of.name}")
         content = replace(content, extra=(table,))
-    write(page_path.with_suffix(".md"), page.markdown(content))
-    write(page_path, page.render(content))
+    with _unwritten(content):
+        write(page_path.with_suffix(".md"), page.markdown(content), OTHER_FILE)
+        write(page_path, page.render(content), OTHER_FILE)
     return page_path, content
 
 
-def _make_metric_report(folder: Path, out: Path) -> tuple[Path, MetricReport]:
-    if out.suffix != ".md":
-        raise UserError(f"the report of this run is Markdown, {out} is not: give a name that ends in .md")
+@contextmanager
+def _unwritten(content: ReportContent | MetricReport) -> Iterator[None]:
+    """Let an error of what is written while the context is open have the report."""
+    try:
+        yield
+    except UserError as error:
+        raise UnwrittenError(error, content) from error
+
+
+def _make_metric_report(folder: Path, page_path: Path) -> tuple[Path, MetricReport]:
+    """As `make`, of networks that are measured by another metric than accuracy."""
+    content = metric_report_of(folder)
+    with _unwritten(content):
+        write(page_path.with_suffix(".md"), metric_report.page(content), OTHER_FILE)
+        write(page_path, page.render_metric(content), OTHER_FILE)
+    return page_path, content
+
+
+def metric_report_of(folder: Path) -> MetricReport:
+    """All that a report shows on a folder whose networks are measured by another metric than accuracy."""
     config = toml.of_folder(folder, NOT_RUN)
     runs = [run_folder(config, folder, seed) for seed in config.seeds]
-    rows = [row for run in runs for row in results.read_metrics(run.results)]
+    rows = _rows(runs, config.seeds, results.read_metrics)
     if not rows:
         raise _no_results(folder)
+    pools = [_inert(pool) for pool in _pools(config, runs)]
     for seed, run in zip(config.seeds, runs, strict=True):
         _check_files(run, [row for row in rows if row.seed == seed])
     rows, config = list(map(_inert_row, rows)), _inert(config)
-    content = MetricReport(config.name, rows, gains(rows), config)
-    write(out, metric_report.page(content))
-    return out, content
+    compared = gains(rows)
+    return MetricReport(
+        config.name, rows, compared, config, pools, comparable=comparable(rows, compared), values=accuracies(rows)
+    )
 
 
 def _no_results(folder: Path) -> UserError:
     return UserError(f"{folder} has no results yet: run `lottery-pools evaluate {folder}` first")
 
 
-def compare(folders: Sequence[Path], out: Path) -> tuple[Path, dict[str, ReportContent]]:
+def compare(folders: Sequence[Path], out: Path) -> tuple[Path, Reports]:
     """Write a page that compares several runs; returns its path, and the runs by what they are called there.
 
     That is their settings' name, with the folder where two have the same. Raises UserError where a folder is named
-    twice.
+    twice, or runs are measured by different metrics.
     """
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise UserError("a folder is named twice: name each run once to compare them")
-    read = {folder: report_of(folder) for folder in folders}
+    by_accuracy = {folder: toml.of_folder(folder, NOT_RUN).measures_accuracy for folder in folders}
+    reports = (
+        _by_title({folder: report_of(folder) for folder in folders if by_accuracy[folder]}),
+        _by_title({folder: metric_report_of(folder) for folder in folders if not by_accuracy[folder]}),
+    )
+    metrics = {"accuracy": next(iter(reports[0]), None), **{report.metric: name for name, report in reports[1].items()}}
+    several = [f"{name} by {metric}" for metric, name in metrics.items() if name is not None]
+    if len(several) > 1:
+        raise UserError(f"the runs are measured by different metrics ({', '.join(several)}): compare those of one")
+    chosen: Reports = reports[0] or reports[1]
+    write(out, page.compare(chosen))
+    return out, chosen
+
+
+def _by_title(read: Mapping[Path, Content]) -> dict[str, Content]:
+    """Experiments by their settings' name, with the folder where two have the same."""
     titles = [content.title for content in read.values()]
-    reports = {
+    return {
         content.title if titles.count(content.title) == 1 else f"{content.title} ({folder})": content
         for folder, content in read.items()
     }
-    write(out, page.compare(reports))
-    return out, reports
 
 
 def publish(folder: Path, to: Path) -> None:
@@ -101,17 +151,18 @@ def publish(folder: Path, to: Path) -> None:
     if (to / "config.toml").exists() and (to.resolve() == folder.resolve() or not (to / "results.jsonl.xz").exists()):
         raise UserError(f"{to} holds a run: publish into a folder of its own")
     content = report_of(folder)
+    remove_unfinished(to)
     write(to / "config.toml", toml.to_toml(content.config))
     write(to / "results.jsonl.xz", lzma.compress(results.to_lines(content.rows).encode()))
     write(to / "pools.jsonl", results.to_lines(content.pools))
     if content.speeds:
         write(to / "speeds.jsonl", speeds.to_lines(content.speeds))
     else:
-        (to / "speeds.jsonl").unlink(missing_ok=True)
+        remove(to / "speeds.jsonl")
     if content.diagnoses:
         write(to / "diagnosis.json", "[\n" + ",\n".join(map(json.dumps, content.diagnoses)) + "\n]\n")
     else:
-        (to / "diagnosis.json").unlink(missing_ok=True)
+        remove(to / "diagnosis.json")
     write(to / "report.md", page.markdown(content))
 
 
@@ -148,22 +199,40 @@ def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
     config = toml.of_folder(folder, NOT_RUN)
     if not config.measures_accuracy:
         raise UserError(
-            f"{folder} is not measured by accuracy: `report` compares, refers to and publishes accuracies only; "
-            f"`lottery-pools report {folder}` alone makes its report"
+            f"{folder} is not measured by accuracy: `report` refers to and publishes accuracies only; "
+            f"`lottery-pools report {folder}` makes its report"
         )
     if (folder / "results.jsonl.xz").exists():
         rows, pools = results.read(folder / "results.jsonl.xz"), results.read_pools(folder / "pools.jsonl")
+        placement.check_rows(folder / "results.jsonl.xz", rows, config.seeds)
         return _inert(config), list(map(_inert_row, rows)), list(map(_inert, pools))
     runs = [run_folder(config, folder, seed) for seed in config.seeds]
-    rows = [row for run in runs for row in results.read(run.results)]
+    rows = _rows(runs, config.seeds, results.read)
     if not rows:
         raise _no_results(folder)
-    pools = []
+    pools = _pools(config, runs)
     for seed, run in zip(config.seeds, runs, strict=True):
-        paths = sorted((run.path / "pools").glob("*/level_*.safetensors"))
-        pools += [_pool_row(path, config.of_seed(seed), seed) for path in paths]
         _check_files(run, [row for row in rows if row.seed == seed])
     return _inert(config), list(map(_inert_row, rows)), pools
+
+
+def _pools(config: Config, runs: Sequence[RunFolder]) -> list[PoolRow]:
+    """How the pools of all seeds came about."""
+    return [
+        _pool_row(path, config.of_seed(seed), seed)
+        for seed, run in zip(config.seeds, runs, strict=True)
+        for path in sorted((run.path / "pools").glob("*/level_*.safetensors"))
+    ]
+
+
+def _rows(runs: Sequence[RunFolder], seeds: Sequence[int], read: Callable[[Path], list[AnyRow]]) -> list[AnyRow]:
+    """The rows of the runs of these seeds; raises UserError where a run has those of another."""
+    rows = []
+    for run, seed in zip(runs, seeds, strict=True):
+        of_run = read(run.results)
+        placement.check_rows(run.results, of_run, (seed,))
+        rows += of_run
+    return rows
 
 
 def _inert(value: Any) -> Any:

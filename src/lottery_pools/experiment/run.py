@@ -198,10 +198,15 @@ class Run:
     # Measuring.
 
     def rows(self) -> Sequence[Row] | Sequence[MetricRow]:
-        """The rows that there are: of accuracies, or of the other metric that the settings name."""
-        if self.config.measures_accuracy:
-            return results.read(self.folder.results)
-        return results.read_metrics(self.folder.results)
+        """The rows that there are: of accuracies, or of the other metric that the settings name.
+
+        Raises UserError where they are of another seed, or of several runs or sets of data.
+        """
+        path = self.folder.results
+        rows: Sequence[Row] | Sequence[MetricRow]
+        rows = results.read(path) if self.config.measures_accuracy else results.read_metrics(path)
+        placement.check_rows(path, rows, (self.seed,))
+        return rows
 
     def samples(self, condition: Condition) -> Split:
         """The samples of a condition."""

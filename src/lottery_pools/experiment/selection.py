@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from lottery_pools.config.schema import Config, Training
 from lottery_pools.data.dataset import Dataset, Split
@@ -17,7 +16,7 @@ from lottery_pools.data.sources import stratified
 from lottery_pools.errors import UserError
 from lottery_pools.models import external
 from lottery_pools.pooling import batchnorm
-from lottery_pools.pooling.likelihood import inverse_temperature, log_likelihood
+from lottery_pools.pooling.likelihood import log_likelihood
 from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.pooling.pool import pool
 from lottery_pools.pooling.result import Pooled
@@ -28,15 +27,12 @@ from lottery_pools.tickets.forward import inputs, precision
 from lottery_pools.tickets.measures import Metric
 from lottery_pools.tickets.ticket import Ticket
 
-LEARNING_BATCH = 256
-"""Validation samples of a mini-batch from which `best` learns: fewer are too noisy for a coefficient a tensor."""
-
 
 @dataclass
 class Selection:
     """The score, recalibration and loss by which one method strengthens one target. Counts the images it forwards.
 
-    Which validation samples are used for what is said by the method's `scored_on`.
+    Which samples it scores on is said by the method's `scored_on`; the loss is computed on all validation samples.
     """
 
     config: Config
@@ -53,8 +49,6 @@ class Selection:
     """Training images that re-estimate BatchNorm of the returned network once more; 0 where the method does not."""
     split: Split = field(init=False)
     """The samples that networks are scored on."""
-    learning: Tensor = field(init=False)
-    """Which validation samples the loss is computed on, (k,) int64."""
     batch: int = field(init=False)
     """Samples of a mini-batch of the loss."""
     _queue: list[Tensor] = field(default_factory=list, init=False, repr=False)
@@ -64,15 +58,12 @@ class Selection:
         validation = self.dataset.validation
         self.images = recalibration_images(self.config, self.dataset)
         self.final_images = self.images if self.method.final_recalibration else 0
-        self.split, self.learning = validation, torch.arange(len(validation))
+        self.split = validation
         if self.method.scored_on == "selection":
             self._score_on_few(validation)
         elif self.method.scored_on == "training":
             self._score_on_few(self.dataset.train)
-        elif self.method.scored_on == "two thirds":
-            self._score_on_two_thirds()
-        size = LEARNING_BATCH if self._by_likelihood else self.config.training.batch
-        self.batch = min(size, len(self.learning))
+        self.batch = min(self.config.training.batch, len(validation))
         self._order = generator(self.seed, "losses", self.method.name, self.target)
 
     @property
@@ -100,16 +91,6 @@ class Selection:
         elif size < len(split):
             self.split = split.take(stratified(split.labels.cpu(), size, draws).to(self.dataset.device))
 
-    def _score_on_two_thirds(self) -> None:
-        """Learn on a third of the validation samples, score on the others; with fewer than three do both on all."""
-        validation = self.dataset.validation
-        n = len(validation)
-        if n < 3:
-            return
-        self.learning = stratified(validation.labels.cpu(), n // 3, generator(self.seed, "learning"))
-        scoring = torch.ones(n, dtype=torch.bool).index_fill_(0, self.learning, False).nonzero().flatten()
-        self.split = validation.take(scoring.to(self.dataset.device))
-
     def score(self, model: nn.Module) -> Tensor:
         """One value per sample, (n,): its log-likelihood, or the metric (whether it is predicted correctly)."""
         self.forwarded += len(self.split)
@@ -129,7 +110,7 @@ class Selection:
     def loss(self, model: nn.Module) -> Tensor:
         """The differentiable loss of a next mini-batch, in an order of the method's and target's own."""
         if not self._queue:
-            order = self.learning[torch.randperm(len(self.learning), generator=self._order)]
+            order = torch.randperm(len(self.dataset.validation), generator=self._order)
             whole = order[: len(order) // self.batch * self.batch]  # whole batches only
             self._queue.extend(torch.split(whole, self.batch))
         dataset, settings = self.dataset, self.config.training
@@ -138,11 +119,7 @@ class Selection:
         labels = dataset.validation.labels[batch.to(dataset.device)]
         with precision(settings, dataset.device):
             output = model(inputs(dataset, dataset.validation.batch(batch), settings)).float()
-        if not self._by_likelihood:
-            return losses.of(Training(), dataset.task, dataset.device)(output, labels)
-        if dataset.task != "single-label":
-            return -log_likelihood(output, labels, dataset.task).mean()
-        return F.cross_entropy(output * inverse_temperature(output, labels), labels)
+        return losses.of(Training(), dataset.task, dataset.device)(output, labels)
 
     def samples(self) -> Iterator[Tensor]:
         """The inputs that a method looks at, without labels: those that re-estimate BatchNorm or, for agreement, those
@@ -193,6 +170,7 @@ class Selection:
             loss=self.loss,
             samples=self.samples,
             seed=self.seed,
+            allow_same_samples=True,  # learned soups learn on all validation samples, as published
             **options,
         )
         return pooled, self.forwarded

@@ -58,8 +58,8 @@ def work(experiments: Sequence[Experiment], watching: Watching = IN_A_TERMINAL) 
     They must be of one machine. Raises UserError as `run`.
     """
     for experiment in experiments:
-        _check_pooling(experiment, experiment.config.pooling.methods)
-    methods = {experiment.out: experiment.config.pooling.methods for experiment in experiments}
+        _check_pooling(experiment, experiment.all_methods)
+    methods = {experiment.out: experiment.all_methods for experiment in experiments}
     with ExitStack() as held:
         for experiment in experiments:
             held.enter_context(opening.hold(experiment))
@@ -116,7 +116,7 @@ def preview(
     Writes nothing. Raises UserError as the commands do.
     """
     experiment = opening.resolve(config, out, machine, other_run)
-    methods = experiment.config.pooling.methods if "tickets" in stages else experiment.methods
+    methods = experiment.all_methods if "tickets" in stages else experiment.methods
     if "tickets" not in stages:
         of_baselines = experiment.trained_baselines if "evaluate" in stages else ()
         _need_tickets(experiment, (*experiment.runs, *of_baselines))

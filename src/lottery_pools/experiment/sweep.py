@@ -72,8 +72,9 @@ def sweep(
         for name in named:
             reports.make(out / name)
         page, contents = reports.compare([out / name for name in named], out / "comparison.html")
-        write(out / "results.csv", sweep_table.csv_of(contents))
-    return page, contents
+        of_accuracy = {name: content for name, content in contents.items() if isinstance(content, ReportContent)}
+        write(out / "results.csv", sweep_table.csv_of(of_accuracy))
+    return page, of_accuracy
 
 
 def runs(variants: Variants, out: Path) -> list[SweepRun]:

@@ -76,6 +76,8 @@ def pooled(run: Run, search: Search, target: int) -> Ticket:
         **_outcome(outcome, images, _score_name(run, selection.method)),
         "threads": torch.get_num_threads(),
         "device": run.device_here,
+        # Of this call, and perhaps not of the run's settings: another search may follow with another one.
+        **({} if run.config.pooling.budget is None else {"budget": run.config.pooling.budget}),
     }
     return replace(outcome.ticket, origin=origin)
 

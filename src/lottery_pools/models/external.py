@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from lottery_pools.errors import UserError, unknown
+from lottery_pools.errors import UserError, installing, unknown
 
 Factory = Callable[..., nn.Module]
 """A function that builds a network, or the network's class."""
@@ -53,7 +53,7 @@ def _package(package: str, name: str) -> Any:
     try:
         return importlib.import_module(package)
     except ModuleNotFoundError as error:
-        raise UserError(f"model {name!r} needs {error.name}: pip install 'lottery-pools[{package}]'") from error
+        raise UserError(f"model {name!r} needs {error.name}: {installing(package)}") from error
 
 
 def function(name: str, kind: str) -> Callable[..., Any]:

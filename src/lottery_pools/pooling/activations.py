@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.weak import WeakIdKeyDictionary
 
 from lottery_pools.errors import UserError
 from lottery_pools.pooling.arithmetic import wide
@@ -25,10 +26,16 @@ Moments = tuple[Tensor, Tensor]
 
 
 def layers(model: nn.Module) -> dict[str, Layer]:
-    """The linear and convolutional layers by the name of their weight, those that share a weight with none before."""
+    """The linear and convolutional layers by the name of their weight, those that share a weight with none before.
+
+    Layers whose weight is computed from other parameters, as by weight or spectral normalisation, are left out.
+    """
     known, result = set[Tensor](), dict[str, Layer]()
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) and module.weight not in known:
+        if not isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
+            continue
+        has_own_weight = any(own == "weight" for own, _ in module.named_parameters(recurse=False))
+        if has_own_weight and module.weight not in known:
             known.add(module.weight)
             result[f"{name}.weight" if name else "weight"] = module
     return result
@@ -125,13 +132,14 @@ def _add(seen: dict[str, _Sums], name: str, values: Tensor) -> None:
 @contextmanager
 def _normalised_layers(model: nn.Module) -> Iterator[set[str]]:
     """The names of the weights whose layers' outputs went to BatchNorm; complete on exit."""
-    outputs, normalised = dict[int, str](), set[str]()
+    # Weak: outputs are freed as ever, and what later lies in their memory is not taken for them.
+    outputs, normalised = WeakIdKeyDictionary(), set[str]()
 
     def remember(name: str) -> Callable[[nn.Module, object, Tensor], None]:
-        return lambda layer, inputs, output: outputs.update({id(output): name})
+        return lambda layer, inputs, output: outputs.__setitem__(output, name)
 
     def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if inputs and (name := outputs.get(id(inputs[0]))):
+        if inputs and (name := outputs.get(inputs[0])):  # type: ignore[no-untyped-call]
             normalised.add(name)
 
     hooks = [layer.register_forward_hook(remember(name)) for name, layer in layers(model).items()]

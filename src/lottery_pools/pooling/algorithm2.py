@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING
 from lottery_pools.pooling.result import Ingredients, Pooled, Settings, Steps, Trial
 
 if TYPE_CHECKING:
-    from lottery_pools.pooling.arithmetic import Tensors
     from lottery_pools.pooling.task import Network, PoolingTask
     from lottery_pools.tickets.ticket import Ticket
-
-    Fuse = Callable[[Tensors, Tensors, float], Tensors]
-    """Mixes two networks' weights, given the coefficient of the first."""
 
 
 def neighbours(tickets: Sequence[Ticket], target: int) -> list[Ticket]:
@@ -79,29 +75,29 @@ def accept_all(task: PoolingTask, coefficient: Callable[[int], float]) -> Pooled
 
 
 def best_trial(
-    task: PoolingTask, best: Network, candidate: Ticket, coefficients: Sequence[float], fuse: Fuse | None = None
+    task: PoolingTask, best: Network, candidate: Ticket, coefficients: Sequence[float]
 ) -> tuple[float, float, Network]:
     """(score, α, network) of the best coefficient, the first of equals; the network is the very one that was scored."""
     candidate = replace(candidate, weights=dict(candidate.weights), mask=dict(candidate.mask))  # read its file once
 
     def trial(alpha: float) -> tuple[float, float, Network]:
-        score, network = task.evaluate(mix(task, best, candidate, alpha, fuse))
+        score, network = task.evaluate(mix(task, best, candidate, alpha))
         return score, alpha, network
 
     return max(map(trial, coefficients), key=lambda tried: tried[0])
 
 
-def mix(task: PoolingTask, best: Network, candidate: Ticket, alpha: float, fuse: Fuse | None = None) -> Network:
+def mix(task: PoolingTask, best: Network, candidate: Ticket, alpha: float) -> Network:
     """Prune_{d_t}(α · best + (1 - α) · candidate): one trial of Algorithm 2, before it is recalibrated."""
     from lottery_pools.pooling import arithmetic
 
-    mixed = (fuse or arithmetic.lerp)(best[0], candidate.weights, alpha)
+    mixed = arithmetic.lerp(best[0], candidate.weights, alpha)
     return task.prune(mixed, (best[1], candidate.mask))
 
 
-def mix_in_turn(task: PoolingTask, ingredients: Ingredients, settings: Settings, fuse: Fuse | None = None) -> Network:
+def mix_in_turn(task: PoolingTask, ingredients: Ingredients, settings: Settings) -> Network:
     """The network that `greedy` accepted, without a search; the last mixture is not yet recalibrated."""
     network = task.target_network
     for candidate, alpha in ingredients:
-        network = mix(task, task.recalibrated(network), candidate, alpha, fuse)
+        network = mix(task, task.recalibrated(network), candidate, alpha)
     return network

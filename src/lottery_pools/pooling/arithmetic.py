@@ -29,29 +29,13 @@ def _between(start: Tensor, end: Tensor, alpha: float) -> Tensor:
     return torch.where(start == end, end, mixed) if mixed.isnan().any() else mixed
 
 
-def slerp(first: Tensors, second: Tensors, alpha: float, names: Collection[str]) -> dict[str, Tensor]:
-    """As `lerp`, but along the arc: the tensors `names` together are one vector, turned from `second` to `first`.
-
-    sin(αΩ)/sin Ω · first + sin((1 - α)Ω)/sin Ω · second, with Ω the angle between them; tensors that are not named are
-    interpolated linearly, and so are all where the vectors are nearly parallel. Source: Shoemake, SIGGRAPH 1985.
-    """
-    turn = cosine(first, second, names, empty=1.0)
-    straight = lerp(first, second, alpha)
-    if abs(turn) > 1 - 1e-9:
-        return straight
-    angle = math.acos(turn)
-    first_share, second_share = (math.sin(share * angle) / math.sin(angle) for share in (alpha, 1 - alpha))
-    arc = {name: first[name] * first_share + second[name].to(first[name]) * second_share for name in names}
-    return {name: arc.get(name, tensor) for name, tensor in straight.items()}
-
-
-def cosine(first: Tensors, second: Tensors, names: Collection[str], empty: float = 0.0) -> float:
-    """The cosine of the angle between two networks over the tensors `names`; `empty` where either is all zeros."""
+def cosine(first: Tensors, second: Tensors, names: Collection[str]) -> float:
+    """The cosine of the angle between two networks over the tensors `names`; 0 where either is all zeros."""
     pairs = ((wide(first[name]).flatten(), wide(second[name], first[name]).flatten()) for name in names)
     products = [(float(a @ b), float(a @ a), float(b @ b)) for a, b in pairs]
     dot, first_square, second_square = (sum(product[i] for product in products) for i in range(3))
     norms = math.sqrt(first_square * second_square)
-    return dot / norms if norms else empty
+    return dot / norms if norms else 0.0
 
 
 def wide(tensor: Tensor, like: Tensor | None = None) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ def checked_tickets(
 
     Raises UserError unless levels differ, the target is there and all tickets are of one network. Where their origins
     tell, they must also be of one model, and of one run unless `allow_other_run`. Where two tickets share trained
-    tensors with the module, they are one network, which is refused.
+    tensors with the module, they are one network, which is refused. So are tickets with parameters that are NaN.
     """
     by_level: dict[int, Ticket] = {}
     for ticket in tickets:
@@ -37,8 +37,23 @@ def checked_tickets(
     for ticket in tickets:
         _check_fits_target(model, ticket, by_level[target], allow_other_run)
     _check_parameters(model, by_level[target].mask)
+    _check_numbers(model, by_level.values())
     _check_sparse_have_masks(model, by_level.values())
     return _copied_where_aliased(model, by_level)
+
+
+def _check_numbers(model: nn.Module, tickets: Iterable[Ticket]) -> None:
+    """Raise UserError where a parameter without a mask is NaN in a ticket; those with one were checked with the ticket.
+
+    A mixture of it would predict nothing, which scores do not always tell: the accuracy of NaN is that of chance.
+    """
+    for ticket in tickets:
+        for name, _ in model.named_parameters():
+            if name not in ticket.mask and (count := int(ticket.weights[name].isnan().sum())):
+                raise UserError(
+                    f"{count} numbers of {name!r} of the ticket of level {ticket.level} are NaN: leave that ticket "
+                    "out, and train it with a lower learning rate"
+                )
 
 
 def _check_sparse_have_masks(model: nn.Module, tickets: Iterable[Ticket]) -> None:
@@ -158,3 +173,15 @@ def _check_origin(ticket: Ticket, target: Ticket, allow_other_run: bool) -> None
                 f"{both} are of different runs: {key} is {target_origin[key]} and {origin[key]}; pool tickets of one "
                 "run, or allow another's (allow_other_run, --allow-other-run) as a control"
             )
+    classes, target_classes = _classes(origin), _classes(target_origin)
+    if classes and target_classes and classes != target_classes:
+        raise UserError(
+            f"{both} have other classes, or in another order: {target_classes[:3]} and {classes[:3]} come first; pool "
+            "tickets of one data set"
+        )
+
+
+def _classes(origin: Mapping[str, Any]) -> list[str]:
+    """What the outputs of a ticket's network are called; empty where its file does not say."""
+    preprocessing = origin.get("preprocessing")
+    return list(preprocessing.get("classes") or ()) if isinstance(preprocessing, Mapping) else []

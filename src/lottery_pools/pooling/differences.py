@@ -1,4 +1,4 @@
-"""Tickets as differences from the rewind point: what TIES and DARE merge.
+"""Tickets as differences from the rewind point: what TIES merges.
 
 A ticket's difference is θᵢ - base over all parameters, pruned weights (-base) included. Buffers are averaged. Sums are
 taken in float64 on the CPU, one tensor at a time.
@@ -15,7 +15,6 @@ from lottery_pools.errors import UserError
 from lottery_pools.pooling import arithmetic
 from lottery_pools.pooling.arithmetic import Tensors, wide
 from lottery_pools.pooling.task import Network, PoolingTask
-from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets.ticket import Ticket
 
 
@@ -45,30 +44,6 @@ def merge_by_sign(task: PoolingTask, tickets: Sequence[Ticket], trim: float, sca
         elected = sums[0] + sums[1]
         agreed = torch.where(elected > 0, positive, negative).masked_fill(elected == 0, 0)
         return wide(base[name]) + scale * agreed
-
-    return _merged(task, tickets, merge)
-
-
-def merge_with_drops(task: PoolingTask, tickets: Sequence[Ticket], drop: float, seed: int) -> Network:
-    """DARE: base + the mean of the differences, a random share dropped and the rest rescaled, pruned back.
-
-    Args:
-        task: its `base` is the weights at the rewind point.
-        tickets: the tickets to merge.
-        drop: the share p of each difference that is dropped; the rest is divided by 1 - p.
-        seed: with the ticket's level, it decides what is dropped.
-    """
-    base = _base(task)
-    draws = [generator(seed, "dare", ticket.level) for ticket in tickets]
-
-    def merge(name: str) -> Tensor:
-        total = torch.zeros_like(wide(base[name]))
-        for ticket, draw in zip(tickets, draws, strict=True):
-            difference = wide(ticket.weights[name], base[name]) - wide(base[name])
-            total += difference.masked_fill(
-                (torch.rand(difference.shape, generator=draw) < drop).to(difference.device), 0
-            )
-        return wide(base[name]) + total / ((1 - drop) * len(tickets))
 
     return _merged(task, tickets, merge)
 

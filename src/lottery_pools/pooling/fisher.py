@@ -55,7 +55,7 @@ def _own_labels(model: nn.Module, batch: Tensor, draws: torch.Generator) -> Tens
         output = model(batch)
     if not isinstance(output, Tensor) or output.ndim != 2:
         raise UserError("the Fisher information needs a classifier: its output must be logits, (n, classes)")
-    return torch.multinomial(output.double().softmax(1).cpu(), 1, generator=draws)[:, 0].to(batch.device)
+    return torch.multinomial(output.cpu().double().softmax(1), 1, generator=draws)[:, 0].to(batch.device)
 
 
 def _add_squared_gradients(
@@ -70,5 +70,10 @@ def _add_squared_gradients(
     at_once = max(1, GRADIENTS // sum(parameter.numel() for parameter in parameters.values()))
     of_each = vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")
     for some_samples, their_labels in zip(torch.split(batch, at_once), torch.split(labels, at_once), strict=True):
-        for name, gradients in of_each(parameters, some_samples, their_labels).items():
+        try:
+            of_samples = of_each(parameters, some_samples, their_labels)
+        except RuntimeError:  # not every module can be differentiated for several samples at once: nn.RNN and nn.GRU
+            in_turn = [grad(loss)(parameters, *pair) for pair in zip(some_samples, their_labels, strict=True)]
+            of_samples = {name: torch.stack([gradients[name] for gradients in in_turn]) for name in parameters}
+        for name, gradients in of_samples.items():
             sums[name] += wide(gradients.square().sum(0))

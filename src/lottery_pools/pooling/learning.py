@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,7 +15,7 @@ from lottery_pools.pooling import arithmetic
 from lottery_pools.pooling.arithmetic import Tensors
 from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.pooling.result import Ingredients
-from lottery_pools.pooling.soup import LEARNED_SOUP_STEPS, LEARNING_STEPS
+from lottery_pools.pooling.soup import LEARNED_SOUP_STEPS
 from lottery_pools.pooling.task import Loss, PoolingTask
 from lottery_pools.tickets.ticket import Ticket, load_into, shapes
 
@@ -30,38 +30,27 @@ class Descent:
     steps: int
     rate: float
     """Learning rate."""
-    falling: bool = False
-    """Whether the rate falls linearly to zero."""
-    scales_output: bool = False
-    """Whether a factor of the network's output is learned beside the coefficients: an inverse temperature, where that
-    output is logits. It is thrown away: the most likely class does not depend on it."""
 
 
-AS_PUBLISHED = Descent(LEARNED_SOUP_STEPS, rate=0.05, scales_output=True)
+AS_PUBLISHED = Descent(LEARNED_SOUP_STEPS, rate=0.05)
 """Learned soups as in the code of Wortsman et al. (ICML 2022): AdamW without weight decay, which is Adam."""
-FROM_SOUP = Descent(LEARNING_STEPS, rate=0.1, falling=True)
-"""Our own, from a soup that is good already."""
 
 
 def learn_shares(task: PoolingTask, tickets: Sequence[Ticket], descent: Descent) -> Ingredients:
     """One share a ticket, equal at the start, that lower the loss of the pruned weighted sum."""
-    shares = _learn(task, tickets, [task.parameters], [0.0] * len(tickets), descent)[0]
+    shares = _learn(task, tickets, [task.parameters], descent)[0]
     return list(zip(tickets, shares, strict=True))
 
 
 def learn_shares_by_tensor(
-    task: PoolingTask, tickets: Sequence[Ticket], descent: Descent, start: Sequence[float] | None = None
+    task: PoolingTask, tickets: Sequence[Ticket], descent: Descent
 ) -> tuple[Ingredients, dict[str, list[float]]]:
     """(each ticket's mean share, every parameter's own shares) that lower the loss of the pruned weighted sum.
 
-    Args:
-        task: its `loss` is differentiated.
-        tickets: the tickets to mix.
-        descent: steps and rate.
-        start: logit of each ticket's share at the start; none: all equal.
+    All are equal at the start.
     """
     names = task.parameters
-    shares = _learn(task, tickets, [[name] for name in names], start or [0.0] * len(tickets), descent)
+    shares = _learn(task, tickets, [[name] for name in names], descent)
     means = [sum(column) / len(names) for column in zip(*shares, strict=True)]
     return list(zip(tickets, means, strict=True)), dict(zip(names, shares, strict=True))
 
@@ -74,28 +63,24 @@ def held_in_memory(tickets: Sequence[Ticket]) -> Sequence[Ticket]:
 
 
 def _learn(
-    task: PoolingTask,
-    tickets: Sequence[Ticket],
-    groups: Sequence[Sequence[str]],
-    start: Sequence[float],
-    descent: Descent,
+    task: PoolingTask, tickets: Sequence[Ticket], groups: Sequence[Sequence[str]], descent: Descent
 ) -> list[list[float]]:
     """For each group of tensors, the tickets' shares that lower the loss of Prune_{d_t}(Σ cᵢ θᵢ).
 
-    c is the softmax of logits that begin at `start`. With the mask held fixed, the chain rule gives
+    c is the softmax of logits that begin at 0. With the mask held fixed, the chain rule gives
     ∂L/∂cᵢ = <mask · ∂L/∂θ, θᵢ>: one backward pass of the module itself, then a product a ticket and tensor.
+
+    A factor of the network's output, an inverse temperature where that output is logits, is learned beside them and
+    thrown away: the most likely class does not depend on it.
     """
     if task.loss is None:
         raise UserError("learned soups need a loss: give `loss`, which returns the differentiable loss of a mini-batch")
     model, tickets = task.evaluator.model, held_in_memory(tickets)
-    logits = torch.tensor(start, dtype=torch.float64).repeat(len(groups), 1).requires_grad_(True)
+    logits = torch.zeros(len(groups), len(tickets), dtype=torch.float64, requires_grad=True)
     factor = torch.ones((), requires_grad=True)
-    adam = torch.optim.Adam([logits, factor] if descent.scales_output else [logits], descent.rate)
-    scaled = _output_times(model, factor) if descent.scales_output else nullcontext()
-    with torch.enable_grad(), _ready_to_learn(model), scaled:
-        for step in range(descent.steps):
-            if descent.falling:
-                adam.param_groups[0]["lr"] = descent.rate * (1 - step / descent.steps)
+    adam = torch.optim.Adam([logits, factor], descent.rate)
+    with torch.enable_grad(), _ready_to_learn(model), _output_times(model, factor):
+        for _ in range(descent.steps):
             shares = logits.softmax(1)
             by_tensor = {name: row for group, row in zip(groups, shares.tolist(), strict=True) for name in group}
             ingredients = list(zip(tickets, shares.mean(0).tolist(), strict=True))
@@ -118,7 +103,7 @@ def _output_times(model: nn.Module, factor: Tensor) -> Iterator[None]:
         if not isinstance(output, Tensor) or not output.is_floating_point():
             raise UserError(
                 f"learned soups learn a factor of the network's output, which must be a tensor of logits, not "
-                f"{type(output).__name__}: use the method best, or wrap the network"
+                f"{type(output).__name__}: use trimmed-soup, or wrap the network"
             )
         return output * factor.to(output)
 

@@ -1,4 +1,4 @@
-"""What a method of pooling is: one value that says everything about it. Needs no torch."""
+"""What a method of pooling is, or was: one value that says everything about it. Needs no torch."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ class Method:
     scored_by: Literal["accuracy", "log-likelihood", "agreement"] = "accuracy"
     """What an experiment compares networks by: accuracy, as the papers do, log-likelihood after temperature scaling, or
     agreement with all tickets together, for which the search itself sees and which needs no labels."""
-    scored_on: Literal["all", "selection", "two thirds", "training"] = "all"
-    """Which samples an experiment scores networks on: all validation samples, `pooling.selection` of them, two thirds,
-    where the loss is computed on the other third, or `pooling.selection` training samples."""
+    scored_on: Literal["all", "selection", "training"] = "all"
+    """Which samples an experiment scores networks on: all validation samples, `pooling.selection` of them, or
+    `pooling.selection` training samples. The loss is computed on all validation samples."""
     final_recalibration: bool = False
     """Whether BatchNorm of the returned network is re-estimated once more, on as many images as for every final
     network."""
@@ -111,3 +111,23 @@ class Method:
     collapses: bool = False
     """Whether the method loses ten points and more at some density, so that a figure with it would show nothing
     else."""
+
+
+@dataclass(frozen=True)
+class RetiredMethod:
+    """A method of an earlier version that is gone: what reports need to show the rows and recipes that it left."""
+
+    label: str
+    """The name for people, in tables and figures."""
+    summary: str
+    """What the method did, in one phrase."""
+    nearest: str
+    """The method that is nearest to it."""
+    recipe: Literal["steps", "shares"] = "shares"
+    """How to read its recipes, as `Method.recipe`."""
+    colour: str = ""
+    """Colour in figures."""
+    marker: str = "8"
+    """Marker in figures."""
+    collapses: bool = False
+    """As `Method.collapses`."""

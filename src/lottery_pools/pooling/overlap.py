@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +20,11 @@ SHARE = 0.5
 """Of the first mini-batch of the loss, the share that must be among the scored samples for a warning: different samples
 may have the same numbers in a few places, such as images with an empty background."""
 SAME_DATA = (
-    "the loss is computed on samples that also score: what is learned on them looks better to the score than it is, "
-    "and is kept too easily; give `loss` and `score` different samples"
+    "the loss is computed on samples that also score: the score of what is learned on them says too much; give `loss` "
+    "and `score` different samples, or `allow_same_samples=True` where that is meant"
 )
+
+Value = TypeVar("Value")
 
 
 def warn_of_overlap(model: nn.Module, score: Score, loss: Loss) -> tuple[Score, Loss]:
@@ -29,30 +32,26 @@ def warn_of_overlap(model: nn.Module, score: Score, loss: Loss) -> tuple[Score, 
 
     Inputs are what `model` is called with. Those that differ, as augmented ones do, cannot be told to be the same.
     """
-    scored: set[bytes] | None = None
-    compared = False
+    inputs: dict[str, set[bytes]] = {}
 
-    def first_score(model: nn.Module) -> float | Tensor:
-        nonlocal scored
-        if scored is not None:
-            return score(model)
-        with _inputs_of(model) as seen:
-            value = score(model)
-        scored = seen
-        return value
+    def watched(name: Literal["score", "loss"], function: Callable[[nn.Module], Value]) -> Callable[[nn.Module], Value]:
+        def call(model: nn.Module) -> Value:
+            if name in inputs:
+                return function(model)
+            with _inputs_of(model) as seen:
+                value = function(model)
+            inputs[name] = seen
+            if len(inputs) == 2 and _are_same(inputs["loss"], inputs["score"]):
+                warnings.warn(SAME_DATA, Notice, stacklevel=2)
+            return value
 
-    def first_loss(model: nn.Module) -> Tensor:
-        nonlocal compared
-        if compared:
-            return loss(model)
-        with _inputs_of(model) as seen:
-            value = loss(model)
-        compared = True
-        if seen and scored and len(seen & scored) >= SHARE * len(seen):
-            warnings.warn(SAME_DATA, Notice, stacklevel=2)
-        return value
+        return call
 
-    return first_score, first_loss
+    return watched("score", score), watched("loss", loss)
+
+
+def _are_same(learned: set[bytes], scored: set[bytes]) -> bool:
+    return bool(learned) and len(learned & scored) >= SHARE * len(learned)
 
 
 @contextmanager

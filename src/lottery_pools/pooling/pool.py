@@ -57,6 +57,7 @@ def pool(
     samples: Samples | None = None,
     seed: int = 0,
     allow_other_run: bool = False,
+    allow_same_samples: bool = False,
 ) -> Pooled:
     """Strengthen the ticket of level `target` with the others: Lottery Pools, for any module, data and metric.
 
@@ -73,22 +74,23 @@ def pool(
         coefficients: α, the weight of the best network so far, of the methods that try several.
         candidates: offer only so many of the nearest tickets; none: all.
         max_evaluations: recalibrate and score at most so many networks; none: as many as the method wants.
-        final_recalibrate: for `trimmed-soup` and `best`: re-estimates the returned network, where `recalibrate` is a
-            quicker one that only serves to compare; `replay` then needs it as its `recalibrate`.
+        final_recalibrate: for `trimmed-soup`: re-estimates the returned network, where `recalibrate` is a quicker one
+            that only serves to compare; `replay` then needs it as its `recalibrate`.
         scope: prune back over the whole network, as the paper does, or tensor by tensor.
         mask: which weights are kept first, as many as the target has: the largest (`magnitude`, as in the paper), the
             target's own, or those in any (`union`) or all (`intersection`) of the masks of what is merged.
         loss: for methods that learn: `loss(model)` is the differentiable loss of a next mini-batch. BatchNorm then has
-            the statistics of the batch, everything else is in evaluation mode. `best` keeps what it learned only where
-            the score is better: give `loss` samples that `score` does not have.
-        base: for `ties`, `dare` and `model-stock`: the weights at the rewind point.
+            the statistics of the batch, everything else is in evaluation mode. Give it samples that `score` does not
+            have: on its own samples, what was learned scores too well.
+        base: for `ties` and `model-stock`: the weights at the rewind point.
         samples: for `consensus-soup`, `fisher`, `regmean` and `repair`: `samples()` gives batches of inputs, without
             labels, the same at each call. Training inputs do; for `consensus-soup`, others are a little better.
-        seed: decides what `dare` drops, and the classes that `fisher` draws.
+        seed: decides the classes that `fisher` draws.
         allow_other_run: take tickets whose origin names other data, settings or seed; as a control.
+        allow_same_samples: `loss` has the samples of `score` knowingly; there is no warning then.
 
     Returns the pooled ticket, whose density is exactly the target's, with its recipe and every trial. Warns where the
-    model has BatchNorm and there is no `recalibrate`, and where `best` sees that `loss` has the samples of `score`.
+    model has BatchNorm and there is no `recalibrate`, and where a method learns on the samples of `score`.
 
     Raises UserError where the target is not among the tickets, two share a level, one does not fit the model, their
     origins name different models or runs, two are the model's own tensors, a parameter is complex or masked under one
@@ -111,7 +113,7 @@ def pool(
     check_rules(scope, mask)
     by_level = checked_tickets(model, tickets, target, allow_other_run)
     score = checked_score(score, chosen)
-    if loss is not None and chosen.scored_on == "two thirds":
+    if loss is not None and "loss" in chosen.needs and not allow_same_samples:
         score, loss = warn_of_overlap(model, score, loss)
     task = PoolingTask(
         evaluator=Evaluator(model, score, recalibrate, max_evaluations),

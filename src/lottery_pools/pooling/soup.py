@@ -12,10 +12,8 @@ if TYPE_CHECKING:
     from lottery_pools.pooling.task import Network, PoolingTask
     from lottery_pools.tickets.ticket import Ticket
 
-LEARNING_STEPS = 60
-"""Steps of Adam by which `best` learns coefficients."""
 LEARNED_SOUP_STEPS = 500
-"""Steps by which learned soups learn them: as many as in the source, five epochs of 100 batches."""
+"""Steps by which learned soups learn coefficients: as many as in the source, five epochs of 100 batches."""
 
 
 def evaluations(offer: Offer) -> int:

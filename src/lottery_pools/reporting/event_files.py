@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lottery_pools.errors import UserError
+from lottery_pools.errors import UserError, installing
 from lottery_pools.runs.events import Event, Observer
 
 
@@ -53,7 +53,7 @@ class TensorBoard:
         try:
             import tensorboard  # noqa: F401
         except ImportError:
-            raise UserError("TensorBoard is not installed: pip install 'lottery-pools[tensorboard]'") from None
+            raise UserError(f"TensorBoard is not installed: {installing('tensorboard')}") from None
         self._writers: dict[Path, Any] = {}
 
     def __call__(self, event: Event) -> None:

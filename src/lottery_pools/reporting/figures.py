@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from lottery_pools.reporting.corruption_tables import differences
 from lottery_pools.reporting.drawing import End, Side, cells, colours, densities, legend, name_ends
+from lottery_pools.reporting.measure import ACCURACY, Measure
 from lottery_pools.reporting.names import featured, instead, kind, label
 from lottery_pools.reporting.style import GREY, INK, Figure, canvas, look, style, svg
 from lottery_pools.runs.rows import Accuracy, Bins, Gain, Row, clean, corrupted
@@ -16,30 +17,42 @@ _FEW = 20
 """Samples below which a bin of confidence is not drawn: its accuracy would be noise."""
 
 
-def accuracy(accuracies: Sequence[Accuracy], methods: Sequence[str], corruption: str = "none") -> Figure:
+def accuracy(
+    accuracies: Sequence[Accuracy], methods: Sequence[str], corruption: str = "none", measure: Measure = ACCURACY
+) -> Figure:
     """Test accuracy against density, one line for each of `methods`, on the samples that `corruption` names.
 
     Lines are means over seeds, bands their 95 % intervals. `corruption` is `none` or `all`, as in `Gain`. Colours are
-    each used once, and each line has its name at its end.
+    each used once, and each line has its name at its end. `measure` is accuracy in percent, or another metric.
     """
-    samples = "accuracy" if corruption == "none" else "accuracy under corruption"
-    name = f"accuracy{'' if corruption == 'none' else '-corrupted'}{_suffix(methods)}"
+    samples = measure.name if corruption == "none" else f"{measure.name} under corruption"
+    unit = " (%)" if measure.is_accuracy else ""
+    kind_of = "accuracy" if measure.is_accuracy else "metric"
+    name = f"{kind_of}{'' if corruption == 'none' else '-corrupted'}{_suffix(methods)}"
     by_level = sorted((value for value in accuracies if value.corruption == corruption), key=lambda value: value.level)
     by_method = {method: [value for value in by_level if value.method == method] for method in methods}
     with style(name):
-        drawing, axes = canvas(f"Test {samples} (%)")
+        drawing, axes = canvas(f"Test {samples}{unit}")
         colour, ends = colours(methods), []
         for method, values in by_method.items():
             if values:
                 _band(axes, values, colour[method])
                 last = values[-1]
                 ends.append(End(last.density, last.mean, label(method), colour[method], look(method)[1]))
-        _limit(axes, [value.mean for values in by_method.values() for value in values])
+        _limit(axes, [value.mean for values in by_method.values() for value in values], measure)
         densities(axes, [value.density for values in by_method.values() for value in values])
         name_ends(drawing, axes, ends)
         names = ", ".join(map(label, methods))
-        picture = svg(drawing, f"Test {samples} in percent against density in percent, one line each for {names}")
-    columns = ("method", "density", "accuracy_percent", "low_95", "high_95", "seeds")
+        counted = " in percent" if measure.is_accuracy else ""
+        picture = svg(drawing, f"Test {samples}{counted} against density in percent, one line each for {names}")
+    columns = (
+        "method",
+        "density",
+        "accuracy_percent" if measure.is_accuracy else "value",
+        "low_95",
+        "high_95",
+        "seeds",
+    )
     shown = (
         (label(method), value.density, value.mean, value.low, value.high, value.seeds)
         for method, values in by_method.items()
@@ -64,25 +77,28 @@ def _band(axes: Axes, values: Sequence[Accuracy], colour: str) -> None:
     axes.plot(x, mean, color=colour, marker=look(method)[1])
 
 
-def _limit(axes: Axes, means: Sequence[float]) -> None:
+def _limit(axes: Axes, means: Sequence[float], measure: Measure) -> None:
     """Let intervals leave the axes where they are so wide, as those of two seeds, that the lines would look flat."""
     if means:
-        room = max(1.0, max(means) - min(means))
+        room = max(1.0 if measure.is_accuracy else 0.0, max(means) - min(means)) or 1.0
         bottom, top = axes.get_ylim()
         axes.set_ylim(max(bottom, min(means) - room), min(top, max(means) + room))
 
 
-def gains(gains: Sequence[Gain], methods: Sequence[str]) -> Figure:
+def gains(gains: Sequence[Gain], methods: Sequence[str], measure: Measure = ACCURACY) -> Figure:
     """Gain over the recalibrated ticket against density, with 95 % intervals, one line for each of `methods`.
 
-    The ticket is the line at zero. Gains are on clean test samples, in percentage points.
+    The ticket is the line at zero. Gains are on clean test samples, in percentage points, of another metric
+    in its unit.
     """
     by_level = [g for g in gains if g.density is not None and (g.against, g.corruption) == ("recalibrated", "none")]
     methods = [method for method in methods if any(gain.method == method for gain in by_level) and method != "ticket"]
     name = f"gains{_suffix(methods)}"
     shown: list[tuple[str, int | None, float | None, float, float, float, int, int]] = []
     with style(name):
-        drawing, axes = canvas("Gain (points of test accuracy)")
+        drawing, axes = canvas(
+            "Gain (points of test accuracy)" if measure.is_accuracy else f"Gain in {measure.name} on test samples"
+        )
         axes.axhline(0, color=INK, linewidth=0.9)
         colour = colours(("recalibrated", *methods))
         lowest = min((gain.density for gain in by_level if gain.density), default=1.0)
@@ -98,9 +114,14 @@ def gains(gains: Sequence[Gain], methods: Sequence[str]) -> Figure:
         densities(axes, [gain.density for gain in by_level if gain.density])
         name_ends(drawing, axes, ends)
         names = ", ".join(map(label, methods))
-        described = f"Gain in accuracy over the recalibrated ticket against density, with intervals: {names}"
-        columns = ("method", "level", "density", "gain_points", "low_95", "high_95", "seeds", "samples_a_seed")
+        described = f"Gain in {measure.name} over the recalibrated ticket against density, with intervals: {names}"
+        columns = ("method", "level", "density", _gain_column(measure), "low_95", "high_95", "seeds", "samples_a_seed")
         return Figure(name, svg(drawing, described), columns, tuple(shown))
+
+
+def _gain_column(measure: Measure) -> str:
+    """What the column of gains is called in the numbers of a figure."""
+    return "gain_points" if measure.is_accuracy else "gain"
 
 
 def _whiskers(axes: Axes, x: Sequence[float], values: Sequence[Gain], colour: str) -> None:

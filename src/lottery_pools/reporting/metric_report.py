@@ -1,4 +1,4 @@
-"""The report of networks that are measured by another metric than accuracy: two tables, as Markdown too."""
+"""The report of networks that are measured by another metric than accuracy: what it holds, its tables, its Markdown."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from statistics import fmean
 
 from lottery_pools.config.schema import Config
 from lottery_pools.config.toml import to_toml
+from lottery_pools.reporting import measure
+from lottery_pools.reporting.measure import Measure
 from lottery_pools.reporting.names import label, percent, place
 from lottery_pools.reporting.table import Table, markdown
+from lottery_pools.reporting.tables import recipes
+from lottery_pools.reporting.verdict import headline, verdict
 from lottery_pools.reporting.words import DASH, big, fixed, interval, plural
-from lottery_pools.runs.rows import BASELINES, Gain, MetricRow, clean
+from lottery_pools.runs.rows import BASELINES, Accuracy, Gain, MetricRow, PoolRow, clean
 
 DIGITS = 4
 """Decimals of metrics and of their gains."""
@@ -26,11 +30,21 @@ class MetricReport:
     gains: Sequence[Gain]
     """As `metrics.gains`, in the unit of the metric."""
     config: Config
+    pools: Sequence[PoolRow] = ()
+    comparable: Sequence[Gain] = ()
+    """As `metrics.comparable`."""
+    values: Sequence[Accuracy] = ()
+    """The metric of every method at every level, as `metrics.accuracies`."""
+
+    @property
+    def measure(self) -> Measure:
+        """The metric."""
+        return measure.other(self.rows[0].metric)
 
     @property
     def metric(self) -> str:
         """What the metric is called."""
-        return {"r2": "R²"}.get(self.rows[0].metric, self.rows[0].metric)
+        return self.measure.name
 
 
 def tables(report: MetricReport) -> tuple[Table, Table]:
@@ -71,7 +85,9 @@ def page(report: MetricReport) -> str:
     """The whole report as Markdown."""
     sections = [
         f"# {report.title}",
+        verdict(headline(report.gains), report.gains, report.measure),
         *map(markdown, tables(report)),
+        *([markdown(recipes(report.pools))] if report.pools else []),
         "### Settings",
         f"```toml\n{to_toml(report.config)}```",
     ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lottery_pools.pooling.methods import DEFAULT, METHODS, PAPERS_RULE
+from lottery_pools.pooling.method import Method, RetiredMethod
+from lottery_pools.pooling.methods import DEFAULT, METHODS, PAPERS_RULE, RETIRED_METHODS
 from lottery_pools.runs.rows import BASELINES, CONTROLS, ENSEMBLE, TUNED
 
 APART = (*CONTROLS, ENSEMBLE)
@@ -59,8 +60,8 @@ _INITIALS = ("iid", "jpeg")
 
 def label(method: str) -> str:
     """A method's name for people; of an unknown one its own, capitalised."""
-    if method in METHODS:
-        return METHODS[method].label
+    if pooling := _pooling(method):
+        return pooling.label
     if pool_of_baseline(method):
         baseline, _, pooled_by = method.partition("+")
         return f"{label(baseline)}: {label(pooled_by)}"
@@ -81,7 +82,13 @@ def instead(method: str) -> bool:
 def mixes_in_turn(method: str) -> bool:
     """Whether a method's recipe has Algorithm 2's steps: candidates mixed in one after the other, α the weight of what
     was there before. Other recipes have the share of each ticket in one weighted sum, the target's among them."""
-    return method in CONTROLS or (method in METHODS and METHODS[method].recipe == "steps")
+    pooling = _pooling(method)
+    return method in CONTROLS or (pooling is not None and pooling.recipe == "steps")
+
+
+def _pooling(method: str) -> Method | RetiredMethod | None:
+    """The method of pooling of that name, present or retired."""
+    return METHODS.get(method) or RETIRED_METHODS.get(method)
 
 
 def kind(corruption: str) -> str:
@@ -91,17 +98,17 @@ def kind(corruption: str) -> str:
 
 
 def place(method: str) -> tuple[int, float]:
-    """Where a method is shown among the others, to sort by: baselines, methods of pooling, trained baselines, unknown
-    methods, then controls and the ensemble."""
+    """Where a method is shown among the others, to sort by: baselines, methods of pooling, retired ones, trained
+    baselines, unknown methods, then controls and the ensemble."""
     if method in METHODS:
         return 1, METHODS[method].rank
     if pool_of_baseline(method):
         baseline, _, pooled_by = method.partition("+")
-        return 2, _INSTEAD.index(baseline) + (1 + METHODS[pooled_by].rank) / 1e6
-    for group, names in ((0, BASELINES), (2, _INSTEAD), (4, APART)):
+        return 3, _INSTEAD.index(baseline) + (1 + METHODS[pooled_by].rank) / 1e6
+    for group, names in ((0, BASELINES), (2, tuple(RETIRED_METHODS)), (3, _INSTEAD), (5, APART)):
         if method in names:
             return group, names.index(method)
-    return 3, 0.0
+    return 4, 0.0
 
 
 def pooled(methods: Iterable[str]) -> list[str]:
@@ -123,11 +130,11 @@ def featured(methods: Iterable[str], count: int) -> list[str]:
 def drawn(methods: Iterable[str]) -> list[str]:
     """The methods to draw against density, in the order in which they are shown.
 
-    The paper's Interpolation, ours, and all that train instead; others where these are fewer than four, and what
+    The paper's Interpolation, our default, and all that train instead; others where these are fewer than four, and what
     collapses only where there is nothing else.
     """
     names = [method for method in pooled(methods) if method not in APART]
-    first = (PAPERS_RULE, DEFAULT, "best")
+    first = (PAPERS_RULE, DEFAULT)
     chosen = [method for method in names if method in first or instead(method)]
     more = [method for method in names if method not in chosen and not _collapses(method)]
     chosen += more[: max(0, 4 - len(chosen))]
@@ -135,7 +142,8 @@ def drawn(methods: Iterable[str]) -> list[str]:
 
 
 def _collapses(method: str) -> bool:
-    return method in METHODS and METHODS[method].collapses
+    pooling = _pooling(method)
+    return pooling is not None and pooling.collapses
 
 
 def series(methods: Iterable[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from urllib.parse import quote
 
@@ -11,11 +11,15 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from lottery_pools.config.toml import relevant, to_toml
-from lottery_pools.reporting import comparison, tables
+from lottery_pools.errors import inert
+from lottery_pools.pooling.methods import RETIRED_METHODS
+from lottery_pools.reporting import comparison, metric_sections, tables
+from lottery_pools.reporting.comparison import Reports
 from lottery_pools.reporting.content import ReportContent
+from lottery_pools.reporting.measure import ACCURACY, Measure
+from lottery_pools.reporting.metric_report import MetricReport
 from lottery_pools.reporting.names import instead, label, pooled
 from lottery_pools.reporting.sections import Section, sections, shift
-from lottery_pools.reporting.table import inert
 from lottery_pools.reporting.table import markdown as table_as_markdown
 from lottery_pools.reporting.verdict import averaged_over, headline, headlines, judge, over_admissible, undertrained
 from lottery_pools.reporting.words import interval, meaning_of_accuracy, plural, signed, unbroken
@@ -43,6 +47,31 @@ def render(report: ReportContent) -> str:
         shift=shift(shifted) if shifted else "",
         diagnosed=bool(report.diagnoses),
         chosen=_chosen([report]),
+        measure=ACCURACY,
+    )
+
+
+def render_metric(report: MetricReport) -> str:
+    """As `render`, of networks that are measured by another metric."""
+    measured = clean(report.rows)
+    gain = headline(report.gains)
+    levels, seeds = len({row.level for row in measured}), len({row.seed for row in measured})
+    return _page(
+        title=report.title,
+        setting=f"{report.config.model.name} on {report.config.data.name} · {plural(levels, 'level')} · "
+        f"{plural(seeds, 'seed')} · {report.metric}",
+        verdict=judge(gain, report.gains, report.measure),
+        numbers=_numbers(gain, report.gains),
+        basis=f"{label(gain.method)}: {_basis(gain, report.gains)}" if gain else "",
+        also=_also(report.gains, report.measure),
+        warning="",
+        sections=metric_sections.sections(report),
+        settings=to_toml(relevant(report.config)),
+        methods=pooled(row.method for row in measured),
+        shift="",
+        diagnosed=False,
+        chosen=_chosen([report]),
+        measure=report.measure,
     )
 
 
@@ -66,13 +95,14 @@ def markdown(report: ReportContent) -> str:
     return "\n".join([*parts, *map(table_as_markdown, [*shown, tables.settings(report.config)])])
 
 
-def compare(reports: Mapping[str, ReportContent]) -> str:
+def compare(reports: Reports) -> str:
     """Several experiments, by what they are called here, as one page of HTML, as `render` makes it."""
+    measure = comparison.measure_of(reports)
     captions = {
-        "comparison": "Test accuracy less that of the recalibrated ticket of the same density, the mean over seeds and "
-        "over the levels that all methods of the run have, with 95 % intervals. Right of the line, pooling helps. Runs "
-        "differ in data, network and levels: the gains of one run compare with each other, those of two runs only "
-        "where these are the same.",
+        "comparison": f"Test {measure.name} less that of the recalibrated ticket of the same density, the mean over "
+        "seeds and over the levels that all methods of the run have, with 95 % intervals. Right of the line, pooling "
+        "helps. Runs differ in data, network and levels: the gains of one run compare with each other, those of two "
+        "runs only where these are the same.",
         "comparison-trained": "The gains of networks that were trained instead of pooled, on an axis of their own.",
     }
     over_ticket = [(figure, captions[figure.name]) for figure in comparison.figures(reports)]
@@ -96,6 +126,7 @@ def compare(reports: Mapping[str, ReportContent]) -> str:
         shift="",
         diagnosed=False,
         chosen=_chosen(list(reports.values())),
+        measure=measure,
     )
 
 
@@ -104,7 +135,8 @@ def _page(**content: object) -> str:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"quote": quote, "signed": signed, "unbroken": unbroken, "cell": _cell, "instead": instead}
     template = environment.from_string(_read("page.html"))
-    return template.render(style=Markup(_read("page.css")), script=Markup(_read("page.js")), **content)
+    files = {"style": Markup(_read("page.css")), "script": Markup(_read("page.js"))}
+    return template.render(retired=RETIRED_METHODS, **files, **content)
 
 
 def _read(name: str) -> str:
@@ -124,9 +156,9 @@ def _numbers(gain: Gain | None, gains: Sequence[Gain]) -> list[tuple[str, Gain]]
     return [("recalibrated ticket", gain), *([("best admissible ticket", beside)] if beside else [])]
 
 
-def _also(gains: Sequence[Gain]) -> str:
+def _also(gains: Sequence[Gain], measure: Measure = ACCURACY) -> str:
     """The verdict on the second of the gains that come first, without what the first verdict has said already."""
-    first, *second = (judge(gain, gains) for gain in headlines(gains) or (None,))
+    first, *second = (judge(gain, gains, measure) for gain in headlines(gains) or (None,))
     return " ".join(sentence for judged in second for sentence in judged.sentences if sentence not in first.cautions)
 
 
@@ -137,6 +169,6 @@ def _basis(gain: Gain, gains: Sequence[Gain]) -> str:
     return f"mean over {' and '.join(over)}, {gain.n:,} test samples each"
 
 
-def _chosen(reports: Sequence[ReportContent]) -> str:
+def _chosen(reports: Sequence[ReportContent | MetricReport]) -> str:
     """What validation samples choose."""
     return "epochs and pools" if any(report.config.training.keep == "best" for report in reports) else "pools"

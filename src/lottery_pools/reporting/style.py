@@ -14,7 +14,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from lottery_pools.pooling.methods import METHODS
+from lottery_pools.pooling.methods import METHODS, RETIRED_METHODS
 
 INK = "#010203"
 """Drawn in this colour, then handed to the page as `currentColor`."""
@@ -119,8 +119,8 @@ def canvas(y_label: str, height: float = 3.4) -> tuple[Drawing, Axes]:
 
 def look(method: str) -> tuple[str, str]:
     """Colour and marker of a method; the colour of one that has none of its own follows from its name."""
-    if method in METHODS:
-        entry = METHODS[method]
+    entry = METHODS.get(method) or RETIRED_METHODS.get(method)
+    if entry is not None:
         return entry.colour or _colour_of_name(method), entry.marker
     return _LOOKS.get(method) or (_colour_of_name(method), "8")
 

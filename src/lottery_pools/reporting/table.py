@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lottery_pools.errors import inert
 from lottery_pools.reporting.words import DASH
 
 _NUMBER = re.compile(r"[+−-]?[\d,]+(\.\d+)?( ?[%kMGT])?( \[.*\])?( \*)?( of \d+)?")
@@ -35,11 +36,6 @@ class Table:
         """Which columns hold numbers only: those are set flush right."""
         columns = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.columns)
         return tuple(bool(cells) and all(c == DASH or _NUMBER.fullmatch(c) for c in cells) for cells in columns)
-
-
-def inert(text: str) -> str:
-    """Text in which Markdown makes no HTML, link, picture or code of what a name holds."""
-    return re.sub(r"[<`]|(?<=\])\(", r"\\\g<0>", text)
 
 
 def markdown(table: Table) -> str:

@@ -15,7 +15,18 @@ from lottery_pools.reporting.names import HELD_OUT, featured, label, percent, pl
 from lottery_pools.reporting.table import Table
 from lottery_pools.reporting.verdict import undertrained
 from lottery_pools.reporting.words import DASH, JOINED, big, fixed, interval, plural
-from lottery_pools.runs.rows import BASELINES, Gain, PoolRow, Row, clean, common_rows, complete, corrupted
+from lottery_pools.runs.rows import (
+    BASELINES,
+    AnyRow,
+    Gain,
+    MetricRow,
+    PoolRow,
+    Row,
+    clean,
+    common_rows,
+    complete,
+    corrupted,
+)
 
 LOSING, NONZERO = "Cells that lose", "Density of non-zeros"
 """Headings of the summary: cells of one level and one seed; prunable weights that are not zero."""
@@ -111,15 +122,16 @@ def summary(rows: Sequence[Row], gains: Sequence[Gain]) -> Table:
     return Table(title, columns, lines, groups=groups)
 
 
-def costs(rows: Sequence[Row]) -> Table:
+def costs(rows: Sequence[AnyRow]) -> Table:
     """One line a method: images seen to get one network, multiply-adds to use it on one sample, and its densities.
 
     The mean over the levels that every method has.
     """
     lines = []
-    counted = any(row.nonzero is not None for row in rows)
+    counted: bool = _says_nonzero(rows)
     for method, group in shared(clean(rows)).items():
         training, search = sum(row.train_images for row in group), sum(row.search_images for row in group)
+        densities: tuple[str, ...] = _densities(group) if counted else ()
         lines.append(
             (
                 label(method),
@@ -127,7 +139,7 @@ def costs(rows: Sequence[Row]) -> Table:
                 big(fmean(row.search_images for row in group)) if group else DASH,
                 percent(search / training) if training else DASH,
                 big(fmean(row.flops for row in group)) if group else DASH,
-                *(_densities(group) if counted else ()),
+                *densities,
             )
         )
     columns = ["Method", "Training images", "Search images", "Search / training", "Multiply-adds"]
@@ -135,9 +147,14 @@ def costs(rows: Sequence[Row]) -> Table:
     return Table(f"Cost of one network (mean over {what_all_have(clean(rows))})", tuple(columns), tuple(lines))
 
 
-def _densities(rows: Sequence[Row]) -> tuple[str, str]:
+def _says_nonzero(rows: Sequence[Row | MetricRow]) -> bool:
+    """Whether any row says how many weights are not zero."""
+    return any(isinstance(row, Row) and row.nonzero is not None for row in rows)
+
+
+def _densities(rows: Sequence[Row | MetricRow]) -> tuple[str, str]:
     """Mean density by the masks, and mean density of the weights that are not zero, where it is known of all rows."""
-    nonzero = [row.nonzero for row in rows if row.nonzero is not None]
+    nonzero = [row.nonzero for row in rows if isinstance(row, Row) and row.nonzero is not None]
     by_mask = percent(fmean(row.density for row in rows)) if rows else DASH
     return by_mask, percent(fmean(nonzero)) if rows and len(nonzero) == len(rows) else DASH
 
@@ -213,12 +230,13 @@ def recipes(pools: Sequence[PoolRow]) -> Table:
 
 
 def _optimism(pool: PoolRow) -> str:
-    """By how much a selected score is estimated to be too good: accuracy in points, log-likelihood in nats."""
+    """By how much a selected score is estimated to be too good: accuracy in points, log-likelihood in nats, another
+    metric in its unit."""
     if pool.optimism is None:
         return ""
     if pool.scored_by == "accuracy":
         return f"{fixed(100 * pool.optimism)} points"
-    return f"{fixed(pool.optimism, 4)} nats"
+    return f"{fixed(pool.optimism, 4)} nats" if pool.scored_by == "log-likelihood" else fixed(pool.optimism, 4)
 
 
 def settings(config: Config) -> Table:
@@ -266,20 +284,20 @@ def methods_by_levels(title: str, cells: Mapping[tuple[str, int], str], density:
     return Table(title, ("Method", *names), lines)
 
 
-def shared(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def shared(rows: Sequence[AnyRow]) -> dict[str, list[AnyRow]]:
     """Each method's rows among those that all methods have (`common_rows`), as only their means compare."""
-    groups: dict[str, list[Row]] = {method: [] for method in in_order(row.method for row in rows)}
+    groups: dict[str, list[AnyRow]] = {method: [] for method in in_order(row.method for row in rows)}
     for row in common_rows(rows):
         groups[row.method].append(row)
     return groups
 
 
-def what_all_have(rows: Sequence[Row]) -> str:
+def what_all_have(rows: Sequence[AnyRow]) -> str:
     """Over what the means of a table are: how many levels all methods have, and of what else they do not have all.
 
     Such as `the 9 levels, 3 of 4 seeds that all have`.
     """
-    reads: tuple[Callable[[Row], Hashable], ...] = (
+    reads: tuple[Callable[[Row | MetricRow], Hashable], ...] = (
         lambda row: row.level,
         lambda row: row.seed,
         lambda row: (row.corruption, row.severity),

@@ -122,8 +122,8 @@ def _narrowest(content: Table, place: int, natural: int) -> int:
 
 def _total(widths: Iterable[int]) -> int:
     """The characters that columns of these widths need side by side."""
-    each = list(widths)
-    return sum(each) + _GAP * len(each) - 1
+    widths = list(widths)
+    return sum(widths) + _GAP * len(widths) - 1
 
 
 def _words(text: str) -> list[str]:

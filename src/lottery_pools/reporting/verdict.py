@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from lottery_pools.reporting.measure import ACCURACY, Measure
 from lottery_pools.reporting.names import featured, label
 from lottery_pools.reporting.words import plural
 from lottery_pools.runs.rows import Gain, Row, clean, complete
 
 SEEDS = 3
 """With fewer, the spread between seeds is hardly known."""
+
+_ADMISSIBLE = "the best admissible ticket"
 
 UNDER_TRAINED = 2.0
 """Points of test accuracy by which no sparser ticket should be better than the dense one."""
@@ -58,17 +61,18 @@ def over_admissible(gain: Gain, gains: Sequence[Gain]) -> Gain | None:
     return next((g for g in gains if (g.method, g.against, g.level, g.corruption) == wanted), None)
 
 
-def verdict(gain: Gain | None, gains: Sequence[Gain]) -> str:
+def verdict(gain: Gain | None, gains: Sequence[Gain], measure: Measure = ACCURACY) -> str:
     """What a headline gain, one of all `gains`, means, in sentences that claim no more than its intervals allow."""
-    return " ".join(judge(gain, gains).sentences)
+    return " ".join(judge(gain, gains, measure).sentences)
 
 
-def judge(gain: Gain | None, gains: Sequence[Gain]) -> Verdict:
+def judge(gain: Gain | None, gains: Sequence[Gain], measure: Measure = ACCURACY) -> Verdict:
     """The verdict on a headline gain, one of all `gains`: what speaks against it, and what it says."""
     if gain is None:
         return Verdict(("No pooling method has been compared with the recalibrated ticket yet.",), "")
     beside = over_admissible(gain, gains)
-    return Verdict(tuple(_cautions(gain, beside)), _statement(gain, beside, _averaged(gain, gains)))
+    state = _statement if measure.is_accuracy else _difference(measure)
+    return Verdict(tuple(_cautions(gain, beside)), state(gain, beside, _averaged(gain, gains)))
 
 
 def averaged_over(gain: Gain, gains: Sequence[Gain]) -> tuple[int, int]:
@@ -143,6 +147,22 @@ def _statement(gain: Gain, beside: Gain | None, averaged: str) -> str:
     if not parts:
         return ""
     return f"Of 100 test samples, {label(gain.method)} predicts {' and '.join(parts)}{averaged}."
+
+
+def _difference(measure: Measure) -> Callable[[Gain, Gain | None, str], str]:
+    """As `_statement`, for a metric whose difference is no number of samples."""
+
+    def state(gain: Gain, beside: Gain | None, averaged: str) -> str:
+        parts = []
+        for difference, against in ((gain, "the recalibrated ticket of the same density"), (beside, _ADMISSIBLE)):
+            if difference is not None and not _uncertain(difference):
+                direction = "higher" if difference.gain > 0 else "lower"
+                parts.append(f"{abs(difference.gain):.{measure.digits}f} {direction} than that of {against}")
+        if not parts:
+            return ""
+        return f"On test samples, {measure.name} of {label(gain.method)} is {' and '.join(parts)}{averaged}."
+
+    return state
 
 
 def _averaged(gain: Gain, gains: Sequence[Gain]) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lottery_pools.errors import Notice, UserError
+from lottery_pools.errors import Notice, UserError, installing
 from lottery_pools.runs import worker
 from lottery_pools.version import VERSION
 
@@ -67,7 +67,7 @@ def connected(address: str, threads: int | None, deterministic: bool = False) ->
     try:
         from distributed import Client, KilledWorker
     except ImportError:
-        raise UserError("a Dask cluster needs the extra `cluster`: pip install 'lottery-pools[cluster]'") from None
+        raise UserError(f"a Dask cluster needs the extra `cluster`: {installing('cluster')}") from None
     try:
         client = Client(address)  # type: ignore[no-untyped-call]
     except OSError as error:

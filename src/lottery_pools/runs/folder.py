@@ -26,6 +26,8 @@ except ImportError:  # Windows
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 """The error numbers of a full disk and of an exhausted quota."""
+REFUSALS = (*NO_SPACE, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE)
+"""The error numbers by which a system refuses what is right in itself: no error with one of them is a bug of ours."""
 _UNSUITABLE_PATH = (
     errno.EACCES,
     errno.EPERM,
@@ -43,6 +45,8 @@ OTHER_CACHE = "set LOTTERY_POOLS_CACHE to another folder"
 """The advice if the cache is in a place that cannot be written (`failed_write`)."""
 _UNFINISHED = re.compile(r"\..+\.\d+\.tmp")
 """The names of the temporary files of `write`."""
+_UNFINISHED_LEVEL = re.compile(r"(level_\d+)(\.copy_\d+)?(\.partial)?\.safetensors")
+"""The names of tickets, of the copies that their levels train, and of the checkpoints of both."""
 _FOLDERS_OF_A_RUN = ("", "tickets/", "pools/**/", "trained_baselines/**/", "tuned/**/", "seed_*/**/")
 """The folders, as glob patterns below a run's folder, into which runs write."""
 
@@ -115,10 +119,21 @@ class RunFolder:
             return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with self.log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"time": round(time.time(), 3), **values}) + "\n")
+            with open(self.log, "a+b", opener=no_link) as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(size - 1, 0))
+                begun = b"\n" if file.read(1) not in (b"", b"\n") else b""  # a line that a kill cut off is ended
+                file.write(begun + json.dumps({"time": round(time.time(), 3), **values}).encode() + b"\n")
         except OSError as error:
             raise failed_write(self.log, error) from error
+
+
+def no_link(path: str, flags: int) -> int:
+    """Open a file as `open` does, but not through a symbolic link: in a stranger's folder it may lead anywhere.
+
+    To be given to `open` as its `opener`, where a file is changed in place.
+    """
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def run_folder(config: Config, out: Path, seed: int) -> RunFolder:
@@ -210,6 +225,19 @@ def writing(path: Path, elsewhere: str = "choose another folder") -> Iterator[IO
         raise failed_write(path, error, elsewhere) from error
 
 
+def remove(*paths: Path) -> None:
+    """Remove those of the files that are there.
+
+    Raises:
+        UserError: A file cannot be removed.
+    """
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise failed_write(f"to {path.parent}", error) from error
+
+
 def digest(path: Path) -> str:
     """Return the first sixteen hexadecimal digits of the SHA-256 of a file's content."""
     with path.open("rb") as file:
@@ -241,16 +269,24 @@ def lock(folder: Path) -> Iterator[None]:
             if (outer / "config.toml").exists() and (outer / ".lock").exists():
                 locks.enter_context(_locked(outer, alone=False))
         locks.enter_context(_locked(folder, alone=True))
-        _remove_unfinished(folder)
+        remove_unfinished(folder)
         yield
 
 
-def _remove_unfinished(folder: Path) -> None:
-    """Remove the temporary files of `write` that killed processes left in a run's own folders, and no other files."""
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left in a run's own folders, or in one that is published, and no other files.
+
+    These are the temporary files of `write`, and of levels whose ticket is there its copies and checkpoints, which a
+    process removes that is not killed in between.
+    """
     for below in _FOLDERS_OF_A_RUN:
         for file in folder.glob(f"{below}.*.tmp"):
             if _UNFINISHED.fullmatch(file.name):
-                file.unlink(missing_ok=True)
+                remove(file)
+        for file in folder.glob(f"{below}level_*.*.safetensors"):
+            level = _UNFINISHED_LEVEL.fullmatch(file.name)
+            if level and file.with_name(f"{level[1]}.safetensors").exists():
+                remove(file)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 
 from lottery_pools.errors import UserError
 from lottery_pools.runs import ranks, strict_json
-from lottery_pools.runs.folder import failed_write
+from lottery_pools.runs.folder import failed_write, no_link
 from lottery_pools.runs.row_checks import check
 from lottery_pools.runs.rows import AnyRow, MetricRow, PoolRow, Row
 
@@ -47,14 +47,15 @@ def append(path: Path, rows: Iterable[AnyRow]) -> None:
     lines = b"".join(_signed(line) for line in to_lines(rows).encode().splitlines())
     size_before = path.stat().st_size if path.exists() else 0
     try:
-        with path.open("ab", buffering=0) as file:
+        with open(path, "ab", buffering=0, opener=no_link) as file:
             unwritten = memoryview(lines)
             while unwritten:
                 unwritten = unwritten[file.write(unwritten) :]
             os.fsync(file.fileno())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.truncate(path, size_before)
+        if not path.is_symlink():
+            with contextlib.suppress(OSError):
+                os.truncate(path, size_before)
         raise failed_write(path, error) from error
 
 
@@ -136,8 +137,11 @@ def mend(path: Path) -> None:
     if not ranks.of_this_process().leads:
         return
     if path.exists() and (content := path.read_bytes()) and not content.endswith(b"\n"):
-        with path.open("r+b") as file:
-            file.truncate(content.rfind(b"\n") + 1)
+        try:
+            with open(path, "r+b", opener=no_link) as file:
+                file.truncate(content.rfind(b"\n") + 1)
+        except OSError as error:
+            raise failed_write(path, error) from error
 
 
 def read_pools(path: Path) -> list[PoolRow]:
@@ -160,7 +164,7 @@ def read_pools(path: Path) -> list[PoolRow]:
 
 def _fields(row: Row | PoolRow | MetricRow) -> dict[str, Any]:
     """The fields of a row as they are written: those that were added later are left out where they have no value."""
-    values = dataclasses.asdict(row)
+    values = dict(vars(row))  # `asdict` would copy what is within, which takes most of the time of writing
     if isinstance(row, Row):
         for name, empty in _LEFT_OUT.items():
             if values[name] == empty:

@@ -162,7 +162,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """The accuracy of a method at one level, with the 95 % interval of its mean over seeds."""
+    """The accuracy of a method at one level, or another metric, with the 95 % interval of its mean over seeds."""
 
     method: str
     level: int
@@ -171,7 +171,7 @@ class Accuracy:
     corruption: str
     """`none`, or `all`: the mean over all corruptions and severities."""
     mean: float
-    """Percent: the mean over seeds."""
+    """Percent, of another metric its unit: the mean over seeds."""
     low: float
     """Lower end of the interval, percent; the mean itself if there is only one seed."""
     high: float
@@ -222,7 +222,7 @@ def corrupted(rows: Sequence[AnyRow]) -> list[AnyRow]:
     return [row for row in rows if row.split == "test" and row.corruption != "none"]
 
 
-def complete(rows: Sequence[Row]) -> list[Row]:
+def complete(rows: Sequence[AnyRow]) -> list[AnyRow]:
     """Drop all rows of a method at a level if any seed, corruption or severity among `rows` is missing for them.
 
     The mean of an incomplete set would be over other samples or seeds than the means that it is compared with.
@@ -234,7 +234,7 @@ def complete(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if len(measured[row.method, row.level]) == len(conditions)]
 
 
-def common_rows(rows: Sequence[Row]) -> list[Row]:
+def common_rows(rows: Sequence[AnyRow]) -> list[AnyRow]:
     """Return the rows at the levels, seeds, corruptions and severities that were measured for every method.
 
     Of the levels that remain, each has every seed, corruption and severity that remains: means over any of them are
@@ -249,7 +249,7 @@ def common_rows(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.level in levels and _seed_and_condition(row) in conditions]
 
 
-def _seed_and_condition(row: Row) -> tuple[int, str, int]:
+def _seed_and_condition(row: Row | MetricRow) -> tuple[int, str, int]:
     """The seed, corruption and severity of a row."""
     return row.seed, row.corruption, row.severity
 

@@ -153,10 +153,10 @@ class _Gather(torch.autograd.Function):
     """The rows that each process has, as one tensor; each gets the gradient of its own rows."""
 
     @staticmethod
-    def forward(context: Any, own: Tensor, rows: slice, n: int) -> Tensor:
+    def forward(context: Any, part: Tensor, rows: slice, n: int) -> Tensor:
         context.rows = rows
-        whole = own.new_zeros(n, *own.shape[1:])
-        whole[rows] = own
+        whole = part.new_zeros(n, *part.shape[1:])
+        whole[rows] = part
         return add(whole)
 
     @staticmethod

@@ -16,7 +16,7 @@ from lottery_pools.config.toml import identity
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.models import registry
-from lottery_pools.runs.folder import RunFolder
+from lottery_pools.runs.folder import RunFolder, remove
 from lottery_pools.runs.ranks import of_this_process
 from lottery_pools.runs.seeds import derive, generator
 from lottery_pools.tickets import files, masks, measures, retraining
@@ -260,6 +260,6 @@ def _checkpoint_path(path: Path) -> Path:
 def _remove_unfinished(ticket_path: Path, copy_paths: list[Path]) -> None:
     """Remove the checkpoints and copies of a level whose ticket is on disk."""
     for path in copy_paths:
-        _checkpoint_path(path).unlink(missing_ok=True)
+        remove(_checkpoint_path(path))
         if path != ticket_path:
-            path.unlink(missing_ok=True)
+            remove(path)

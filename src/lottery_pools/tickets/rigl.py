@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lottery_pools.config.schema import Config
 from lottery_pools.data.dataset import Dataset
-from lottery_pools.runs.folder import RunFolder
+from lottery_pools.runs.folder import RunFolder, remove
 from lottery_pools.runs.ranks import of_this_process
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import distributed, files, imp, masks
@@ -49,7 +49,7 @@ def tickets(
         origin = {**run.origin, "epoch": trained.epoch, "train_images": trained.images}
         files.save(Ticket(trained.weights, moving.mask(), level, origin), path)
         of_this_process().wait()
-    checkpoint.unlink(missing_ok=True)
+    remove(checkpoint)
     yield files.load(path, run.model)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from lottery_pools.errors import UserError
 from lottery_pools.tickets import wrappers
@@ -151,7 +152,12 @@ class Ticket:
 
 
 def snapshot(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of the model's parameters and buffers by name, in ordinary (contiguous) memory layout."""
+    """A copy of the model's parameters and buffers by name, in ordinary (contiguous) memory layout.
+
+    Raises:
+        UserError: As `tensors_of`; or if the model is on the device `meta`, where tensors have no values.
+    """
+    _check_has_values(model)
     return {
         name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors_of(model).items()
     }
@@ -162,10 +168,15 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
 
     Raises:
         UserError: If a module has extra state (`get_extra_state`), which is nothing that can be averaged, and which
-            copying tensors into a model would not set.
+            copying tensors into a model would not set; or a lazy module has no shape yet.
     """
     state: dict[str, Tensor] = model.state_dict(keep_vars=True)
     for name, tensor in state.items():
+        if is_lazy(tensor):
+            raise UserError(
+                f"{name!r} of the model has no shape yet: call the model once on a batch of inputs, which gives its "
+                "lazy modules their shapes"
+            )
         if name.rpartition(".")[2] == "_extra_state" or not isinstance(tensor, Tensor):
             raise UserError(
                 f"the model has the extra state {name!r} ({type(tensor).__name__}), which tickets cannot hold: give a "
@@ -183,18 +194,30 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], whose: str = "the
         whose: What a message calls the weights.
 
     Raises:
-        UserError: As `check_fit`; then nothing has been copied.
+        UserError: As `check_fit`, or if the model is on the device `meta`; then nothing has been copied.
     """
+    _check_has_values(model)
     check_fit(model, shapes(weights), whose)
     with torch.no_grad():
         for name, tensor in tensors_of(model).items():
             tensor.copy_(weights[name])
 
 
+def _check_has_values(model: nn.Module) -> None:
+    """Raise UserError if a tensor of the model is on the device `meta`."""
+    name = next((name for name, tensor in tensors_of(model).items() if tensor.is_meta), None)
+    if name is not None:
+        raise UserError(
+            f"{name!r} of the model is on the device meta, where tensors have no values: give a model on a device that "
+            "holds some, as model.to_empty(device='cpu') makes it"
+        )
+
+
 def shapes(weights: Mapping[str, Tensor]) -> Shapes:
     """Name → shape, without reading tensors that are read on demand.
 
-    Raises UserError where a value is no tensor, or a name no text.
+    Raises UserError where a value is no tensor or a tensor without values (lazy, or on the device `meta`), or a name no
+    text.
     """
     if isinstance(weights, LazyTensors):
         return weights.shapes
@@ -204,6 +227,11 @@ def shapes(weights: Mapping[str, Tensor]) -> Shapes:
         if not isinstance(tensor, Tensor):
             raise UserError(
                 f"{name!r} is {type(tensor).__name__}, no tensor: give a state_dict, or bool tensors as mask"
+            )
+        if is_lazy(tensor) or tensor.is_meta:
+            raise UserError(
+                f"{name!r} has no values ({'it is on the device meta' if tensor.is_meta else 'it is lazy'}): "
+                "give the state_dict of a network that holds its weights"
             )
     return {name: tuple(tensor.shape) for name, tensor in weights.items()}
 

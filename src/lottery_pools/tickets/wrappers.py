@@ -32,20 +32,20 @@ def misfit(name: str, whose: str, names: Iterable[str]) -> str | None:
         ```
     """
     bare = _without_wrappers(name)
-    other = next((other for other in names if _without_wrappers(other) == bare), None)
-    if other is None:
+    model_name = next((model_name for model_name in names if _without_wrappers(model_name) == bare), None)
+    if model_name is None:
         return None
     advice = []
-    if prefixes := _added(other.split("."), name.split(".")):
+    if prefixes := _added(model_name.split("."), name.split(".")):
         advice.append(
             f"strip {_listed(prefixes)}, which a wrapper such as {_example(prefixes)} put there, from all names"
         )
-    if prefixes := _added(name.split("."), other.split(".")):
+    if prefixes := _added(name.split("."), model_name.split(".")):
         advice.append(
             f"give the module inside the wrapper, such as {_example(prefixes)}, that puts {_listed(prefixes)} into the "
             "model's names"
         )
-    return f"{whose} have {other!r} where the model has {name!r}: {'; and '.join(advice)}"
+    return f"{whose} have {model_name!r} where the model has {name!r}: {'; and '.join(advice)}"
 
 
 def _without_wrappers(name: str) -> tuple[str, ...]:

@@ -30,12 +30,12 @@ from lottery_pools.data.corruptions.digital import (
 )
 from lottery_pools.data.corruptions.draws import Draws, draws
 from lottery_pools.data.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
-from lottery_pools.data.corruptions.published import read_image_folder, read_npy
+from lottery_pools.data.corruptions.published import find_images, read_image, read_npy
 from lottery_pools.data.corruptions.spatter import spatter
 from lottery_pools.data.corruptions.weather import brightness, fog, frost, snow
 from lottery_pools.errors import UserError, unknown
 
-__all__ = ["SEVERITIES", "corrupt", "names", "read_image_folder", "read_npy"]
+__all__ = ["SEVERITIES", "corrupt", "find_images", "names", "read_image", "read_npy"]
 
 _COMMON: dict[str, Callable[[Tensor, Constants, Draws], Tensor]] = {
     "gaussian_noise": gaussian_noise,

@@ -68,26 +68,24 @@ def read_npy(folder: Path, name: str, severity: int, n: int = 10_000, size: int 
     return pixels, torch.from_numpy(labels[rows].astype(np.int64))
 
 
-def read_image_folder(
-    folder: Path, name: str, severity: int, size: int = 224, classes: Sequence[str] | None = None
-) -> tuple[Tensor, Tensor]:
-    """Read one corruption at one severity from `folder`/NAME/SEVERITY/CLASS/*.JPEG, as ImageNet-C has them.
+def find_images(
+    folder: Path, name: str, severity: int, classes: Sequence[str] | None = None
+) -> tuple[list[Path], Tensor]:
+    """Find one corruption at one severity in `folder`/NAME/SEVERITY/CLASS/*.JPEG, as ImageNet-C has them.
 
-    The images come in the alphabetical order of their classes and files. Of an image that has another size, the central
-    square is resized.
+    The files come in the alphabetical order of their classes and names. `read_image` reads one.
 
     Args:
         folder: The folder that holds the corruptions.
         name: The corruption.
         severity: 1 to 5.
-        size: Height and width of the results, in pixels.
         classes: The names of the classes; a label is an index into them. None: the names of the folders.
 
     Returns:
-        Images (n, 3, size, size) uint8, and their labels (n,) int64.
+        The files, and their labels (n,) int64.
 
     Raises:
-        UserError: The folder is missing or has no images, a class is not among `classes`, or a file is not an image.
+        UserError: The folder is missing or has no images, or a class is not among `classes`.
     """
     check(name, severity)
     root = folder / name / str(severity)
@@ -100,10 +98,7 @@ def read_image_folder(
         raise UserError(f"{root} has no images CLASS/*.JPEG: check the folder")
     indices = _indices(list(files), root, classes)
     labels = [indices[label] for label, paths in files.items() for _ in paths]
-    images = torch.empty(len(labels), 3, size, size, dtype=torch.uint8)
-    for image, file in zip(images, itertools.chain(*files.values()), strict=True):
-        image.copy_(_read_image(file, size))
-    return images, torch.tensor(labels)
+    return list(itertools.chain(*files.values())), torch.tensor(labels)
 
 
 def _indices(present: list[str], root: Path, classes: Sequence[str] | None) -> dict[str, int]:
@@ -131,8 +126,12 @@ def _indices(present: list[str], root: Path, classes: Sequence[str] | None) -> d
     raise UserError(f"{root / unexpected[0]} is not one of the {len(classes)} classes: give the classes of this set")
 
 
-def _read_image(file: Path, size: int) -> Tensor:
-    """One image file's pixels, (3, size, size) uint8."""
+def read_image(file: Path, size: int = 224) -> Tensor:
+    """Return the pixels of one image file, (3, size, size) uint8; of another size, the central square is resized.
+
+    Raises:
+        UserError: The file is not an image.
+    """
     pixels.check_installed()
     from PIL import Image
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from lottery_pools.errors import unknown
-from lottery_pools.pooling.method import Method
+from lottery_pools.errors import UserError, unknown
+from lottery_pools.pooling.method import Method, RetiredMethod
 
 PAPERS_RULE = "interpolation"
 """The method of the paper, with every coefficient."""
@@ -27,11 +27,51 @@ def _discover() -> dict[str, Method]:
 METHODS: dict[str, Method] = _discover()
 """Every method by its name. A method of your own that is added here is known to experiments and reports too."""
 
+RETIRED_METHODS = {
+    "best": RetiredMethod(
+        "Best (ours, retired)",
+        summary="the trimmed soup, then one coefficient a tensor and ticket learned from there",
+        nearest=DEFAULT,
+        colour="#009e73",
+        marker="D",
+    ),
+    "slerp": RetiredMethod(
+        "SLERP (retired)",
+        summary="along the arc to the better of the two nearest tickets",
+        nearest=PAPERS_RULE,
+        recipe="steps",
+        colour="#009e73",
+        marker="<",
+    ),
+    "dare": RetiredMethod(
+        "DARE (retired)",
+        summary="differences from the rewind point, randomly dropped",
+        nearest="ties",
+        colour="#e69f00",
+        marker="2",
+        collapses=True,
+    ),
+}
+"""Methods of earlier versions, by name, whose rows are still read."""
+
+
+def is_retired(method: str) -> bool:
+    """Whether a name is that of a method that is gone, and no method of the user's own has it."""
+    return method in RETIRED_METHODS and method not in METHODS
+
+
+def refusal(method: str) -> str:
+    """Why a retired method does not pool, in one line: what it was, and what is nearest."""
+    retired = RETIRED_METHODS[method]
+    return f"method {method!r} ({retired.summary}) is retired: {retired.nearest} is nearest to it"
+
 
 def find(method: str | Method) -> Method:
     """The method of that name, or the method itself; raises UserError where no method has that name."""
     if isinstance(method, Method):
         return method
+    if is_retired(method):
+        raise UserError(refusal(method))
     if method not in METHODS:
         raise unknown("method", method, METHODS)
     return METHODS[method]

@@ -1,0 +1,1 @@
+"""Building a release: a wheel, a source archive, the list of what they need (SBOM) and checksums, all checked."""
