@@ -181,7 +181,8 @@ def run(options: argparse.Namespace) -> list[Row]:
             if time.monotonic() > end:
                 print("Time is over: the same command goes on from here.")
                 return rows
-            left = [n for n in everything if (n.model, n.density, batch, options.threads, n.ticket) not in done]
+            common = (batch, options.threads)
+            left = [n for n in everything if (n.model, n.density, *common, n.ticket, options.torch_compile) not in done]
             for row in measure(left, batch, options, peak) if left else ():
                 rows.append(row)
                 ratios = ", ".join(f"{ratio:.2f} × {name}" for name, ratio in row.times.items())

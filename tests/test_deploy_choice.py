@@ -45,7 +45,7 @@ def test_times_are_measured_once_and_remembered(slow: bool, tmp_path: Path) -> N
     x = torch.zeros(200, 3)
     first, orders = Choice(), {"contiguous": compute}
     times = first.times(x, program, orders, 1)
-    assert times.samples == 64
+    assert times.samples == 256
     assert (times.dense < times.compiled) is slow
     assert times.fastest == ("contiguous" if slow else "compiled")
     calls = program.calls
@@ -59,9 +59,25 @@ def test_times_are_measured_once_and_remembered(slow: bool, tmp_path: Path) -> N
 
 
 def test_a_class_of_batch_sizes_is_timed_by_the_one_that_wastes_most() -> None:
-    sizes = {n: timed(n, lanes=16) for n in (1, 2, 4, 5, 8, 9, 16, 17, 32, 33, 63, 64, 1000)}
-    assert sizes == {1: 1, 2: 4, 4: 4, 5: 8, 8: 8, 9: 9, 16: 9, 17: 24, 32: 24, 33: 40, 63: 40, 64: 64, 1000: 64}
+    sizes = {n: timed(n, lanes=16) for n in (1, 2, 4, 5, 8, 9, 16, 17, 32, 33, 63, 64, 65, 1000)}
+    assert sizes == {
+        1: 1,
+        2: 4,
+        4: 4,
+        5: 8,
+        8: 8,
+        9: 9,
+        16: 9,
+        17: 24,
+        32: 24,
+        33: 40,
+        63: 40,
+        64: 64,
+        65: 72,
+        1000: 72,
+    }
     assert {timed(n, lanes=64) for n in range(9, 64)} == {9, 17, 33}
+    assert [timed(n, lanes=64) for n in (5, 100)] == [5, 68], "four alone take as long as 64 side by side"
     assert timed(20, lanes=1) == 32, "one at a time nothing is wasted: as many as dense PyTorch likes best"
 
 

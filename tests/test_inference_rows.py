@@ -60,6 +60,12 @@ def test_tables() -> None:
         ["network", "pruned", "density", "batch 1", "batch 64"],
         ["ResNet-20", "by layer", "5.0%", "1.01", "0.20"],
     ]
+    inductor = replace(ROW, milliseconds={**ROW.milliseconds, "torch compile": 9.0})
+    assert inductor.key != ROW.key
+    assert list(TABLES["torch.compile"]([ROW, inductor]))[1:] == [
+        ["ResNet-20", "5.0%", "64", "2", "2.01", "12", "10", "9"]
+    ]
+    assert len(list(TABLES["never slower"]([inductor]))) == 1, "the heading alone"
     assert markdown(TABLES["never slower"]([ROW])) == (
         "| network | pruned | density | batch 64 |\n| --- | --- | ---: | ---: |\n| ResNet-20 | by layer | 5.0% | 0.20 |"
     )

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from lottery_pools.deploy import compiler, timing
-from lottery_pools.deploy.library import ALONE, CompiledNetwork
+from lottery_pools.deploy.library import ALONE, CompiledNetwork, alone
 from lottery_pools.runs import strict_json
 from lottery_pools.runs.folder import write
 
-CLASSES = ((1, 1), (2, 4), (5, ALONE), (ALONE + 1, 16), (17, 32), (33, 63), (64, 64))
+CLASSES = ((1, 1), (2, 4), (5, ALONE), (ALONE + 1, 16), (17, 32), (33, 63), (64, 64), (65, 256))
 """Batch sizes, from and to, that one timing stands for; the last is for all larger ones too."""
 RUNS = 5
 AT_LEAST = 0.001
@@ -84,8 +84,9 @@ def timed(samples: int, lanes: int) -> int:
     first, last = next((first, last) for first, last in reversed(CLASSES) if samples >= first)
 
     def tiles_a_sample(size: int) -> float:
-        whole = size // lanes + (size % lanes > ALONE)
-        return (whole + (size % lanes / ALONE if size % lanes <= ALONE else 0)) / size
+        few = alone(lanes)
+        whole = size // lanes + (size % lanes > few)
+        return (whole + (size % lanes / few if size % lanes <= few else 0)) / size
 
     return max(range(first, last + 1), key=lambda size: (tiles_a_sample(size), size))
 

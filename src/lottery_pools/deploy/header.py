@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lottery_pools.deploy.graph import Network
-from lottery_pools.deploy.library import ALONE
+from lottery_pools.deploy.library import alone
 from lottery_pools.deploy.source import Source, write
 from lottery_pools.deploy.tiles import SUMS
 from lottery_pools.deploy.trace import trace
@@ -81,8 +81,9 @@ static inline int {name}_run(const float *input, float *output, int64_t batch, f
     for source in reversed(sources[1:]):
         whole = "whole"
         lanes = f"{source.name}_LANES"
-        yield f"    /* {source.lanes} at a time; of the last ones, {ALONE} and fewer are faster one at a time */"
-        yield f"    const int64_t whole = batch % {lanes} > {ALONE} ? batch : batch - batch % {lanes};"
+        few = alone(source.lanes)
+        yield f"    /* {source.lanes} at a time; of the last ones, {few} and fewer are faster one at a time */"
+        yield f"    const int64_t whole = batch % {lanes} > {few} ? batch : batch - batch % {lanes};"
         yield from _call(source, name, "0", "whole", "workspace")
     yield from _call(sources[0], name, whole, f"batch - {whole}",
                      f"workspace + {sources[1].name}_WORKSPACE" if sources[1:] else "workspace")  # fmt: skip

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lottery_pools.deploy import compiler
 from lottery_pools.deploy.graph import Network, split
+from lottery_pools.deploy.layout import REGISTER
 from lottery_pools.deploy.plan import cut, lanes
 from lottery_pools.deploy.source import MOST_THREADS, Source, write
 
@@ -22,9 +23,14 @@ Tensors = Mapping[str, Tensor]
 ALIGNMENT = 64
 """Bytes of a cache line: what reads across two of them takes twice as long."""
 ALONE = 8
-"""Single samples that take as long as one tile of samples side by side."""
+"""Single samples that take as long as 16 side by side."""
 ENOUGH = 1_000_000
 """Multiply-adds that are worth another thread: some 20 microseconds, about what starting one takes."""
+
+
+def alone(lanes: int) -> int:
+    """Single samples that take as long as `lanes` side by side: fewer for networks of linear layers, which have 64."""
+    return ALONE if lanes <= REGISTER else ALONE // 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +131,9 @@ class CompiledNetwork:
         results = {name: torch.empty(batch, self.floats(name)) for name in self.network.outputs}
         threads = max(1, min(threads, int(batch * self.work / ENOUGH)))
         whole = 0
-        if "rest" in self.parts and batch > ALONE:
+        if "rest" in self.parts and batch > alone(self.lanes):
             tile = self.lanes
-            whole = batch if batch % tile > ALONE else batch - batch % tile
+            whole = batch if batch % tile > alone(tile) else batch - batch % tile
             # Few at a time, so that what goes from the first part to the rest stays near.
             step = tile * threads if "first" in self.parts else whole
             for begin in range(0, whole, step):

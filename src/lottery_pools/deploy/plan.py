@@ -11,7 +11,7 @@ from lottery_pools.deploy.graph import Convolution, Network, Operation, Pair, Sh
 from lottery_pools.deploy.layout import REGISTER, Layout, Unfolded, bordered, rounded
 from lottery_pools.deploy.memory import place, spoiled
 
-CACHE = 4 << 20
+CACHE = 16 << 20
 """Bytes that a convolution may touch before it waits for memory (docs/decisions.md)."""
 FEW = 64
 """Weights an output below which it does so."""
@@ -69,7 +69,7 @@ def plan(network: Network, single: bool) -> Plan:
 def cut(network: Network) -> int:
     """How many operations to compute one sample at a time, where many are given, before many are side by side.
 
-    Side by side, early layers of large images move more memory than the second cache holds, and with few weights an
+    Side by side, early layers of large images move much more memory than the caches hold, and with few weights an
     output they wait for it: the operations up to the last such convolution are better done one sample at a time.
     """
     floats = {name: layout.floats for name, layout in _batch(network, lanes(network)).items()}

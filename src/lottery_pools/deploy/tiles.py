@@ -24,10 +24,10 @@ SUMS = {"avx512": 16, "neon": 16, "avx2": 8, "plain": 8}
 
 # Nanoseconds on a core with AVX-512 at about 3 GHz, fitted to 3×3 convolutions of 16 to 512 channels, densities 0.05
 # to 1 (docs/decisions.md). Only their ratios matter.
-_A_SUM, _A_WEIGHT, _A_TURN, _A_STORE = 0.25, 0.3, 6.0, 0.8
+_A_SUM, _A_WEIGHT, _A_TURN, _A_STORE = 0.25, 0.3, 4.0, 0.8
 _UNLOADED = 0.7
 """What a multiplication and addition costs without a load of its own."""
-_NEAR, _FAR, _FAR_COST = 45_000, 145_000, 0.65
+_NEAR, _FAR, _FAR_COST = 38_000, 110_000, 1.0
 """Bytes that the nearest cache holds with ease, bytes at which all loads miss it, and what that adds to a load."""
 
 
