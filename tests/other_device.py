@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from typing import Any
 from unittest.mock import patch
 
@@ -20,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from lottery_pools.experiment import ticket_cache
 from lottery_pools.tickets import recording, training
 
 THERE = torch.device("meta")
@@ -189,6 +191,7 @@ def other_device(name: str) -> Iterator[None]:
     with (
         _cuda() if name == "cuda" else nullcontext(),
         patch.object(torch, "inference_mode", torch.no_grad),
+        patch.object(ticket_cache, "of_this_process", cache(ticket_cache.TicketCache)),  # else its tickets would stay
         _Computing(),  # type: ignore[no-untyped-call]
         _Naming(name),
     ):

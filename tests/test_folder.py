@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from lottery_pools.errors import Notice, UserError
+from lottery_pools.runs import folder as folder_module
 from lottery_pools.runs.folder import RunFolder, cache_root, digest, failed_write, lock, remove, write
 
 
@@ -188,6 +189,7 @@ def test_what_the_system_says_of_a_failed_write_is_passed_on(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", refuse)
         patch.setattr(Path, "open", refuse)
+        patch.setattr(folder_module, "open", refuse, raising=False)
         with pytest.raises(UserError) as of_file:
             write(tmp_path / "file", "content", "write elsewhere")
         with pytest.raises(UserError) as of_log:

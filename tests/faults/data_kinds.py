@@ -129,7 +129,7 @@ def read_parquet(path: Path) -> Any:
     shutil.rmtree(path.parent / "cache", ignore_errors=True)
     os.environ["LOTTERY_POOLS_CACHE"] = str(path.parent / "cache")
     source = images.load(schema.Data(str(path.parent), broken="refuse"))
-    return source.classes, bits({"images": torch.tensor(source.train.images), "labels": source.train.labels})
+    return source.classes, bits({"images": source.train.images, "labels": source.train.labels})
 
 
 _UNREADABLE = (pixels.UnreadableImageError, UserError)

@@ -77,12 +77,12 @@ def open_parquet(files: Mapping[str, list[Path]], folder: Path, scratch: Path) -
     for split, paths in files.items():
         # Each split is opened by itself: of several splits, the names of the classes would be taken from the first.
         # `datasets` reads the names as patterns, and would guess splits from them if it were not told.
+        damaged = next((path for path in paths if not _is_parquet(path)), paths[0])
         table = arrow_tables.read(paths)
         if table is not None:
             tables[split] = table
             continue
         patterns = {split: [glob.escape(str(path)) for path in paths]}
-        damaged = next((path for path in paths if not _is_parquet(path)), paths[0])
         failure = f"cannot read the files in {folder}: {damaged.name}"
         opened = _open("parquet", failure, "replace or remove it", data_files=patterns, cache_dir=str(scratch))
         tables |= as_tables(opened)
@@ -145,7 +145,7 @@ def encoded(tables: Mapping[str, Table], data: schema.Data) -> EncodedSet:
     notes = [unused(split, n) for split, n in others.items()]
     name, train = training(tables, data.name)
     image_column, label_column = _columns(train.columns, data)
-    samples = {name: _split(name, train, image_column, label_column)}
+    samples = {name: _split(name, train, (image_column, label_column), data.name)}
     candidates = held_out(tables)
     for split in candidates:
         absent = {image_column, label_column} - tables[split].columns.keys()
@@ -154,7 +154,7 @@ def encoded(tables: Mapping[str, Table], data: schema.Data) -> EncodedSet:
                 f"{data.name} has no column {min(absent)} in its {split} split: give it the columns of {name}"
             )
         if not absent:
-            samples[split] = _split(split, tables[split], image_column, label_column)
+            samples[split] = _split(split, tables[split], (image_column, label_column), data.name)
     labelled = [split for split in held_out(samples) if samples[split].labels.present]
     notes += [unlabelled(split) for split in candidates if split not in labelled]
     notes += [unused(split, len(tables[split])) for split in labelled[1:]]
@@ -202,14 +202,16 @@ def _kind(feature: Any) -> Column:
     return Column("values" if "int" in held or "string" in held else "bytes" if "binary" in held else "other")
 
 
-def _split(name: str, table: Table, image_column: str, label_column: str) -> EncodedSplit:
-    """The images and labels of one table."""
+def _split(name: str, table: Table, columns: tuple[str, str], data_name: str) -> EncodedSplit:
+    """The images and labels of one table; `columns` are theirs, `data_name` is for messages."""
+    image_column, label_column = columns
     try:
         labels, images = table.values(label_column), table.images(image_column)
     except Exception as error:  # of Arrow, for columns that are damaged or hold something else
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(
-            f"cannot read the columns {image_column} and {label_column} of the split {name} ({reason})"
+            f"cannot read the columns {image_column} and {label_column} of the split {name} of {data_name} ({reason}): "
+            "replace its files"
         ) from error
     return EncodedSplit(name, images, Labels(labels, table.columns[label_column].names))
 

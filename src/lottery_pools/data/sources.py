@@ -56,7 +56,7 @@ def load(data: schema.Data, large: int = LARGE, progress: Progress | None = None
     elif arrays.is_array_folder(data.name):
         source = arrays.load(data)
     elif data.decode == "used":
-        dataset = used.load(data, lambda settings, source: _divide(settings, source, large), progress)
+        dataset = used.load(data, lambda settings, source: _divide(settings, source, large), large, progress)
         first = torch.arange(min(dataset.epoch_size, len(dataset.train)))
         mean, std = _given_moments(data, dataset.train) or _moments(dataset.train.take(first), large)
         return dataclasses.replace(dataset, mean=mean, std=std)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lottery_pools.config import schema
 from lottery_pools.data import images
-from lottery_pools.data.dataset import Dataset, Source, Split
+from lottery_pools.data.dataset import LARGE, Dataset, Source, Split
 from lottery_pools.data.decoding import Progress, Rows
 from lottery_pools.data.labels import Classes
 
@@ -18,7 +18,7 @@ Divide = Callable[[schema.Data, Source], Dataset]
 """Divides a whole set into training, validation and test samples as the settings say."""
 
 
-def load(data: schema.Data, divide: Divide, progress: Progress | None = None) -> Dataset:
+def load(data: schema.Data, divide: Divide, large: int = LARGE, progress: Progress | None = None) -> Dataset:
     """Draw samples as of the whole set, and decode only these.
 
     The draws are made with the numbers of the images in place of the images. Those that cannot be read are left out
@@ -27,6 +27,7 @@ def load(data: schema.Data, divide: Divide, progress: Progress | None = None) ->
     Args:
         data: The settings `[data]`.
         divide: Draws the samples.
+        large: Bytes of images beyond which a split stays in the cache, memory-mapped.
         progress: Is told how many images are decoded.
 
     Returns:
@@ -47,14 +48,14 @@ def load(data: schema.Data, divide: Divide, progress: Progress | None = None) ->
     source, rows = images.load_some(data, choose, progress)
     numbers = drawn[0]
     of_test = (source.train, rows["train"]) if source.test is None else (source.test, rows["test"])
-    validation = _decoded(numbers.validation, source.train, rows["train"])
+    validation = _decoded(numbers.validation, source.train, rows["train"], large)
     same = numbers.epochs is numbers.validation
     return dataclasses.replace(
         numbers,
-        train=_decoded(numbers.train, source.train, rows["train"]),
-        epochs=validation if same else _decoded(numbers.epochs, source.train, rows["train"]),
+        train=_decoded(numbers.train, source.train, rows["train"], large),
+        epochs=validation if same else _decoded(numbers.epochs, source.train, rows["train"], large),
         validation=validation,
-        test=_decoded(numbers.test, *of_test),
+        test=_decoded(numbers.test, *of_test, large),
         digest=source.digest,
         notes=(*numbers.notes, *source.notes),
     )
@@ -71,8 +72,8 @@ def _union(splits: list[Split]) -> Tensor:
     return union
 
 
-def _decoded(numbers: Split, decoded: Split, rows: Tensor) -> Split:
+def _decoded(numbers: Split, decoded: Split, rows: Tensor, large: int) -> Split:
     """The images of some numbers, in their order; `rows` are the numbers of those that were decoded."""
     wanted = numbers.images.flatten()
     places = torch.searchsorted(rows, wanted).clamp(max=len(rows) - 1)
-    return decoded.take(places[rows[places] == wanted])
+    return decoded.take(places[rows[places] == wanted], large)

@@ -63,8 +63,13 @@ def _add_squared_gradients(
 ) -> None:
     """Add to `sums` the squares of each sample's own gradient of its log-probability."""
 
+    inner, prefix = model, ""
+    while isinstance(inner, nn.DataParallel):  # `functional_call` does not take it
+        inner, prefix = inner.module, f"{prefix}module."
+
     def loss(parameters: dict[str, Tensor], sample: Tensor, label: Tensor) -> Tensor:
-        logits = functional_call(model, parameters, (sample[None],))
+        of_inner = {name.removeprefix(prefix): parameter for name, parameter in parameters.items()}
+        logits = functional_call(inner, of_inner, (sample[None],))
         return nn.functional.cross_entropy(logits, label[None])
 
     at_once = max(1, GRADIENTS // sum(parameter.numel() for parameter in parameters.values()))
