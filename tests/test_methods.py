@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
+from lottery_pools.pooling import learning
 from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.pooling.pool import Recipe, pool, replay
@@ -65,11 +67,16 @@ def make_inputs(seed: int) -> Callable[[], list[Tensor]]:
     return lambda: [images[:16], images[16:]]
 
 
+STEPS = 20
+"""Steps of learning in tests of what holds of any number: the published 500 are slow."""
+
+
 def pooled_by(method: str, seed: int = 0, target: int = 1, **options: Any) -> Pooled:
     given = {"loss": make_loss(seed), "base": make_base(seed), "samples": make_inputs(seed)}
     options = {"tickets": make_tickets(seed, range(4)), **given, **options}
-    model = options.pop("model", None) or Net()
-    return pool(model, options.pop("tickets"), target, make_score(seed), method=method, **options)
+    model, few = options.pop("model", None) or Net(), replace(learning.AS_PUBLISHED, steps=STEPS)
+    with patch.object(learning, "AS_PUBLISHED", few):
+        return pool(model, options.pop("tickets"), target, make_score(seed), method=method, **options)
 
 
 # By hand
@@ -489,7 +496,7 @@ def test_learning_has_batch_statistics_and_leaves_modes_as_they_were() -> None:
     model.first.train()
     with torch.no_grad():  # of the caller's
         pooled_by("learned-soup", model=model, loss=watched, recalibrate=lambda model: None)
-    assert len(modes) == 500
+    assert len(modes) == STEPS
     assert all(mode == {"": False, "first": False, "norm": True, "second": False} for mode in modes)
 
 
