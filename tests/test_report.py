@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from lottery_pools.errors import UserError
 from lottery_pools.experiment import diagnose, stages
 from lottery_pools.experiment import report as reports
 from lottery_pools.reporting import page
+from lottery_pools.runs.folder import write
 from tests.test_stages import ONE, tiny
 
 
@@ -62,6 +64,26 @@ def test_a_run_is_not_published_into_a_run(several: Path, one: Path, tmp_path: P
         assert not (folder / "results.jsonl.xz").exists()
     reports.publish(one, tmp_path / "shared")
     reports.publish(several, tmp_path / "shared")
+
+
+@pytest.mark.parametrize("written", range(4))
+def test_a_publication_that_was_killed_is_made_by_the_next(
+    one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    left = iter(range(written))
+
+    def killed(*arguments: Any) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        write(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reports, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            reports.publish(one, tmp_path / "shared")
+    assert len(list((tmp_path / "shared").glob("*"))) == written
+    reports.publish(one, tmp_path / "shared")
+    assert reports.read(tmp_path / "shared") == reports.read(one)
 
 
 def test_a_damaged_diagnosis_is_named(one: Path, tmp_path: Path) -> None:

@@ -152,8 +152,9 @@ def publish(folder: Path, to: Path) -> None:
         raise UserError(f"{to} holds a run: publish into a folder of its own")
     content = report_of(folder)
     remove_unfinished(to)
-    write(to / "config.toml", toml.to_toml(content.config))
+    # The rows come first: settings without them would be those of a run, into which nothing is published.
     write(to / "results.jsonl.xz", lzma.compress(results.to_lines(content.rows).encode()))
+    write(to / "config.toml", toml.to_toml(content.config))
     write(to / "pools.jsonl", results.to_lines(content.pools))
     if content.speeds:
         write(to / "speeds.jsonl", speeds.to_lines(content.speeds))
