@@ -123,7 +123,10 @@ def _start_twice(folder: Path, draw: random.Random, counts: Counts) -> None:
 def _count_end(process: subprocess.Popen[str], wanted: int, errors: str, kind: str, counts: Counts) -> None:
     """Count a command that did not end as it should, and processes that it left behind."""
     lines = [line for line in errors.splitlines() if line.startswith("lottery-pools: ")]
-    others = [line for line in errors.splitlines() if "Traceback" in line or "semaphore" in line or "Error" in line]
+    signs = ["Traceback", "Error"]
+    if process.returncode != -signal.SIGKILL:  # else Python's own helper says that it removes the command's semaphores
+        signs.append("semaphore")
+    others = [line for line in errors.splitlines() if any(sign in line for sign in signs)]
     right = process.returncode in (0, wanted) and not others and len(lines) == (process.returncode > 0)
     if not right:
         counts.tracebacks += 1
