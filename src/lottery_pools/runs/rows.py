@@ -245,7 +245,8 @@ def common_rows(rows: Sequence[AnyRow]) -> list[AnyRow]:
         measured.setdefault(row.method, set()).add((row.level, _seed_and_condition(row)))
     common = set.intersection(*measured.values()) if measured else set()
     conditions = {condition for _, condition in common}
-    levels = {level for level, _ in common if all((level, condition) in common for condition in conditions)}
+    levels = {level for level, _ in common}
+    levels = {level for level in levels if all((level, condition) in common for condition in conditions)}
     return [row for row in rows if row.level in levels and _seed_and_condition(row) in conditions]
 
 
