@@ -109,9 +109,8 @@ def write_sbom(root: Path, built: Built) -> None:
     command += ["--pyproject", str(root / "pyproject.toml"), "--mc-type", "library", "--output-reproducible"]
     subprocess.run([*command, "--of", "JSON", "-o", str(built.sbom)], check=True)
     content = json.loads(built.sbom.read_text(encoding="utf-8"))
-    content["metadata"]["component"]["version"] = built.wheel.name.split("-")[
-        1
-    ]  # which pyproject.toml leaves to the build
+    _, version, *_ = built.wheel.name.split("-")  # pyproject.toml leaves it to the build
+    content["metadata"]["component"]["version"] = version
     built.sbom.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     listed = {part["name"] for part in content["components"]}
     if missing := sorted(set(pinned((root / LOCK).read_text(encoding="utf-8"))) - listed):

@@ -15,8 +15,8 @@ from release.artifacts import Built, ReleaseError
 
 TRIAL = ("run", "--preset", "demo", "--limit", "40", "--seeds", "0", "--pruning.levels", "2", "--out", "trial")
 """A run of some seconds that trains, pools, measures and reports."""
-EXTRAS = "cluster,data,dev,docs,tensorboard"
-"""What the tests need beside lottery-pools itself."""
+EXTRAS = "cluster,data,dev,docs,onnx,tensorboard"
+"""What the tests need beside lottery-pools itself, as in the Makefile."""
 
 
 @contextmanager

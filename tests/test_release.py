@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lottery_pools.version import VERSION
-from release import artifacts, audit
+from release import artifacts, audit, environments
 from release.artifacts import Built, ReleaseError
 
 ROOT = Path(__file__).parents[1]
@@ -139,3 +139,7 @@ def test_the_sbom_lists_all_that_is_pinned(tmp_path: Path) -> None:
     torch = next(part for part in content["components"] if part["name"] == "torch")
     assert torch["version"] in (ROOT / "constraints.txt").read_text()
     assert torch["externalReferences"][0]["hashes"]
+
+
+def test_a_release_is_tried_with_what_the_makefile_installs_for_tests() -> None:
+    assert f"'.[{environments.EXTRAS}]'" in (ROOT / "Makefile").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -14,6 +15,7 @@ from lottery_pools.config import schema
 from lottery_pools.data import cache, decoding, finding
 from lottery_pools.data.dataset import Source
 from lottery_pools.data.decoding import Progress, Rows
+from lottery_pools.data.encoded import EncodedSet
 from lottery_pools.data.finding import HUB, HubImages, ImageFolder, ParquetFiles
 from lottery_pools.data.labels import Classes
 from lottery_pools.errors import UserError
@@ -23,7 +25,18 @@ _CACHE_VERSION = 3
 """Part of the names in the cache. Increase it with every change of the decoded pixels or of their files."""
 
 
-Origin = ImageFolder | ParquetFiles | HubImages
+@dataclasses.dataclass(frozen=True)
+class _Listed:
+    """An image set whose files and labels are known already."""
+
+    notes: tuple[str, ...]
+    samples: EncodedSet
+
+    def encoded(self, data: schema.Data, scratch: Path) -> EncodedSet:
+        return self.samples
+
+
+Origin = ImageFolder | ParquetFiles | HubImages | _Listed
 Choose = Callable[[Classes], Rows]
 """Says which samples are decoded, from the classes of all."""
 
@@ -62,14 +75,17 @@ def load_some(data: schema.Data, choose: Choose, progress: Progress | None = Non
     data = _as_decoded(data)
     origin = finding.find(data)
     root = cache_root()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root) as scratch:
-            rows = choose(decoding.numbered(origin.encoded(data, Path(scratch)), data))
-    except OSError as error:
-        raise failed_write(f"to the cache {root}", error, OTHER_CACHE) from error
-    chosen = {split: hashlib.sha256(some.numpy().tobytes()).hexdigest() for split, some in rows.items()}
-    return _load(_place(data, [origin.content(), chosen]), origin, data, progress, rows)
+    with contextlib.ExitStack() as kept:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            scratch = kept.enter_context(tempfile.TemporaryDirectory(dir=root))  # may hold what is decoded
+            samples = origin.encoded(data, Path(scratch))
+            rows = choose(decoding.numbered(samples, data))
+        except OSError as error:
+            raise failed_write(f"to the cache {root}", error, OTHER_CACHE) from error
+        chosen = {split: hashlib.sha256(numbers.numpy().tobytes()).hexdigest() for split, numbers in rows.items()}
+        place = _place(data, [origin.content(), chosen])
+        return _load(place, _Listed(origin.notes, samples), data, progress, rows)
 
 
 def _as_decoded(data: schema.Data) -> schema.Data:

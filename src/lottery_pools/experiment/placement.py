@@ -56,7 +56,7 @@ def check(place: Place, level: int, origin: Mapping[str, Any]) -> None:
             )
 
 
-def check_rows(path: Path, rows: Sequence[Row] | Sequence[MetricRow], seeds: Sequence[int]) -> None:
+def check_rows(path: Path, rows: Sequence[Row | MetricRow], seeds: Sequence[int]) -> None:
     """Raise UserError unless the rows of a file are of these seeds, of one run, and those of a seed of the same data.
 
     Rows that do not say which data they are of, as those of early versions, are not compared.

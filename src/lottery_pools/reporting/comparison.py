@@ -97,15 +97,7 @@ def _dense_cell(value: float, measure: Measure) -> str:
 
 def _clean(report: Report) -> Sequence[Row | MetricRow]:
     """The rows on test samples without corruption."""
-    if isinstance(report, MetricReport):
-        return clean(report.rows)
     return clean(report.rows)
-
-
-def _costs(report: Report) -> Table:
-    if isinstance(report, MetricReport):
-        return costs(report.rows)
-    return costs(report.rows)
 
 
 def methods(reports: Reports) -> Table:
@@ -117,7 +109,7 @@ def methods(reports: Reports) -> Table:
     kinds = [("recalibrated", "none"), ("admissible", "none"), *[("recalibrated", "all")] * shifted]
     lines = []
     measure = measure_of(reports)
-    cost_tables = {name: _costs(report) for name, report in reports.items()}
+    cost_tables = {name: costs(report.rows) for name, report in reports.items()}
     widest = max((table.columns[1:] for table in cost_tables.values()), key=len, default=())
     for name, report in reports.items():
         # Rows of old versions do not say how many weights are not zero: their last columns stay empty.
@@ -182,15 +174,7 @@ def _figure(
         axes.set_xlabel("Gain (points of test accuracy)" if measure.is_accuracy else f"Gain in {measure.name} on test")
         legend(drawing, axes)
         described = f"Gain over the recalibrated ticket, with intervals, for each run: {', '.join(map(label, chosen))}"
-        columns = (
-            "run",
-            "method",
-            "gain_points" if measure.is_accuracy else "gain",
-            "low_95",
-            "high_95",
-            "seeds",
-            "samples_a_seed",
-        )
+        columns = ("run", "method", measure.gain_column, "low_95", "high_95", "seeds", "samples_a_seed")
         return Figure(name, svg(drawing, described), columns, tuple(shown))
 
 

@@ -115,13 +115,8 @@ def gains(gains: Sequence[Gain], methods: Sequence[str], measure: Measure = ACCU
         name_ends(drawing, axes, ends)
         names = ", ".join(map(label, methods))
         described = f"Gain in {measure.name} over the recalibrated ticket against density, with intervals: {names}"
-        columns = ("method", "level", "density", _gain_column(measure), "low_95", "high_95", "seeds", "samples_a_seed")
+        columns = ("method", "level", "density", measure.gain_column, "low_95", "high_95", "seeds", "samples_a_seed")
         return Figure(name, svg(drawing, described), columns, tuple(shown))
-
-
-def _gain_column(measure: Measure) -> str:
-    """What the column of gains is called in the numbers of a figure."""
-    return "gain_points" if measure.is_accuracy else "gain"
 
 
 def _whiskers(axes: Axes, x: Sequence[float], values: Sequence[Gain], colour: str) -> None:

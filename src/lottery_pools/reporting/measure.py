@@ -21,6 +21,11 @@ class Measure:
         return self.name == "accuracy"
 
     @property
+    def gain_column(self) -> str:
+        """What the column of gains is called in the numbers of a figure."""
+        return "gain_points" if self.is_accuracy else "gain"
+
+    @property
     def meaning(self) -> str:
         """A sentence on what the numbers of gains are."""
         if self.is_accuracy:

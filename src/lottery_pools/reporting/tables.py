@@ -128,10 +128,9 @@ def costs(rows: Sequence[AnyRow]) -> Table:
     The mean over the levels that every method has.
     """
     lines = []
-    counted: bool = _says_nonzero(rows)
+    counted = any(isinstance(row, Row) and row.nonzero is not None for row in rows)
     for method, group in shared(clean(rows)).items():
         training, search = sum(row.train_images for row in group), sum(row.search_images for row in group)
-        densities: tuple[str, ...] = _densities(group) if counted else ()
         lines.append(
             (
                 label(method),
@@ -139,17 +138,12 @@ def costs(rows: Sequence[AnyRow]) -> Table:
                 big(fmean(row.search_images for row in group)) if group else DASH,
                 percent(search / training) if training else DASH,
                 big(fmean(row.flops for row in group)) if group else DASH,
-                *densities,
+                *(_densities(group) if counted else ()),
             )
         )
     columns = ["Method", "Training images", "Search images", "Search / training", "Multiply-adds"]
     columns += ["Density", NONZERO] if counted else []
     return Table(f"Cost of one network (mean over {what_all_have(clean(rows))})", tuple(columns), tuple(lines))
-
-
-def _says_nonzero(rows: Sequence[Row | MetricRow]) -> bool:
-    """Whether any row says how many weights are not zero."""
-    return any(isinstance(row, Row) and row.nonzero is not None for row in rows)
 
 
 def _densities(rows: Sequence[Row | MetricRow]) -> tuple[str, str]:

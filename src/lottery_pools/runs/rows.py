@@ -123,7 +123,7 @@ class MetricRow:
         return self.method, self.level, self.split, self.corruption, self.severity
 
 
-AnyRow = TypeVar("AnyRow", Row, MetricRow)
+AnyRow = TypeVar("AnyRow", bound=Row | MetricRow)
 
 
 @dataclass(frozen=True)

@@ -157,9 +157,9 @@ def snapshot(model: nn.Module) -> dict[str, Tensor]:
     Raises:
         UserError: As `tensors_of`; or if the model is on the device `meta`, where tensors have no values.
     """
-    _check_has_values(model)
     return {
-        name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors_of(model).items()
+        name: tensor.detach().clone(memory_format=torch.contiguous_format)
+        for name, tensor in _with_values(model).items()
     }
 
 
@@ -196,21 +196,23 @@ def load_into(model: nn.Module, weights: Mapping[str, Tensor], whose: str = "the
     Raises:
         UserError: As `check_fit`, or if the model is on the device `meta`; then nothing has been copied.
     """
-    _check_has_values(model)
-    check_fit(model, shapes(weights), whose)
+    tensors = _with_values(model)
+    _check_fit(tensors, shapes(weights), whose)
     with torch.no_grad():
-        for name, tensor in tensors_of(model).items():
+        for name, tensor in tensors.items():
             tensor.copy_(weights[name])
 
 
-def _check_has_values(model: nn.Module) -> None:
-    """Raise UserError if a tensor of the model is on the device `meta`."""
-    name = next((name for name, tensor in tensors_of(model).items() if tensor.is_meta), None)
+def _with_values(model: nn.Module) -> dict[str, Tensor]:
+    """As `tensors_of`; raises UserError if one of them is on the device `meta`."""
+    tensors = tensors_of(model)
+    name = next((name for name, tensor in tensors.items() if tensor.is_meta), None)
     if name is not None:
         raise UserError(
             f"{name!r} of the model is on the device meta, where tensors have no values: give a model on a device that "
             "holds some, as model.to_empty(device='cpu') makes it"
         )
+    return tensors
 
 
 def shapes(weights: Mapping[str, Tensor]) -> Shapes:
@@ -242,7 +244,12 @@ def check_fit(model: nn.Module, shapes: Shapes, whose: str) -> None:
     The message names the first tensor that differs, with both shapes; it calls the tensors `whose`. If names differ by
     what wrappers such as DataParallel put there, it says so.
     """
-    in_model = {name: tuple(tensor.shape) for name, tensor in tensors_of(model).items()}
+    _check_fit(tensors_of(model), shapes, whose)
+
+
+def _check_fit(tensors: Mapping[str, Tensor], shapes: Shapes, whose: str) -> None:
+    """As `check_fit`, of a model with these tensors."""
+    in_model = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name, shape in in_model.items():
         if name not in shapes:
             reason = wrappers.misfit(name, whose, shapes)
