@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -17,6 +18,7 @@ from lottery_pools.pooling.methods import METHODS
 from lottery_pools.pooling.methods.consensus_soup import JOIN_MARGIN
 from lottery_pools.pooling.methods.trimmed_soup import trimmed_soup
 from lottery_pools.pooling.pool import pool
+from lottery_pools.pooling.result import Pooled
 from tests.test_algorithm2 import Net, make_recalibrate, make_samples, make_tickets, tensors_equal
 
 TICKETS = make_tickets(0, range(4))
@@ -82,7 +84,23 @@ class Pair(Net):
         return torch.stack([logits, logits])
 
 
+class One(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x)[:, :1]
+
+
+def test_of_inputs_with_labels_the_inputs_are_taken() -> None:
+    def pooled(given: Callable[[], object]) -> Pooled:
+        return pool(Net(), TICKETS, 0, None, make_recalibrate(0), method="consensus-soup", samples=given)  # type: ignore[arg-type]
+
+    bare, labelled = pooled(samples), pooled(lambda: [(batch, torch.zeros(len(batch))) for batch in samples()])
+    assert labelled.recipe == bare.recipe
+    assert tensors_equal(labelled.ticket, bare.ticket)
+
+
 def test_mistakes_are_refused() -> None:
+    with pytest.raises(UserError, match="of two classes or more"):  # one class is certain in every network
+        pooled_with(One(), method="consensus-soup", samples=samples)
     with pytest.raises(UserError, match=r"compares predictions: give `samples`"):
         pooled_with(Net(), method="consensus-soup")
     with pytest.raises(UserError, match=r"samples has no batches"):

@@ -190,3 +190,8 @@ def test_a_loader_of_pairs_gives_its_first_part(pack: type) -> None:
     )
     for name, tensor in plain.state_dict().items():
         assert torch.equal(paired.state_dict()[name], tensor)
+
+
+def test_one_tensor_is_no_list_of_batches() -> None:
+    with pytest.raises(UserError, match=r"^batches is one tensor \(6, 3\), of which each row would be a batch"):
+        recalibrate(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)), torch.ones(6, 3))

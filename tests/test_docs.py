@@ -187,6 +187,14 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
+def test_the_decisions_are_listed_in_their_order() -> None:
+    text = (DOCS / "decisions.md").read_text(encoding="utf-8")
+    titles = re.findall(r"^##+ (.+?)(?: \(\d{4}-\d\d-\d\d\))?$", text, re.MULTILINE)
+    listed = re.findall(r"^ *- \[(.+)\]\(#([^)]+)\)$", text, re.MULTILINE)
+    assert [title for title, _ in listed] == titles
+    assert {anchor for _, anchor in listed} <= anchors(DOCS / "decisions.md")
+
+
 @pytest.mark.parametrize("page", [README, DOCS / "architecture.md"], ids=lambda page: page.stem)
 def test_files_that_are_named_exist(page: Path) -> None:
     source = Path(lottery_pools.__file__).parent

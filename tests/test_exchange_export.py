@@ -230,6 +230,8 @@ def test_mistakes_are_told_before_anything_is_written(tmp_path: Path) -> None:
         lp.export(ticket, "torch-export", tmp_path / "a", normalise=True)
     with pytest.raises(UserError, match="the ticket does not say which network it is of: give it as model="):
         lp.export(bare, "torch-export", tmp_path / "a")
+    with pytest.raises(UserError, match=r"^cannot export a Sequential: give a ticket"):
+        lp.export(nn.Sequential(), "state-dict", tmp_path / "a")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="the ticket does not say what its inputs are: give preprocessing="):
         lp.export(bare, "torch-export", tmp_path / "a", model=network_of(ticket))
     with pytest.raises(UserError, match=r"'layer1\.conv\.weight' is \(4, 1, 5\) in the tensors of the ticket and"):

@@ -71,6 +71,12 @@ def test_round_trip_to_the_bit(tmp_path: Path) -> None:
         assert {name: bits(t) for name, t in was.items()} == {name: bits(t) for name, t in now.items()}
 
 
+def test_what_is_no_ticket_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^cannot save a ResNet: give a ticket, such as the `\.ticket` of what"):
+        files.save(network(), tmp_path / "ticket")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_path_may_be_text(tmp_path: Path) -> None:
     ticket = ticket_of(network())
     files.save(ticket, str(tmp_path / "t.safetensors"))
@@ -274,6 +280,13 @@ def test_a_file_of_another_kind(path: Path, content: bytes) -> None:
     with pytest.raises(UserError, match="is truncated or no safetensors file") as error:
         files.load(path)
     one_line(error, path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_checkpoint_of_pytorch_is_not_to_be_deleted(zipped: bool, path: Path) -> None:
+    torch.save({"w": torch.zeros(2)}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(UserError, match=r"no safetensors file .*: read a checkpoint of PyTorch with lp\.read$"):
+        files.load(path)
 
 
 @pytest.mark.parametrize("metadata", [None, {"other": "1"}])

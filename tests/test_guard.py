@@ -3,6 +3,8 @@ told."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -59,6 +61,30 @@ def test_gradients_of_the_caller_stay(method: str) -> None:
         parameter.grad = torch.full_like(parameter, 7)
     pool(model, TICKETS, 1, make_score(0), make_recalibrate(0), method=method, loss=make_loss(0))
     assert all(parameter.grad is not None and (parameter.grad == 7).all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"score": "accuracy"}, r"^score is a str: give a function, called as score\(model\)$"),
+        (
+            {"recalibrate": [torch.ones(8, 4)]},
+            r"^recalibrate is a list: give a function, called as recalibrate\(model\)$",
+        ),
+        ({"samples": torch.ones(8, 4)}, r"^samples is a Tensor: give a function, called as samples\(\)$"),
+        ({"target": TICKETS[1]}, r"^target is a ticket: give its level, 1$"),
+        ({"tickets": [TICKETS[0].weights, TICKETS[1]]}, r"among the tickets is no ticket: make one of each file"),
+    ],
+)
+def test_an_argument_of_the_wrong_kind_is_named(arguments: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {
+        "tickets": TICKETS,
+        "target": 1,
+        "score": make_score(0),
+        "recalibrate": make_recalibrate(0),
+    }
+    with pytest.raises(UserError, match=message):
+        pool(Net(), **(given | arguments))
 
 
 def test_a_score_that_changes_the_module_is_told() -> None:

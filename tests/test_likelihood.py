@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lottery_pools.errors import UserError
 from lottery_pools.pooling.likelihood import inverse_temperature, log_likelihood
 from lottery_pools.runs.seeds import generator
 
@@ -107,3 +108,35 @@ def test_labels_may_be_probabilities() -> None:
     # a class that both exclude plays no part
     masked, without = F.pad(logits, (0, 1), value=-torch.inf), F.pad(soft, (0, 1))
     assert torch.allclose(log_likelihood(masked, without), log_likelihood(logits, soft), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "task", "message"),
+    [
+        (torch.zeros(3), torch.zeros(3).long(), "single-label", r"^logits are \(3,\): give \(n, classes\)"),
+        (
+            torch.zeros(3, 1),
+            torch.zeros(3).long(),
+            "single-label",
+            "one class is always certain; .* task='multi-label'",
+        ),
+        (torch.zeros(3, 2), torch.zeros(3), "single-label", r"^labels are torch\.float32 \(3,\) for .* give int64"),
+        (torch.zeros(3, 2), torch.zeros(4).long(), "single-label", r"give int64 of shape \(3,\), or probabilities"),
+        (
+            torch.zeros(3, 2),
+            torch.tensor([1, 2, 1]),
+            "single-label",
+            "^labels are 1 to 2, .* of 2 classes: .* from 0 to 1$",
+        ),
+        (
+            torch.zeros(3, 1),
+            torch.zeros(3),
+            "regression",
+            "with task='regression' give floating numbers of the same shape",
+        ),
+        (torch.zeros(3, 2), torch.zeros(3, 2).long(), "multi-label", "with task='multi-label' give floating numbers"),
+    ],
+)
+def test_labels_that_do_not_go_with_the_logits(logits: Any, labels: Any, task: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        log_likelihood(logits, labels, task)

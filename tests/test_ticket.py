@@ -185,6 +185,19 @@ def test_a_tensor_under_the_name_of_a_wrapper() -> None:
         load_into(network(), wrapped)
 
 
+def test_what_is_no_mapping_is_named() -> None:
+    with pytest.raises(UserError, match=r"^Sequential is no mapping of names to tensors: give a state_dict"):
+        Ticket(network(), MASK, 0)  # type: ignore[arg-type]
+    with pytest.raises(
+        UserError, match=r"^list is no mapping of names to tensors: give a state_dict, or a dict of masks"
+    ):
+        Ticket(WEIGHTS, ["w"], 0)  # type: ignore[arg-type]
+
+
+def test_a_ticket_is_shown_without_its_numbers() -> None:
+    assert repr(Ticket(WEIGHTS, MASK, 2)) == "Ticket(level=2, origin={}, kept=2, prunable=3)"
+
+
 def test_what_is_no_tensor_is_named() -> None:
     with pytest.raises(UserError, match=r"^'epoch' is int, no tensor: give a state_dict"):
         Ticket({**WEIGHTS, "epoch": 3}, MASK, 0)  # type: ignore[dict-item]

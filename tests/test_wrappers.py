@@ -13,6 +13,28 @@ from lottery_pools.tickets.ticket import check_fit, shapes
 from lottery_pools.tickets.wrappers import misfit
 
 
+class Holder(nn.Module):
+    """A module of a user's own that holds the network under a name which is no wrapper's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = network()
+
+
+def test_weights_of_the_network_inside_or_around() -> None:
+    bare, held = (shapes(model.state_dict()) for model in (network(), Holder()))
+    with pytest.raises(
+        UserError, match=r"'0\.0\.weight' where the model has 'net\.0\.0\.weight': give the module inside, model\.net$"
+    ):
+        check_fit(Holder(), bare, "the weights")
+    with pytest.raises(
+        UserError, match=r"'net\.0\.0\.weight' where the model has '0\.0\.weight': strip 'net\.' from all"
+    ):
+        check_fit(network(), held, "the weights")
+    with pytest.raises(UserError, match="they belong to another model"):  # not all names are those of the network
+        check_fit(network(), {**held, "head.bias": (2,)}, "the weights")
+
+
 def network() -> nn.Sequential:
     return nn.Sequential(nn.Sequential(nn.Linear(4, 4)), nn.Linear(4, 2))
 

@@ -2,7 +2,8 @@
 
 - `on_files` adds a whole report, made from committed rows, so that the site shows a real one.
 - `on_page_markdown` keeps the tables of runs out of the search, where they would hide the pages written for people.
-- `on_page_content` marks what must not break across lines: options, names such as ResNet-18, numbers, intervals.
+- `on_page_content` marks what must not break across lines: words of code, names such as ResNet-18, numbers,
+  intervals.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
 
 
 def on_page_content(html: str, **_: object) -> str:
-    """A page's HTML, with its options, names and numbers kept on one line."""
+    """A page's HTML, with its words of code, names and numbers kept on one line."""
     return keep_together(html)
 
 
@@ -51,7 +52,7 @@ def keep_together(html: str) -> str:
 
     >>> keep_together("<p>by +0.73 [+0.48, +0.99] with <code>--data.name path</code></p>")
     '<p>by <span class="together">+0.73 [+0.48, +0.99]</span> with <code><span class="together">--data.name</span> \
-path</code></p>'
+<span class="together">path</span></code></p>'
     """
     parts, inside = [], {"pre": 0, "code": 0, "script": 0}
     for part in re.split(r"(<[^>]*>)", html):
@@ -59,7 +60,7 @@ path</code></p>'
         if tag and tag[2] in inside:
             inside[tag[2]] += -1 if tag[1] else 1
         elif not tag and not inside["pre"] and not inside["script"]:
-            pattern = rf"\S*[-/]\S*(?<!\S{{{LONGEST + 1}}})(?!\S)" if inside["code"] else TOGETHER
+            pattern = rf"\S+(?<!\S{{{LONGEST + 1}}})(?!\S)" if inside["code"] else TOGETHER
             part = re.sub(pattern, r'<span class="together">\g<0></span>', part)
         parts.append(part)
     return "".join(parts)

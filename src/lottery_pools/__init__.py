@@ -1,4 +1,4 @@
-"""Lottery Pools: train lottery tickets, pool them into stronger sparse networks, and prove the gain.
+"""Lottery Pools: train lottery tickets, pool them into stronger sparse networks, and measure the gain.
 
 The public names; each is documented where it is defined. Importing the package does not import torch: a name does,
 when it is first used, so that the command line answers at once.

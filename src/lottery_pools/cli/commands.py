@@ -46,7 +46,7 @@ from lottery_pools.version import VERSION
 USAGE = """\
 usage: lottery-pools COMMAND [OPTIONS]
 
-Train lottery tickets, pool them into stronger sparse networks at no extra cost, and prove the gain.
+Train lottery tickets, pool them into stronger sparse networks at no extra cost, and measure the gain.
 
 {commands}
 

@@ -68,7 +68,10 @@ class Export:
         elif isinstance(described, Mapping) and described.get("input_shape"):
             shape = tuple(described["input_shape"])
         else:
-            raise UserError(f"{self.where} does not say what its inputs are: give preprocessing=")
+            raise UserError(
+                f"{self.where} does not say what its inputs are: give preprocessing=lp.Preprocessing(mean, std, "
+                "input_shape, stored_shape)"
+            )
         batch = torch.randn(2, *shape, generator=generator(0, "example of an export"))
         if self.inside and self.preprocessing is not None:
             normalise = self.preprocessing.inside()
@@ -116,6 +119,11 @@ def export(
     """
     if to not in FORMATS:
         raise unknown("export format", to, FORMATS)
+    if not isinstance(source, Ticket | str | Path):
+        raise UserError(
+            f"cannot export a {type(source).__name__}: give a ticket, such as the `.ticket` of what lp.pool returns, "
+            "or its file"
+        )
     ticket, where = (source, "the ticket") if isinstance(source, Ticket) else (files.load(source), str(source))
     preprocessing = preprocessing or network.preprocessing_of(ticket)
     if normalise and (to not in PROGRAMS or preprocessing is None):

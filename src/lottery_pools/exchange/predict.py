@@ -104,7 +104,10 @@ def predict(
     if preprocessing is None and isinstance(own, Preprocessing):
         preprocessing = own
     if preprocessing is None:
-        raise UserError("how samples become inputs is not known: give preprocessing=, lp.Preprocessing.of(dataset)")
+        raise UserError(
+            "how samples become inputs is not known: give preprocessing=lp.Preprocessing(mean, std, input_shape, "
+            "stored_shape), or lp.Preprocessing.of(dataset)"
+        )
     wanted = task or _task_of(source) or preprocessing.task
     known: Task | None = next((known for known in _PREDICTED if known == wanted), None)
     if known is None:

@@ -30,7 +30,8 @@ def scored_by_agreement(task: PoolingTask) -> PoolingTask:
     Args:
         task: its `samples` are the inputs that predictions are compared on.
 
-    Raises UserError where there are no samples, or the module's output is not logits, (n, classes).
+    Raises UserError where there are no samples, or the module's output is not logits, (n, classes), of two
+    classes or more.
     """
     if task.samples is None:
         raise UserError("this method compares predictions: give `samples`, which returns batches of inputs")
@@ -67,6 +68,8 @@ def _logits(model: nn.Module, samples: Samples) -> Tensor:
 def _outputs(model: nn.Module, samples: Samples) -> Iterator[Tensor]:
     for batch in samples():
         output = model(batch)
-        if not isinstance(output, Tensor) or output.ndim != 2:
-            raise UserError("agreement needs a classifier: its output must be logits, (n, classes)")
+        if not isinstance(output, Tensor) or output.ndim != 2 or output.shape[1] < 2:
+            raise UserError(
+                "agreement needs a classifier: its output must be logits, (n, classes), of two classes or more"
+            )
         yield output.float()

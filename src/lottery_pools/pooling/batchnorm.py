@@ -19,6 +19,11 @@ def tracked(model: nn.Module) -> list[_BatchNorm]:
     return [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.running_mean is not None]
 
 
+def inputs_of(item: Any) -> Any:
+    """The inputs of what a loader yields: of a tuple or list, such as (images, labels), the first part."""
+    return item[0] if isinstance(item, tuple | list) and item else item
+
+
 def recalibrate(model: nn.Module, batches: Iterable[Any]) -> int:
     """Re-estimate every BatchNorm's statistics as the average over `batches`, each weighed by its size.
 
@@ -33,7 +38,8 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> int:
     Returns:
         How many samples were used (batches, where they are no tensors).
 
-    Raises UserError where there are no batches, or one has a single value a channel, which has no variance.
+    Raises UserError where `batches` is a tensor itself, there are no batches, or one has a single value a channel,
+    which has no variance.
 
     Example:
         ```python
@@ -43,6 +49,10 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> int:
     layers = tracked(model)
     if not layers:
         return 0
+    if isinstance(batches, Tensor):
+        raise UserError(
+            f"batches is one tensor {tuple(batches.shape)}, of which each row would be a batch: give [batch]"
+        )
     modes = [(module, module.training) for module in model.modules()]
     momenta = [layer.momentum for layer in layers]
     seen = 0
@@ -65,7 +75,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> int:
             layer.train()
         with torch.no_grad(), distributed.synchronised(model):
             for item in batches:
-                batch = item[0] if isinstance(item, tuple | list) and item else item
+                batch = inputs_of(item)
                 model(batch)
                 seen += len(batch) if isinstance(batch, Tensor) else 1
     finally:

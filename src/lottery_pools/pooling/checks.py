@@ -9,7 +9,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor, nn
 
-from lottery_pools.errors import UserError, unknown
+from lottery_pools.errors import UserError, shown, unknown
 from lottery_pools.pooling.arithmetic import Tensors
 from lottery_pools.pooling.pruning import MaskRule, Scope
 from lottery_pools.tickets.masks import SPARSE, share_of_zeros
@@ -21,15 +21,22 @@ def checked_tickets(
 ) -> dict[int, Ticket]:
     """The tickets by level; those that share memory with the module are copied.
 
-    Raises UserError unless levels differ, the target is there and all tickets are of one network. Where their origins
-    tell, they must also be of one model, and of one run unless `allow_other_run`. Where two tickets share trained
-    tensors with the module, they are one network, which is refused. So are tickets with parameters that are NaN.
+    Raises UserError unless all are tickets, levels differ, the target is there and all tickets are of one network.
+    Where their origins tell, they must also be of one model, and of one run unless `allow_other_run`. Where two tickets
+    share trained tensors with the module, they are one network, which is refused. So are tickets with parameters that
+    are NaN.
     """
     by_level: dict[int, Ticket] = {}
     for ticket in tickets:
+        if not isinstance(ticket, Ticket):
+            raise UserError(
+                f"{shown(ticket, 40)} among the tickets is no ticket: make one of each file, by lp.read or lp.Ticket"
+            )
         if ticket.level in by_level:
             raise UserError(f"two tickets have level {ticket.level}: give each a level of its own")
         by_level[ticket.level] = ticket
+    if isinstance(target, Ticket):
+        raise UserError(f"target is a ticket: give its level, {target.level}")
     if target not in by_level:
         raise UserError(f"no ticket of level {target} to strengthen: the tickets have levels {sorted(by_level)}")
     if len(by_level) < 2:
@@ -97,6 +104,14 @@ def checked_coefficients(coefficients: Iterable[float]) -> tuple[float, ...]:
             f"coefficients are {coefficients}: give numbers strictly between 0 and 1, one or more in a list"
         )
     return alphas
+
+
+def check_functions(functions: Mapping[str, object]) -> None:
+    """Raise UserError naming the first of these arguments that is given and cannot be called."""
+    for name, function in functions.items():
+        if function is not None and not callable(function):
+            argument = "" if name == "samples" else "model"
+            raise UserError(f"{name} is a {type(function).__name__}: give a function, called as {name}({argument})")
 
 
 def check_rules(scope: str, mask: str) -> None:

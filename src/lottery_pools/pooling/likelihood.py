@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lottery_pools.config.schema import Task
+from lottery_pools.errors import UserError
 
 SHARPEST = 5.0
 """The factor of the logits lies between exp(-5) and exp(5)."""
@@ -60,6 +61,9 @@ def log_likelihood(logits: Tensor, labels: Tensor, task: Task = "single-label") 
     Returns:
         (n,) float32, in nats, at most 0; of a regression the logarithm of a density, which may be above 0.
 
+    Raises:
+        UserError: If logits and labels do not go together, or there is one class alone.
+
     Example:
         ```python
         def score(model):
@@ -67,6 +71,7 @@ def log_likelihood(logits: Tensor, labels: Tensor, task: Task = "single-label") 
         ```
     """
     outputs = logits.float()
+    _check(outputs, labels, task)
     if task == "regression":
         errors = (outputs - labels).square()
         variance = errors.mean(0).clamp(min=SMALLEST_VARIANCE)
@@ -78,6 +83,29 @@ def log_likelihood(logits: Tensor, labels: Tensor, task: Task = "single-label") 
         log_probabilities = scaled.log_softmax(1).masked_fill(labels == 0, 0)  # 0 · -inf would be NaN
         return (labels.to(scaled) * log_probabilities).sum(1)
     return -F.cross_entropy(scaled, labels, reduction="none")
+
+
+def _check(outputs: Tensor, labels: Tensor, task: Task) -> None:
+    """Raise UserError unless `log_likelihood` can compare these."""
+    shape, given = tuple(outputs.shape), f"labels are {labels.dtype} {tuple(labels.shape)}"
+    if outputs.ndim != 2:
+        raise UserError(f"logits are {shape}: give (n, classes), or (n, labels) with another task")
+    if task != "single-label":
+        if labels.shape != outputs.shape or not labels.is_floating_point():
+            raise UserError(f"{given} for outputs {shape}: with task={task!r} give floating numbers of the same shape")
+        return
+    if shape[1] == 1:
+        raise UserError(
+            f"logits are {shape}: one class is always certain; if it is the logit of a label, give task='multi-label', "
+            "and for numbers task='regression'"
+        )
+    if labels.shape not in (outputs.shape, outputs.shape[:1]) or (labels.ndim == 1 and labels.dtype != torch.int64):
+        raise UserError(f"{given} for logits {shape}: give int64 of shape {shape[:1]}, or probabilities {shape}")
+    if labels.ndim == 1 and len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < shape[1]:
+        raise UserError(
+            f"labels are {int(labels.min())} to {int(labels.max())}, the logits are of {shape[1]} classes: give labels "
+            f"from 0 to {shape[1] - 1}"
+        )
 
 
 def _best_factor(slope: Callable[[Tensor], Tensor]) -> float:

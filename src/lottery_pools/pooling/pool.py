@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from lottery_pools.config.schema import PAPER_COEFFICIENTS
 from lottery_pools.errors import UserError
 from lottery_pools.pooling.algorithm2 import mix_in_turn, neighbours
-from lottery_pools.pooling.batchnorm import tracked
+from lottery_pools.pooling.batchnorm import inputs_of, tracked
 from lottery_pools.pooling.checks import (
     check_at_least_one,
+    check_functions,
     check_rules,
     checked_base,
     checked_coefficients,
@@ -84,7 +85,7 @@ def pool(
             have: on its own samples, what was learned scores too well.
         base: for `ties` and `model-stock`: the weights at the rewind point.
         samples: for `consensus-soup`, `fisher`, `regmean` and `repair`: `samples()` gives batches of inputs, without
-            labels, the same at each call. Training inputs do; for `consensus-soup`, others are a little better.
+            labels, the same at each call; of (inputs, labels) the first part is taken. Training inputs do.
         seed: decides the classes that `fisher` draws.
         allow_other_run: take tickets whose origin names other data, settings or seed; as a control.
         allow_same_samples: `loss` has the samples of `score` knowingly; there is no warning then.
@@ -95,8 +96,8 @@ def pool(
     Raises UserError where the target is not among the tickets, two share a level, one does not fit the model, their
     origins name different models or runs, two are the model's own tensors, a parameter is complex or masked under one
     of two names only, a coefficient is not strictly between 0 and 1, `candidates` or `max_evaluations` is below 1, the
-    method needs more evaluations than that, the method, scope or mask is unknown, what the method needs is missing, the
-    score is not finite or not one per sample, of the same samples each time, or the loss is NaN.
+    method needs more evaluations than that, the method, scope or mask is unknown, what the method needs is missing or
+    no function, the score is not finite or not one per sample, of the same samples each time, or the loss is NaN.
 
     Source: Yin et al., "Lottery Pools", AAAI 2023, Algorithm 2; those of other methods are linked in `METHODS`.
 
@@ -111,6 +112,8 @@ def pool(
     check_at_least_one("candidates", candidates)
     check_at_least_one("max_evaluations", max_evaluations)
     check_rules(scope, mask)
+    check_functions({"score": score, "recalibrate": recalibrate, "final_recalibrate": final_recalibrate})
+    check_functions({"loss": loss, "samples": samples})
     by_level = checked_tickets(model, tickets, target, allow_other_run)
     score = checked_score(score, chosen)
     if loss is not None and "loss" in chosen.needs and not allow_same_samples:
@@ -124,7 +127,7 @@ def pool(
         mask=mask,
         loss=loss,
         base=checked_base(model, base),
-        samples=samples,
+        samples=_of_inputs(samples),
         seed=seed,
         final_recalibrate=final_recalibrate,
     )
@@ -143,6 +146,11 @@ def pool(
         "settings": dict(pooled.settings),
     }
     return replace(pooled, ticket=replace(pooled.ticket, origin=origin))
+
+
+def _of_inputs(samples: Samples | None) -> Samples | None:
+    """The same samples without what a loader of (inputs, labels) gives beside the inputs."""
+    return None if samples is None else lambda: map(inputs_of, samples())
 
 
 def checked_score(score: Score | None, method: Method) -> Score:
@@ -209,7 +217,7 @@ def replay(
     Raises UserError where a level of the recipe is not among the tickets, and as `pool`.
     """
     task, ingredients = task_of_recipe(model, tickets, recipe, recalibrate, base, allow_other_run)
-    task = replace(task, samples=samples)
+    task = replace(task, samples=_of_inputs(samples))
     with restored_on_failure(model):
         return Ticket(*task.recalibrated(build(task, recipe, ingredients)), recipe.target)
 

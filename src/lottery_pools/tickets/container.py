@@ -88,9 +88,8 @@ class Container:
                 metadata = json_object(fields.pop("__metadata__", {}), "the metadata")
                 self.entries: Mapping[str, Entry] = entries_of(fields, size - len(header))
             except ValueError as error:
-                raise UserError(
-                    f"{path} is truncated or no safetensors file ({error}): restore or delete it"
-                ) from error
+                remedy = "read a checkpoint of PyTorch with lp.read" if _is_pickled(file) else "restore or delete it"
+                raise UserError(f"{path} is truncated or no safetensors file ({error}): {remedy}") from error
         self._start = len(header)
         self.metadata = self._metadata(metadata)
         self.has_digests = "check_header" in self.metadata or "check_tensors" in self.metadata
@@ -196,3 +195,9 @@ def _stamp(file: BufferedReader) -> tuple[int, int, int]:
     """What changes if a file is replaced or written to."""
     state = os.fstat(file.fileno())
     return state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def _is_pickled(file: BufferedReader) -> bool:
+    """Whether a file begins as those of `torch.save` do, of any version of PyTorch."""
+    file.seek(0)
+    return file.read(4).startswith((b"PK\x03\x04", b"\x80"))

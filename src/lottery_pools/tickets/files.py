@@ -41,13 +41,18 @@ def save(ticket: Ticket, path: str | Path) -> None:
         path: The file, by convention `….safetensors`. Missing folders are made.
 
     Raises:
-        UserError: If the file cannot be written, or a tensor is of a kind that safetensors files do not hold.
+        UserError: If it is no ticket, the file cannot be written, or a tensor is of a kind that safetensors files do
+            not hold.
 
     Example:
         ```python
         lp.save(ticket, "level_03.safetensors")
         ```
     """
+    if not isinstance(ticket, Ticket):
+        raise UserError(
+            f"cannot save a {type(ticket).__name__}: give a ticket, such as the `.ticket` of what lp.pool returns"
+        )
     tensors: dict[str, Tensor] = {}
     kept = prunable = 0
     for name, tensor in ticket.weights.items():

@@ -65,9 +65,9 @@ class Ticket:
         ```
     """
 
-    weights: Mapping[str, Tensor]
+    weights: Mapping[str, Tensor] = field(repr=False)
     """Every name of the module's `state_dict` (parameters and buffers) → its tensor. Pruned weights are zero."""
-    mask: Mapping[str, Tensor]
+    mask: Mapping[str, Tensor] = field(repr=False)
     """The name of each prunable tensor → a bool tensor of the same shape, True where the weight survives."""
     level: int
     """Rounds of pruning so far; 0 is the dense network. A number of NumPy becomes an int."""
@@ -218,11 +218,15 @@ def _with_values(model: nn.Module) -> dict[str, Tensor]:
 def shapes(weights: Mapping[str, Tensor]) -> Shapes:
     """Name → shape, without reading tensors that are read on demand.
 
-    Raises UserError where a value is no tensor or a tensor without values (lazy, or on the device `meta`), or a name no
-    text.
+    Raises UserError where the weights are no mapping, a value is no tensor or a tensor without values (lazy, or on the
+    device `meta`), or a name no text.
     """
     if isinstance(weights, LazyTensors):
         return weights.shapes
+    if not isinstance(weights, Mapping):
+        raise UserError(
+            f"{type(weights).__name__} is no mapping of names to tensors: give a state_dict, or a dict of masks"
+        )
     for name, tensor in weights.items():
         if not isinstance(name, str):
             raise UserError(f"{name!r} is {type(name).__name__}, no name of a tensor: give a state_dict")
@@ -252,7 +256,7 @@ def _check_fit(tensors: Mapping[str, Tensor], shapes: Shapes, whose: str) -> Non
     in_model = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name, shape in in_model.items():
         if name not in shapes:
-            reason = wrappers.misfit(name, whose, shapes)
+            reason = wrappers.misfit(name, whose, shapes) or wrappers.inner(list(in_model), whose, list(shapes))
             raise UserError(reason or f"{whose} lack {name!r} {shape}: they belong to another model")
         if tuple(shapes[name]) != shape:
             raise UserError(

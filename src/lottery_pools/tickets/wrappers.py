@@ -48,6 +48,39 @@ def misfit(name: str, whose: str, names: Iterable[str]) -> str | None:
     return f"{whose} have {model_name!r} where the model has {name!r}: {'; and '.join(advice)}"
 
 
+def inner(model_names: Sequence[str], whose: str, names: Sequence[str]) -> str | None:
+    """How all names differ, if a module of the user's own holds the network of the other side.
+
+    Args:
+        model_names: The names of the model's `state_dict`.
+        whose: What the message calls the weights.
+        names: The names of the weights.
+
+    Returns:
+        One line that says which part to remove, and where; None if names differ otherwise.
+
+    Example:
+        ```python
+        inner(["net.0.weight", "net.0.bias"], "the weights", ["0.weight", "0.bias"])
+        # the weights have '0.weight' where the model has 'net.0.weight': give the module inside, model.net
+        ```
+    """
+    for longer, shorter in ((model_names, names), (names, model_names)):
+        for name in longer:
+            prefix = name.removesuffix(shorter[0]) if shorter and name.endswith(f".{shorter[0]}") else ""
+            if prefix and {prefix + rest for rest in shorter} == set(longer):
+                if longer is model_names:
+                    return (
+                        f"{whose} have {shorter[0]!r} where the model has {name!r}: give the module inside, "
+                        f"model.{prefix[:-1]}"
+                    )
+                return (
+                    f"{whose} have {name!r} where the model has {shorter[0]!r}: strip {prefix!r} from all names, as "
+                    f"lp.read(…, prefix={prefix!r}) does"
+                )
+    return None
+
+
 def _without_wrappers(name: str) -> tuple[str, ...]:
     return tuple(part for part in name.split(".") if part not in WRAPPERS)
 
