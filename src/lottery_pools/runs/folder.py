@@ -10,7 +10,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -46,7 +46,8 @@ OTHER_CACHE = "set LOTTERY_POOLS_CACHE to another folder"
 _UNFINISHED = re.compile(r"\..+\.\d+\.tmp")
 """The names of the temporary files of `write`."""
 _UNFINISHED_LEVEL = re.compile(r"(level_\d+)(\.copy_\d+)?(\.partial)?\.safetensors")
-"""The names of tickets, of the copies that their levels train, and of the checkpoints of both."""
+"""The names of tickets, of the copies that their levels train (`RunFolder.copy`), and of the checkpoints of both
+(`checkpoint_of`)."""
 _FOLDERS_OF_A_RUN = ("", "tickets/", "pools/**/", "trained_baselines/**/", "tuned/**/", "seed_*/**/")
 """The folders, as glob patterns below a run's folder, into which runs write."""
 
@@ -99,6 +100,10 @@ class RunFolder:
         """The ticket of a level; level 0 is the dense network."""
         return self.path / "tickets" / f"level_{level:02d}.safetensors"
 
+    def copy(self, level: int, number: int) -> Path:
+        """One of the networks whose mean becomes the ticket of a level; removed when that ticket is there."""
+        return self.path / "tickets" / f"level_{level:02d}.copy_{number}.safetensors"
+
     def pool(self, method: str, level: int) -> Path:
         """The pooled network that a method made for the ticket of a level."""
         return self.path / "pools" / method / f"level_{level:02d}.safetensors"
@@ -126,6 +131,15 @@ class RunFolder:
                 file.write(begun + json.dumps({"time": round(time.time(), 3), **values}).encode() + b"\n")
         except OSError as error:
             raise failed_write(self.log, error) from error
+
+
+def checkpoint_of(path: Path) -> Path:
+    """The checkpoint of the training whose result is saved as `path`; removed when that result is there.
+
+    >>> checkpoint_of(Path("tickets/level_03.safetensors")).name
+    'level_03.partial.safetensors'
+    """
+    return path.with_name(f"{path.stem}.partial.safetensors")
 
 
 def no_link(path: str, flags: int) -> int:
@@ -283,10 +297,20 @@ def remove_unfinished(folder: Path) -> None:
         for file in folder.glob(f"{below}.*.tmp"):
             if _UNFINISHED.fullmatch(file.name):
                 remove(file)
-        for file in folder.glob(f"{below}level_*.*.safetensors"):
-            level = _UNFINISHED_LEVEL.fullmatch(file.name)
-            if level and file.with_name(f"{level[1]}.safetensors").exists():
-                remove(file)
+        _remove_unfinished_levels(folder.glob(f"{below}level_*.*.safetensors"))
+
+
+def remove_unfinished_level(ticket: Path) -> None:
+    """Remove the copies and the checkpoints of a level whose ticket is in this file."""
+    _remove_unfinished_levels(ticket.parent.glob(f"{ticket.stem}.*.safetensors"))
+
+
+def _remove_unfinished_levels(files: Iterable[Path]) -> None:
+    """Remove those of the files that are copies and checkpoints of levels whose ticket is there."""
+    for file in files:
+        level = _UNFINISHED_LEVEL.fullmatch(file.name)
+        if level and file.with_name(f"{level[1]}.safetensors").exists():
+            remove(file)
 
 
 @contextlib.contextmanager
