@@ -27,7 +27,8 @@ from lottery_pools.errors import UserError
 from lottery_pools.experiment import report as reports
 from lottery_pools.experiment import stages
 from lottery_pools.pooling.methods import METHODS
-from lottery_pools.runs.folder import RunFolder, failed_write
+from lottery_pools.runs.disk import failed_write
+from lottery_pools.runs.folder import RunFolder
 from lottery_pools.tickets import files
 from tests.test_stages import ONE, tiny
 

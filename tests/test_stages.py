@@ -30,8 +30,9 @@ from lottery_pools.experiment.run import CLEAN, OTHER_SEED, POOLED_BY, OtherRun
 from lottery_pools.pooling import learning
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs import engine
+from lottery_pools.runs.disk import digest
 from lottery_pools.runs.engine import Machine
-from lottery_pools.runs.folder import RunFolder, digest
+from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.rows import ENSEMBLE, TUNED, Row
 from lottery_pools.tickets import checks, files
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES

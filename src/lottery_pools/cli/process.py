@@ -14,7 +14,7 @@ from typing import TextIO
 
 from lottery_pools.errors import Notice, UserError, plain
 from lottery_pools.runs import ranks
-from lottery_pools.runs.folder import NO_SPACE, REFUSALS
+from lottery_pools.runs.disk import NO_SPACE, REFUSALS
 
 
 class Terminated(BaseException):

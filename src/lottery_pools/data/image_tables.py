@@ -16,7 +16,7 @@ from lottery_pools.data.encoded import Column, EncodedSet, EncodedSplit, ImageCo
 from lottery_pools.data.labels import Labels
 from lottery_pools.data.splits import LAYOUTS, TEST, TRAIN, held_out, split_of, training, unlabelled, unused
 from lottery_pools.errors import UserError, installing, unknown
-from lottery_pools.runs.folder import NO_SPACE, failed_write
+from lottery_pools.runs.disk import NO_SPACE, failed_write
 
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
 """The names by which one of several columns of numbers or text is known to hold the labels."""

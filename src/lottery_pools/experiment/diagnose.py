@@ -31,8 +31,8 @@ from lottery_pools.experiment.selection import logits
 from lottery_pools.pooling.pool import Recipe
 from lottery_pools.pooling.result import Trial
 from lottery_pools.runs import results
+from lottery_pools.runs.disk import digest, write
 from lottery_pools.runs.engine import Machine
-from lottery_pools.runs.folder import digest, write
 from lottery_pools.runs.rows import BASELINES, Row, unpack_hits
 from lottery_pools.tickets.ticket import Ticket
 

@@ -21,7 +21,8 @@ from lottery_pools.reporting.comparison import Reports
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.metric_report import MetricReport
 from lottery_pools.runs import results, speeds
-from lottery_pools.runs.folder import remove, remove_unfinished, run_folder, write
+from lottery_pools.runs.disk import remove, write
+from lottery_pools.runs.folder import remove_unfinished, run_folder
 from lottery_pools.runs.rows import PoolRow, Row
 
 Content = TypeVar("Content", ReportContent, MetricReport)
