@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -133,16 +134,20 @@ def pool(
     with restored_on_failure(model):
         pooled = chosen.run(task)
     load_into(model, pooled.ticket.weights)
-    of_target = by_level[target].origin
-    origin = {
+    return replace(pooled, ticket=replace(pooled.ticket, origin=_origin(pooled, chosen, task)))
+
+
+def _origin(pooled: Pooled, method: Method, task: PoolingTask) -> dict[str, Any]:
+    """What a pooled ticket says of itself: how it was made (`Recipe.of`), and as its target does, how it is used."""
+    of_target = task.target.origin
+    return {
         **{key: of_target[key] for key in INHERITED if key in of_target},
-        "method": chosen.name,
-        "scope": scope,
-        "mask": mask,
+        "method": method.name,
+        "scope": task.scope,
+        "mask": task.mask,
         "recipe": [list(step) for step in pooled.recipe],
         "settings": dict(pooled.settings),
     }
-    return replace(pooled, ticket=replace(pooled.ticket, origin=origin))
 
 
 def checked_score(score: Score | None, method: Method) -> Score:
