@@ -58,7 +58,7 @@ def dispatch(arguments: Sequence[str]) -> None:
     """Run the command that the first of `arguments` names, with the others; raises `UserError` for a mistake.
 
     >>> dispatch(["presets", "--models", "--json"])
-    ["conv1d", "mlp", "resnet20", "resnet18", "resnet34", "resnet50", "vgg16"]
+    ["conv1d", "mlp", "resnet20", "resnet18", "resnet34", "resnet50", "vgg11", "vgg16"]
     """
     if not arguments or arguments[0] in ("-h", "--help", "--help-all"):
         width = max(map(len, COMMANDS))
