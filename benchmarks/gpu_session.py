@@ -195,6 +195,8 @@ def main() -> None:
         if name not in known:
             parser.error(f"there is no stage {name}: give some of {', '.join(known)}")
     os.chdir(ROOT)
+    # A shell lets what it starts in the background ignore interrupts; the commands would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(0 if session([known[name] for name in given.stages or known], places.out, given.seconds) else 1)
 
 
