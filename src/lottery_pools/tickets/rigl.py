@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lottery_pools.config.schema import Config
 from lottery_pools.data.dataset import Dataset
-from lottery_pools.runs.folder import RunFolder, remove
+from lottery_pools.runs.folder import RunFolder, checkpoint_of, remove_unfinished_level
 from lottery_pools.runs.ranks import of_this_process
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import distributed, files, imp, masks
@@ -39,17 +39,16 @@ def tickets(
     """
     level = len(config.pruning.schedule()) - 1
     path, run = folder.ticket(level), imp.pruning_run(config, dataset, folder, seed)
-    checkpoint = path.with_name(f"{path.stem}.partial.safetensors")
     if not path.exists():
         start = random_mask(run.model, run.prunable, config.pruning.schedule()[level], level, seed)
-        training = TrainingRun(config.training, dataset, seed, level, checkpoint=checkpoint)
+        training = TrainingRun(config.training, dataset, seed, level, checkpoint=checkpoint_of(path))
         moving = MovingMask(training, start)
         load_into(run.model, masks.apply(snapshot(run.model), start))
         trained = train(run.model, start, replace(training, between=moving), lambda epoch: on_epoch(level, epoch))
         origin = {**run.origin, "epoch": trained.epoch, "train_images": trained.images}
         files.save(Ticket(trained.weights, moving.mask(), level, origin), path)
         of_this_process().wait()
-    remove(checkpoint)
+    remove_unfinished_level(path)
     yield files.load(path, run.model)
 
 
