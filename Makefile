@@ -16,10 +16,12 @@ test: lint
 test-all: lint
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-# On a machine with a GPU, with the Python and the PyTorch that are there: `make test-gpu GPU_PYTHON=python3`
+# On a machine with a GPU, with the Python and the PyTorch that are there: `make test-gpu GPU_PYTHON=python3`. Packages that
+# it lacks are found where PYTHONPATH says.
 GPU_PYTHON ?= $(BIN)/python
+ON_GPU := PYTHONPATH=src:.$${PYTHONPATH:+:$$PYTHONPATH} $(GPU_PYTHON)
 test-gpu:
-	LOTTERY_POOLS_TEST_GPU=1 PYTHONPATH=src:. $(GPU_PYTHON) -m pytest -p no:cacheprovider -m gpu tests/gpu
+	LOTTERY_POOLS_TEST_GPU=1 $(ON_GPU) -m pytest -p no:cacheprovider -m gpu tests/gpu
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -39,35 +41,36 @@ study-small: $(INSTALLED)
 	    --evaluation.corruptions --threads 1 --out runs/study-small
 	$(BIN)/python -m studies.small runs/study-small docs/results/cifar10-resnet
 
-# About 80 seconds on an H100
+# About 90 seconds on an H100
 bench-gpu:
-	PYTHONPATH=src:. $(GPU_PYTHON) -m benchmarks.gpu --out gpu.jsonl
+	$(ON_GPU) -m benchmarks.gpu --out gpu.jsonl
 
-# Two networks of full width on CIFAR-100: about 7 minutes on an H100 (docs/howto/gpu.md). Goes on where it was stopped.
-# Only small files (rows, recipes, settings, a report) are left in $(STUDY_RESULTS). To try it elsewhere:
+# All that a GPU has to show, within so many seconds (docs/howto/gpu.md): each stage leaves what it has, and goes on from
+# there when it is called again. In parts: make gpu GPU_SECONDS=260 GPU_STAGES="tests benchmark"
+GPU_SECONDS ?= 560
+GPU_STAGES ?= tests benchmark $(STUDIES)
+GPU_OUT ?= runs/gpu
+gpu:
+	$(ON_GPU) -m benchmarks.gpu_session --seconds $(GPU_SECONDS) --stages $(GPU_STAGES) --out $(GPU_OUT) \
+	    --data $(LOTTERY_POOLS_DATA)/cifar100 --runs $(STUDY_RUNS) --results $(STUDY_RESULTS) \
+	    --options="$(STUDY_OPTIONS)"
+
+# Two networks of full width on CIFAR-100: about 7 minutes on an H100. Goes on where it was stopped. Only small files
+# (rows, recipes, settings, a report) are left in $(STUDY_RESULTS). To try it elsewhere:
 # make study-gpu STUDY_OPTIONS="--device cpu --limit 20 --pruning.levels 1" STUDY_RUNS=runs/tried \
 #     STUDY_RESULTS=runs/tried/results
 STUDIES ?= cifar100-vgg16 cifar100-resnet18
 STUDY_OPTIONS ?= --device cuda
 STUDY_RUNS ?= runs
 STUDY_RESULTS ?= docs/results
+STUDY_SECONDS ?= 36000
 study-gpu:
-	for study in $(STUDIES); do \
-	    PYTHONPATH=src:. $(GPU_PYTHON) -m lottery_pools run --preset studies/gpu/$$study.toml $(STUDY_OPTIONS) \
-	        --data.name $(LOTTERY_POOLS_DATA)/cifar100 --out $(STUDY_RUNS)/$$study && \
-	    PYTHONPATH=src:. $(GPU_PYTHON) -m lottery_pools report $(STUDY_RUNS)/$$study --publish $(STUDY_RESULTS)/$$study || exit; \
-	done
+	$(MAKE) gpu GPU_STAGES="$(STUDIES)" GPU_SECONDS=$(STUDY_SECONDS)
 
 # The controls of the same studies, and the paper's rule by likelihood: about as long again
 study-gpu-controls:
 	$(MAKE) study-gpu STUDY_OPTIONS="$(STUDY_OPTIONS) --pooling.methods interpolation-likelihood \
 	    --evaluation.trained-baselines tuned-ticket tuned-pool"
-
-# All that a GPU has to show, within about 10 minutes: each part leaves what it has, and a part that fails stops none
-gpu:
-	-timeout 150 $(MAKE) test-gpu
-	-timeout 120 $(MAKE) bench-gpu
-	-$(MAKE) study-gpu
 
 docs: $(INSTALLED)
 	$(BIN)/mkdocs build

@@ -10,11 +10,13 @@ Rows, for a VGG-16 and a ResNet-18 at CIFAR's size, on random images:
 - `common`: float32, 8 DataLoader workers, torchvision's transforms of PIL images (needs torchvision);
 - `evaluation`: forward passes alone;
 - `pooling`: one target of nine tickets, seconds, the network scored on 1,000 images;
-- `sharing`: a small network trained by one and by two worker processes at once, images a second in all.
+- `sharing`: a small network trained by one and by two worker processes at once, images a second in all;
+- `compiled`: as `ours`, with `training.compile`; on a GPU only, and last, since to compile takes half a minute.
 
-Each row is printed and written as it comes, as a line of JSON; what is in the file already is not measured again.
+Each row is printed and written as it comes, as a line of JSON; what is in the file already is not measured again. A row
+that fails is left out, which is said, and the others are measured.
 
-    python -m benchmarks.gpu --out gpu.jsonl                    # about 90 seconds on an H100
+    python -m benchmarks.gpu --out gpu.jsonl                    # about 90 seconds on an H100, and the compilation
     python -m benchmarks.gpu --tiny --out tiny.jsonl            # the same on a CPU, in seconds, to try it
 """
 
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -287,6 +290,9 @@ def measurements(setting: Setting) -> Iterator[tuple[str, Callable[[], dict[str,
     for workers in (1, 2) if setting.device.type == "cuda" else (1,):
         yield f"resnet20 sharing {workers}", partial(sharing, setting, workers)
     yield f"{last} common float32 {batch}", partial(common, setting, last, batch)
+    if setting.device.type == "cuda":
+        compiled = replace(FAST, batch=batch, compile=True)
+        yield f"{first} compiled bfloat16 {batch}", partial(training_speed, setting, first, compiled, True)
 
 
 def ratios(rows: dict[str, dict[str, float]]) -> Iterator[str]:
@@ -297,14 +303,14 @@ def ratios(rows: dict[str, dict[str, float]]) -> Iterator[str]:
         for other in ("limit", "launched"):
             if kind == "ours" and (divisor := speeds.get(" ".join([name, other, *rest]))):
                 yield f"{label}: {speed / divisor:.2f} of {other}"
-        if kind == "deterministic" and (divisor := speeds.get(" ".join([name, "ours", *rest]))):
+        if kind in ("deterministic", "compiled") and (divisor := speeds.get(" ".join([name, "ours", *rest]))):
             yield f"{label}: {speed / divisor:.2f} of ours"
         if kind == "ours" and (divisor := speeds.get(f"{name} common float32 {rest[-1]}")):
             yield f"{label}: {speed / divisor:.2f} of common"
 
 
 def main() -> None:
-    """Measure what the file lacks, and print ratios."""
+    """Measure what the file lacks, and print ratios; the exit code is 1 where a row failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="file of the rows, a line of JSON each")
     parser.add_argument("--tiny", action="store_true", help="small sizes on the CPU, to try the benchmark itself")
@@ -316,6 +322,7 @@ def main() -> None:
         rows = {row.pop("row"): row for row in map(json.loads, lines)}
     card = torch.cuda.get_device_name() if setting.device.type == "cuda" else "CPU"
     print(f"{card}, PyTorch {torch.__version__}")
+    failed = False
     for label, measure in measurements(setting):
         if label not in rows:
             start = time.perf_counter()
@@ -323,6 +330,10 @@ def main() -> None:
                 row = measure()
             except ImportError as error:
                 print(f"{label}: left out ({error})", flush=True)
+                continue
+            except (RuntimeError, OSError, ValueError) as error:
+                print(f"{label}: failed ({error})", flush=True)
+                failed = True
                 continue
             rows[label] = {**row, "took": round(time.perf_counter() - start, 1)}
             with options.out.open("a", encoding="utf-8") as file:
@@ -332,6 +343,7 @@ def main() -> None:
         )
     for line in ratios(rows):
         print(line)
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lottery_pools.experiment import report as reports
-from lottery_pools.pooling.methods import METHODS, RETIRED_METHODS
+from lottery_pools.pooling.methods import METHODS, RETIRED_METHODS, WITHOUT_HELD_OUT
 from lottery_pools.reporting.names import label
 from lottery_pools.reporting.table import Table, markdown
-from lottery_pools.runs.rows import Gain
+from lottery_pools.runs.rows import Gain, pooled_by
 from studies import answers
 from studies.answers import Study
 
@@ -120,11 +120,14 @@ SIMPLE = ("average", "uniform-soup")
 ASKED_APART = (DEFAULT, RULE, "best", "interpolation-likelihood", *SIMPLE)
 OTHERS = tuple(name for name in (*METHODS, *RETIRED_METHODS) if name not in ASKED_APART)
 CONTROLS = ("held-out-training", "tuned-ticket", "tuned-pool")
+NOTHING_HELD_OUT = pooled_by(CONTROLS[0], WITHOUT_HELD_OUT)
+"""Pools of tickets that were trained on every labelled sample, chosen on training inputs."""
 TRAINED = (
     *("longer", "sparse-model-soups", "swamp-equal-cost", "learning-rate-rewinding", "rigl", "lawa", "tail-ema"),
     *("swa-training", "ema-training", "sms", "swamp"),
+    *(pooled_by("learning-rate-rewinding", method) for method in (RULE, DEFAULT, WITHOUT_HELD_OUT)),
 )
-"""Trained baselines; the last two are of earlier versions."""
+"""Trained baselines, two of them of earlier versions, and pools of tickets that are trained by another rule."""
 
 QUESTIONS = (
     pair(1, "Does the default help?", DEFAULT, "recalibrated"),
@@ -145,6 +148,13 @@ QUESTIONS = (
     of_gains(10, "At which densities does the default gain?", DEFAULT, answers.gaining),
     of_gains(10, "At which densities does the paper's rule gain?", RULE, answers.gaining),
     *is_any(11, "Are the held-out labels worth more otherwise?", CONTROLS),
+    pair(11, "With nothing held out, does the consensus soup on training inputs help?", NOTHING_HELD_OUT, CONTROLS[0]),
+    pair(
+        11,
+        "With nothing held out, is that pool better than the default with a tenth held out?",
+        NOTHING_HELD_OUT,
+        DEFAULT,
+    ),
     *map(equal_cost, TRAINED),
     Question(13, "What does the default's search cost, beside the paper's?", lambda s: answers.cost(s, DEFAULT, RULE)),
     selected(DEFAULT),

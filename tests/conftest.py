@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 # Only `make test-gpu` sees a GPU: all other tests give the same results on a machine that has one. PyTorch reads these
 # when it is imported.
@@ -35,3 +36,9 @@ def real_data() -> Path:
     if not (folder / "cifar100" / "train.parquet").exists():
         pytest.skip(f"no real CIFAR data at {folder} (set LOTTERY_POOLS_DATA)")
     return folder
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Name a test that fails at once: a suite that is cut off before its end has then said which."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n{report.when} of {report.nodeid} failed", file=sys.__stderr__, flush=True)

@@ -13,7 +13,8 @@ from lottery_pools.data import sources
 from lottery_pools.data.augment import Draws
 from lottery_pools.data.dataset import LARGE
 from lottery_pools.experiment.run import Run
-from lottery_pools.runs.folder import RunFolder, digest
+from lottery_pools.runs.disk import digest
+from lottery_pools.runs.folder import RunFolder
 from lottery_pools.tickets import imp, training
 from lottery_pools.tickets.ahead import AHEAD, AheadSteps
 from lottery_pools.tickets.batches import Batch, Batches

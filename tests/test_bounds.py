@@ -20,7 +20,7 @@ import torch
 
 import lottery_pools as lp
 from lottery_pools.config import toml
-from lottery_pools.data import image_tables, npy, pixels
+from lottery_pools.data import arrow_tables, npy, pixels
 from lottery_pools.errors import UserError
 from lottery_pools.exchange import bitmask, contents, network
 from lottery_pools.runs import results
@@ -123,7 +123,7 @@ FILES: Mapping[str, tuple[Callable[[Path], None], Callable[[Path], object], str]
     "array.npy": (array, npy.open_array, "its header says"),
     "image.png": (png, lambda path: pixels.decode(str(path), 32), "11000×11000 pixels are more than"),
     "image.tiff": (tiff, lambda path: pixels.decode(str(path), 32), "3600000000 pixels"),
-    "images.parquet": (parquet, image_tables._is_parquet, "is no set of images"),
+    "images.parquet": (parquet, arrow_tables.describe, "is no set of images"),
     "deflated.pt": (deflated_pickle, contents.contents, "bytes unpacked, far more than it has"),
     "sparse.pt": (sparse_pickle, contents.contents, "numbers, the file far fewer"),
     "shapes.pt": (shapes_only_pickle, contents.contents, "has no numbers"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lottery_pools.config.schema import Data
 from lottery_pools.data import npy, sources
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.errors import UserError
+from lottery_pools.tickets import files
 from tests.image_sets import datasets, pixels
 
 CLASSES = 60
@@ -39,6 +41,21 @@ def imagenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture
+def thousand_classes(tmp_path: Path) -> Path:
+    """The same layout with as many classes as ImageNet has; of every hundredth, one of two training images is empty."""
+    root = tmp_path / "imagenet"
+    for split, each in (("train", 2), ("val", 1)):
+        for number in range(1000):
+            folder = root / split / f"n{number:08}"
+            folder.mkdir(parents=True)
+            for copy in range(each):
+                empty = split == "train" and copy == 0 and number % 100 == 0
+                (folder / f"{folder.name}_{copy}.JPEG").write_bytes(b"" if empty else photograph(number % 64, copy))
+    return root
+
+
+@cache
 def photograph(number: int, copy: int) -> bytes:
     """A JPEG of its own size, brighter from class to class; of its four kinds one is plain colour."""
     height, width = 30 + number % 7, 40 + 5 * copy
@@ -89,7 +106,7 @@ def test_a_row_of_a_table_is_refused_by_its_number_or_left_out_if_asked(
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def image_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOTTERY_POOLS_CACHE", str(tmp_path_factory.getbasetemp() / "imagenet-cache"))
 
 
@@ -147,22 +164,25 @@ def test_rows_are_dropped_in_place(tmp_path: Path, dropped: list[int]) -> None:
     assert np.array_equal(np.load(tmp_path / "rows.npy"), np.delete(array, dropped, axis=0))
 
 
-def test_the_imagenet_preset_runs_on_it(imagenet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_imagenet_preset_runs_on_a_thousand_classes(
+    thousand_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = "--limit 8 --data.size 56 --model.arguments.width 4 --pruning.levels 1 --pooling.methods average"
     words += " --evaluation.corruptions fog --evaluation.severities 3 --workers 1 --threads 1 --quiet --json"
-    with pytest.warns(match="^1 image that cannot be read left out"):  # of the four, the one among those drawn
+    with pytest.warns(match="^1 image that cannot be read left out"):  # of ten, the one among those drawn
         commands.dispatch(
             [
                 "run",
                 "--preset",
                 "imagenet-resnet18",
                 "--data.name",
-                str(imagenet),
+                str(thousand_classes),
                 "--out",
-                str(tmp_path),
+                str(tmp_path / "run"),
                 *words.split(),
             ]
         )
     outcome = json.loads(capsys.readouterr().out)
     assert {"average", "ensemble"} < {gain["method"] for gain in outcome["gains"]}
-    assert (tmp_path / "pools/average/level_01.safetensors").exists()
+    ticket = files.read_metadata(tmp_path / "run/pools/average/level_01.safetensors")
+    assert ticket["origin"]["model"]["classes"] == 1000

@@ -14,6 +14,7 @@ MODULES = (
     "errors",
     "models.registry",
     "runs.engine",
+    "runs.disk",
     "runs.folder",
     "runs.results",
     "runs.strict_json",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import signal
@@ -16,7 +15,8 @@ import pytest
 
 from lottery_pools.errors import Notice, UserError
 from lottery_pools.runs import folder as folder_module
-from lottery_pools.runs.folder import RunFolder, cache_root, digest, failed_write, lock, remove, write
+from lottery_pools.runs.disk import failed_write, write
+from lottery_pools.runs.folder import RunFolder, lock
 
 
 def test_layout(tmp_path: Path) -> None:
@@ -38,34 +38,6 @@ def test_events_are_logged_with_their_time(tmp_path: Path) -> None:
     first, second = map(json.loads, folder.log.read_text().splitlines())
     assert (first["stage"], first["level"], second["stage"]) == ("training", 1, "pooling")
     assert start - 0.01 <= first["time"] <= second["time"] <= time.time() + 0.01
-
-
-def test_write_takes_text_and_bytes(tmp_path: Path) -> None:
-    for content in ("ä", "ä".encode()):
-        path = tmp_path / "deep" / "er" / "file"
-        write(path, content)
-        assert path.read_bytes() == "ä".encode()
-        assert [p.name for p in path.parent.iterdir()] == ["file"]
-
-
-def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(descriptor: int) -> None:
-        assert [path.parent for path in tmp_path.iterdir()]  # beside it: the same file system, so the rename is atomic
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            write(tmp_path / "file", "new")
-    assert list(tmp_path.iterdir()) == []
-    write(tmp_path / "file", "old")
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            write(tmp_path / "file", "new")
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"file": "old"}
 
 
 def test_what_a_kill_left_unfinished_goes_when_the_folder_is_next_held(tmp_path: Path) -> None:
@@ -98,19 +70,6 @@ def test_a_line_of_the_log_that_a_kill_cut_off_costs_no_other(tmp_path: Path) ->
     lines = folder.log.read_text().splitlines()
     assert [json.loads(line)["number"] for line in (lines[0], lines[2])] == [1, 2]
     assert len(lines) == 3
-
-
-def test_files_are_removed_or_the_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a").touch()
-    remove(tmp_path / "a", tmp_path / "b")
-    assert list(tmp_path.iterdir()) == []
-
-    def refuse(path: Path, missing_ok: bool = False) -> None:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
-
-    monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(UserError, match=r"cannot write to .*: Read-only file system; choose another folder"):
-        remove(tmp_path / "a")
 
 
 def test_what_others_left_stays(tmp_path: Path) -> None:
@@ -150,34 +109,6 @@ def test_a_run_and_those_it_lies_in_are_not_worked_on_at_once(tmp_path: Path, be
         pass
 
 
-def test_where_nothing_can_be_written_the_path_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot write .*file/below: .*; choose another folder"):
-        write(tmp_path / "file" / "below", "content")
-    with pytest.raises(UserError, match=r"cannot write .*below/log\.jsonl: "):
-        RunFolder(tmp_path / "file" / "below").event(stage="training")
-    with (
-        pytest.raises(UserError, match=r"cannot write to .*below: .*; choose another folder with --out"),
-        lock(tmp_path / "file" / "below"),
-    ):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("number", "advice"),
-    [
-        (errno.ENOSPC, "free some space, then run the same command again"),
-        (errno.EDQUOT, "free some space, then run the same command again"),
-        (errno.EACCES, "choose another folder"),
-        (errno.EROFS, "choose another folder"),
-        (errno.EIO, "remove the cause, then run the same command again"),
-    ],
-)
-def test_the_advice_on_a_failed_write_fits_its_reason(number: int, advice: str) -> None:
-    error = OSError(number, os.strerror(number))
-    assert str(failed_write("rows", error)) == f"cannot write rows: {os.strerror(number)}; {advice}"
-
-
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EIO])
 def test_what_the_system_says_of_a_failed_write_is_passed_on(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -197,11 +128,6 @@ def test_what_the_system_says_of_a_failed_write_is_passed_on(
     assert str(of_file.value) == f"cannot write {tmp_path / 'file'}: {expected}"
     expected = expected.replace("write elsewhere", "choose another folder")
     assert str(of_log.value) == f"cannot write {tmp_path / 'log.jsonl'}: {expected}"
-
-
-def test_digest_is_the_start_of_sha256(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"lottery" * 100_000)
-    assert digest(tmp_path / "file") == hashlib.sha256(b"lottery" * 100_000).hexdigest()[:16]
 
 
 HOLD = """
@@ -256,36 +182,3 @@ def test_another_failure_of_the_lock_names_the_folder(tmp_path: Path, monkeypatc
     monkeypatch.setattr("lottery_pools.runs.folder.fcntl.flock", flock)
     with pytest.raises(UserError, match=f"cannot write to {tmp_path}"), lock(tmp_path):
         pass
-
-
-@pytest.mark.skipif(os.name != "posix", reason="needs a password file")
-def test_a_user_without_an_entry_in_the_password_file_and_without_a_home_trains(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
-        "import pwd\ndef unknown(*asked):\n    raise KeyError(f'not found: {asked}')\n"
-        "pwd.getpwuid = pwd.getpwnam = unknown\n"
-    )
-    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "PYTHONPATH", "OMP_NUM_THREADS")}
-    paths = os.pathsep.join(filter(None, [str(tmp_path), kept.get("PYTHONPATH", "")]))
-    train = ["tickets", "--preset", "demo", "--limit", "20", "--seeds", "0", "--pruning.levels", "0", "--quiet"]
-    done = subprocess.run(
-        [sys.executable, "-m", "lottery_pools", *train, "--out", str(tmp_path / "run")],
-        env={**kept, "PYTHONPATH": paths},
-        cwd=Path(__file__).parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "run/tickets/level_00.safetensors").exists()
-
-
-def test_without_a_home_directory_the_cache_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_home(path: Path) -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.setattr(Path, "expanduser", no_home)
-    monkeypatch.delenv("LOTTERY_POOLS_CACHE", raising=False)
-    with pytest.raises(
-        UserError, match=r"no home directory for the cache ~/\.cache/lottery-pools: set LOTTERY_POOLS_CACHE to a"
-    ):
-        cache_root()

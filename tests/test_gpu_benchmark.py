@@ -35,6 +35,7 @@ def test_ratios_compare_equal_networks_precisions_and_batches() -> None:
         "vgg16 launched bfloat16 128": {"images_per_second": 20.0},
         "vgg16 ours bfloat16 128": {"images_per_second": 40.0},
         "vgg16 deterministic bfloat16 128": {"images_per_second": 30.0},
+        "vgg16 compiled bfloat16 128": {"images_per_second": 20.0},
         "vgg16 ours bfloat16 512": {"images_per_second": 45.0},
         "vgg16 common float32 128": {"images_per_second": 10.0},
         "vgg16 pooling best": {"seconds": 2.0},
@@ -44,7 +45,32 @@ def test_ratios_compare_equal_networks_precisions_and_batches() -> None:
         "vgg16 ours bfloat16 128: 2.00 of launched",
         "vgg16 ours bfloat16 128: 4.00 of common",
         "vgg16 deterministic bfloat16 128: 0.75 of ours",
+        "vgg16 compiled bfloat16 128: 0.50 of ours",
     ]
+
+
+def test_a_row_that_fails_stops_no_other_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "gpu.jsonl"
+    measured: list[str] = []
+
+    def broken() -> dict[str, float]:
+        measured.append("broken")
+        raise RuntimeError("out of memory")
+
+    def whole() -> dict[str, float]:
+        measured.append("whole")
+        return {"images_per_second": 5.0}
+
+    monkeypatch.setattr(gpu, "measurements", lambda setting: iter([("a limit 1", broken), ("b limit 1", whole)]))
+    monkeypatch.setattr("sys.argv", ["gpu", "--tiny", "--out", str(out)])
+    for _ in range(2):
+        with pytest.raises(SystemExit, match="1"):
+            gpu.main()
+    assert measured == ["broken", "whole", "broken"]
+    assert [json.loads(line)["row"] for line in out.read_text(encoding="utf-8").splitlines()] == ["b limit 1"]
+    assert "a limit 1: failed (out of memory)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("network", ["vgg16", "resnet18"])

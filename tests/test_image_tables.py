@@ -66,7 +66,7 @@ def test_files_are_read_alike_by_pyarrow_and_from_a_copy(tmp_path: Path, monkeyp
     files = image_tables.parquet_files(folder)
     tables = [image_tables.open_parquet(files, folder, tmp_path / "scratch")["train"]]
     assert not (tmp_path / "scratch").exists()
-    monkeypatch.setattr(arrow_tables, "read", lambda paths: None)
+    monkeypatch.setattr(arrow_tables, "read", lambda descriptions: None)
     tables.append(image_tables.open_parquet(files, folder, tmp_path / "scratch")["train"])
     assert [type(table).__name__ for table in tables] == ["ArrowTable", "DatasetsTable"]
     assert tables[0].columns == tables[1].columns
@@ -109,7 +109,7 @@ def test_a_disk_that_is_full_is_not_taken_for_a_damaged_file(tmp_path: Path, mon
         raise datasets.exceptions.DatasetGenerationError from OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(datasets, "load_dataset", full)
-    monkeypatch.setattr(arrow_tables, "read", lambda paths: None)  # else nothing is copied
+    monkeypatch.setattr(arrow_tables, "read", lambda descriptions: None)  # else nothing is copied
     with pytest.raises(UserError, match=r"cannot write the copy of the images .*: No space left on device; free some"):
         load(Data(name=str(small(tmp_path / "set")), validation=6))
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
-from lottery_pools.evaluation.paths import PathPoint, barrier, linear_path, overlap, pairs
+from lottery_pools.evaluation.paths import PathPoint, barrier, overlap, pairs
 from lottery_pools.pooling import arithmetic, batchnorm
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import masks
@@ -52,17 +52,17 @@ MISFIT = "'bias' .*, the model does not: give the model they are of"
 
 def test_a_path_in_closed_form() -> None:
     model = linear(2)
-    path = linear_path(model, (ticket(0, 1, 1), ticket(1, -1, 0)), square, points=5)
-    assert path == [PathPoint(alpha, (2 * alpha - 1) ** 2, None) for alpha in (1, 0.75, 0.5, 0.25, 0)]
-    assert barrier(path) == barrier(path, baseline="linear") == 1
-    assert snapshot(model)["weight"].tolist() == [[-1, 0]]
+    (row,) = pairs(model, [ticket(0, 1, 1), ticket(1, -1, 0)], square, points=5)
+    assert list(row.path) == [PathPoint(alpha, (2 * alpha - 1) ** 2, None) for alpha in (1, 0.75, 0.5, 0.25, 0)]
+    assert barrier(row.path) == barrier(row.path, baseline="linear") == 1
+    assert snapshot(model)["weight"].tolist() == [[-0.5, 0.25]]  # the ends were measured before
 
 
 def test_barriers_between_unequal_ends() -> None:
     # a straight line: no rise, and half the difference by the definition of Frankle et al.
-    path = linear_path(linear(1), (ticket(0, 3), ticket(1, 1)), total)
-    assert [point.alpha for point in path] == [i / 10 for i in range(10, -1, -1)]
-    assert (barrier(path), barrier(path, baseline="linear")) == (close(1), close(0))
+    (row,) = pairs(linear(1), [ticket(0, 3), ticket(1, 1)], total)
+    assert [point.alpha for point in row.path] == [i / 10 for i in range(10, -1, -1)]
+    assert (barrier(row.path), barrier(row.path, baseline="linear")) == (close(1), close(0))
     # errors 0.1, 0.5, 0.4, 0.3: means 0.2; the line is 0.1 + 0.2 / 3 at the second point
     path = [PathPoint(alpha, score, None) for alpha, score in ((1, 0.9), (2 / 3, 0.5), (1 / 3, 0.6), (0, 0.7))]
     assert (barrier(path), barrier(path, baseline="linear")) == (close(0.3), close(0.4 - 0.2 / 3))
@@ -117,7 +117,8 @@ def test_a_barrier_of_batchnorm_vanishes_with_recalibration() -> None:
     def recalibrate(model: nn.Module) -> object:
         return batchnorm.recalibrate(model, [x])
 
-    path = linear_path(Threshold(), (scaled(0, 1), scaled(1, 9)), hits, recalibrate, points=5)
+    (row,) = pairs(Threshold(), [scaled(0, 1), scaled(1, 9)], hits, recalibrate, points=5)
+    path = row.path
     assert [point.recalibrated for point in path] == [1] * 5
     for point in path:
         # weight 1 + 8β at β = 1 - α, standard deviation √(1 + 80β)
@@ -125,7 +126,6 @@ def test_a_barrier_of_batchnorm_vanishes_with_recalibration() -> None:
         assert point.score == close(float(((shrunk > 1) == (x > 1)).double().mean()))
     assert barrier(path) > 0.05
     assert barrier(path, recalibrated=True) == 0
-    (row,) = pairs(Threshold(), [scaled(0, 1), scaled(1, 9)], hits, recalibrate, points=5)
     assert (row.barrier, row.barrier_recalibrated) == (barrier(path), 0)
     assert (row.rise, row.rise_recalibrated) == (barrier(path, baseline="linear"), 0)
     # BatchNorm's statistics are no parameters
@@ -221,16 +221,14 @@ def test_overlap_is_symmetric_and_counts(kept: list[tuple[bool, bool]]) -> None:
 def test_mistakes_are_named() -> None:
     model, a = linear(1), ticket(0, 1)
     with pytest.raises(UserError, match="points is 1"):
-        linear_path(model, (a, a), total, points=1)
+        next(pairs(model, [a, a], total, points=1))
     with pytest.raises(UserError, match="measure returned NaN"):
-        linear_path(model, (a, a), lambda model: float("nan"))
+        next(pairs(model, [a, a], lambda model: float("nan")))
     with pytest.raises(UserError, match="measured without recalibration"):
-        barrier(linear_path(model, (a, a), total), recalibrated=True)
+        barrier(next(pairs(model, [a, a], total)).path, recalibrated=True)
     with pytest.raises(UserError, match="one ticket makes no pair"):
         next(pairs(model, [a], total))
     with pytest.raises(UserError, match="'bias' is prunable in only one of the tickets of levels 0 and 1"):
         overlap(a, OTHER)
-    with pytest.raises(UserError, match=MISFIT):
-        linear_path(model, (a, OTHER), total)
     with pytest.raises(UserError, match=MISFIT):
         next(pairs(model, [a, OTHER], total))

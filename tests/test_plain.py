@@ -19,7 +19,7 @@ from lottery_pools.cli import commands
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config
 from lottery_pools.errors import UserError, plain
-from lottery_pools.experiment import report
+from lottery_pools.experiment import reading, report
 from lottery_pools.reporting.table import Table, markdown
 from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import Ticket
@@ -74,7 +74,7 @@ def test_a_report_of_names_that_act_shows_them(tmp_path: Path, capsys: pytest.Ca
 def test_figures_show_names_of_methods_that_act(tmp_path: Path) -> None:
     content = report.report_of(PUBLISHED)
     evil = [dataclasses.replace(row, method="x\x1b<b>") if row.method == "average" else row for row in content.rows]
-    rows = list(map(report._inert_row, evil))
+    rows = list(map(reading.inert_row, evil))
     assert {row.method for row in rows} >= {"x\\x1b<b>"}
     assert markdown(Table("a <b>", ("x\x1b<b>",), (("[a](b)",),))).splitlines()[0] == "### a \\<b>"
 

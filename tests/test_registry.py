@@ -26,6 +26,7 @@ CASES: list[tuple[str, dict[str, int | float | bool | str], tuple[int, ...]]] = 
     ("resnet18", {"width": 4}, LARGE),
     ("resnet34", {"width": 4}, LARGE),
     ("resnet50", {"width": 2, "stem": "cifar"}, TINY),
+    ("vgg11", {"width": 0.0625}, TINY),
     ("vgg16", {"width": 0.0625}, TINY),
     ("vgg16", {"width": 0.0625}, LARGE),
 ]

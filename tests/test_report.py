@@ -13,7 +13,7 @@ from lottery_pools.errors import UserError
 from lottery_pools.experiment import diagnose, stages
 from lottery_pools.experiment import report as reports
 from lottery_pools.reporting import page
-from lottery_pools.runs.folder import write
+from lottery_pools.runs.disk import write
 from tests.test_stages import ONE, tiny
 
 

@@ -30,8 +30,9 @@ from lottery_pools.experiment.run import CLEAN, OTHER_SEED, POOLED_BY, OtherRun
 from lottery_pools.pooling import learning
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs import engine
+from lottery_pools.runs.disk import digest
 from lottery_pools.runs.engine import Machine
-from lottery_pools.runs.folder import RunFolder, digest
+from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.rows import ENSEMBLE, TUNED, Row
 from lottery_pools.tickets import checks, files
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
@@ -558,8 +559,11 @@ def test_trained_baselines_are_trained_beside_the_tickets_and_measured_alike(tmp
     assert images["tuned-ticket", 2] - images["ticket", 2] in (3 * 67 * 134, 3 * 67 * 134 + 50 * 200)
     searched = {(row.method, row.level): row.search_images for row in rows}
     assert searched["tuned-pool", 1] == searched["trimmed-soup", 1] + searched["tuned-ticket", 1]
-    rewound = [name for name in images if "+" in name[0]]
-    assert rewound == [(f"learning-rate-rewinding+{m}", level) for m in POOLED_BY for level in range(3)]
+    pools = [name for name in images if "+" in name[0]]
+    assert pools == [
+        (f"{name}+{m}", level) for name, methods in POOLED_BY.items() for m in methods for level in range(3)
+    ]
+    assert images["held-out-training+consensus-soup-training", 0] == images["ticket", 2]
     pooled = RunFolder(tmp_path / "run/trained_baselines/learning-rate-rewinding").pool("trimmed-soup", 1)
     assert replay.replay(pooled) is None
     for name in TUNED:
@@ -573,6 +577,16 @@ def test_trained_baselines_are_trained_beside_the_tickets_and_measured_alike(tmp
     assert hashes(tmp_path / "run") == before
     with pytest.raises(UserError, match="unknown trained baseline 'longr': did you mean 'longer'"):
         stages.run(tiny(evaluation=Evaluation(trained_baselines=("longr",))), tmp_path / "run", ONE)
+
+
+def test_pools_of_trained_baselines_fit_the_task(tmp_path: Path) -> None:
+    config = tiny(evaluation=Evaluation(trained_baselines=("learning-rate-rewinding", "held-out-training")))
+    run = opening.resolve(config, tmp_path / "run", ONE).runs[0]
+    assert set(run.pools_of_baselines.values()) == {(name, m) for name, methods in POOLED_BY.items() for m in methods}
+    data = dataclasses.replace(config.data, name="folder", task="multi-label")
+    several_labels = dataclasses.replace(run, config=dataclasses.replace(config, data=data))
+    pairs = (("learning-rate-rewinding", "interpolation"), ("learning-rate-rewinding", "trimmed-soup"))
+    assert tuple(several_labels.pools_of_baselines.values()) == pairs
 
 
 def test_another_runs_tickets_are_refused_by_name_and_allowed_as_a_control(finished: Path, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from lottery_pools.experiment.run import Run
 from lottery_pools.experiment.ticket_cache import TicketCache
 from lottery_pools.models import registry
 from lottery_pools.pooling import learning
-from lottery_pools.runs.folder import RunFolder, digest
+from lottery_pools.runs.disk import digest
+from lottery_pools.runs.folder import RunFolder
 from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import LazyTensors
 from tests.test_stages import ONE, tiny

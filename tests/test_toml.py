@@ -63,6 +63,7 @@ def test_identity_tells_any_setting_apart() -> None:
         ("[training]\nepochs = '3'", "training: epochs is '3': give int"),
         ("[training]\nepochs = true", "epochs is True: give int"),
         ("[training]\noptimizer = 'adam'", "give sgd, adamw"),
+        ("[training]\nprecision = 'float16'", "precision is 'float16': give float32, bfloat16"),
         ("[data.difficulty]\npadding = [1]", "padding has 1 values: give 2"),
         ("seeds = 3", "seeds is 3"),
         ("seeds = [", "is not TOML"),

@@ -76,6 +76,5 @@ def test_the_last_epochs_are_averaged_and_no_other() -> None:
 def test_learning_rate_rewinding_and_training_on_held_out_samples_change_that_alone() -> None:
     rewound = TRAINED_BASELINES["learning-rate-rewinding"].settings(CONFIG, SAMPLES, 8)
     assert rewound == dataclasses.replace(CONFIG, pruning=dataclasses.replace(CONFIG.pruning, after="learning-rate"))
-    assert TRAINED_BASELINES["learning-rate-rewinding"].pooled
     control = TRAINED_BASELINES["held-out-training"].settings(CONFIG, SAMPLES, 8)
     assert control == dataclasses.replace(CONFIG, data=dataclasses.replace(CONFIG.data, train_on_validation=True))

@@ -1,4 +1,4 @@
-"""VGG-16: the published size, any size of image, and its width."""
+"""VGG-11 and VGG-16: the published sizes, any size of image, and their width."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lottery_pools.models.vgg import vgg16
+from lottery_pools.models.vgg import vgg11, vgg16
 
 CHANNELS = [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
 
@@ -17,6 +17,16 @@ def test_size_is_that_of_configuration_d() -> None:
     convolutions = sum(9 * inputs * outputs for inputs, outputs in zip([3, *CHANNELS], CHANNELS, strict=False))
     assert convolutions + sum(CHANNELS) == 14_714_688  # the published figure has biases, which BatchNorm replaces
     assert sum(p.numel() for p in network.parameters()) == convolutions + 2 * sum(CHANNELS) + 512 * 100 + 100
+
+
+def test_size_is_that_of_configuration_a() -> None:
+    with torch.device("meta"):
+        network = vgg11(10, (3, 32, 32))
+    outputs = [module.out_channels for module in network.modules() if isinstance(module, nn.Conv2d)]
+    assert outputs == [64, 128, 256, 256, 512, 512, 512, 512]
+    convolutions = sum(9 * inputs * outputs for inputs, outputs in zip([3, *outputs], outputs, strict=False))
+    assert convolutions + sum(outputs) == 9_220_480  # the published figure has biases, which BatchNorm replaces
+    assert sum(p.numel() for p in network.parameters()) == convolutions + 2 * sum(outputs) + 512 * 10 + 10
 
 
 @pytest.mark.parametrize(("side", "last"), [(8, 1), (16, 1), (32, 1), (64, 2), (40, 2)])

@@ -20,7 +20,7 @@ from lottery_pools.data import cache, npy, record
 from lottery_pools.errors import UserError
 from lottery_pools.exchange import bitmask
 from lottery_pools.exchange import network as networks
-from lottery_pools.experiment import report
+from lottery_pools.experiment import reading
 from lottery_pools.reporting.lineage import lineage
 from lottery_pools.runs import results, speeds
 from lottery_pools.runs.rows import MetricRow, PoolRow, Row, pack_hits, pack_values
@@ -318,7 +318,7 @@ KINDS = (
     Kind("rows", write_rows, results.read, changes=ROWS, sign=signed_lines, may_be_cut=True),
     Kind("published rows", write_published_rows, results.read, file_name="results.jsonl.xz"),
     Kind("published pools", write_published_pools, results.read_pools, False, changes=(edit_json_file,)),
-    Kind("diagnosis", write_diagnosis, report.read_json, False, "diagnosis_5.json", (edit_json_file,)),
+    Kind("diagnosis", write_diagnosis, reading.read_json, False, "diagnosis_5.json", (edit_json_file,)),
     Kind("settings", write_settings, read_settings, False, "settings.toml", (edit_settings, edit_settings_text)),
     Kind("array", write_array, read_array, False, "a.npy", (edit_npy_header,), refusals=(ValueError,), names_file="no"),
     *(_cached(name, change) for name, change in _CACHED.items()),

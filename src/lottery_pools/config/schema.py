@@ -102,7 +102,7 @@ class Evaluation:
     """Baselines that are trained beside the tickets, at equal cost but for `swamp-full`: `sparse-model-soups`,
     `swamp-equal-cost`, `swamp-full`, `learning-rate-rewinding` (pooled too), `longer` and `rigl` (a run for each
     target of pooling), `lawa`, `tail-ema`, `swa-training`, `ema-training`; and controls that train on the held-out
-    samples: `held-out-training`, `tuned-ticket`, `tuned-pool`; none: no baselines."""
+    samples: `held-out-training` (pooled too), `tuned-ticket`, `tuned-pool`; none: no baselines."""
     corruptions: tuple[str, ...] = ()
     """Corruptions of the test samples: names, `common` (the 15 of CIFAR-C), or `all` (with the 4 extra; for mnist1d,
     the shifts of its generator); none: clean samples only."""

@@ -18,6 +18,10 @@ from lottery_pools.errors import UserError
 
 _ROWS = 64
 """Rows that are read at once."""
+_ANY_ROWS, _ANY_BYTES = 100_000, 64 << 20
+"""So many rows, and bytes of them unpacked, may a parquet file of any size have."""
+_MAX_RATIO = 64
+"""A larger parquet file may have so many times its own size unpacked; images are compressed already."""
 
 
 class _OtherTypeError(Exception):
@@ -108,19 +112,44 @@ class ArrowImages:
             raise UserError(f"cannot read {path} ({reason}): replace or remove it") from error
 
 
-def read(paths: Sequence[Path]) -> ArrowTable | None:
-    """Open the parquet files of one split.
+def describe(path: Path) -> Any:
+    """Read what a parquet file says of its content, pyarrow's `FileMetaData`; None where that cannot be read.
 
-    None if that cannot be done here, for they are damaged, or of types that only `datasets` knows, or of several.
+    Raises:
+        UserError: The content would be far larger than the file: few bytes can stand for any number of equal rows.
     """
     try:
         from pyarrow import parquet
 
-        files = [parquet.read_metadata(path) for path in paths]
-        schemas = [file.schema.to_arrow_schema() for file in files]
+        description = parquet.read_metadata(path)
+        groups = range(description.num_row_groups)
+        unpacked = sum(description.row_group(group).total_byte_size for group in groups)
+    except Exception:  # pyarrow is missing, or raises errors of many kinds; `datasets`, asked next, says what is wrong
+        return None
+    rows, size = description.num_rows, path.stat().st_size
+    if rows > max(size, _ANY_ROWS) or unpacked > _MAX_RATIO * size + _ANY_BYTES:
+        raise UserError(
+            f"{path} has {size:,} bytes for {rows:,} rows of {unpacked:,} bytes: that is no set of images, replace it"
+        )
+    return description
+
+
+def read(descriptions: Mapping[Path, Any]) -> ArrowTable | None:
+    """Open the parquet files of one split as a table.
+
+    None if that cannot be done here, for they are damaged, or of types that only `datasets` knows, or of several.
+
+    Args:
+        descriptions: The files, and of each what `describe` returns.
+    """
+    if any(description is None for description in descriptions.values()):
+        return None
+    try:
+        schemas = [description.schema.to_arrow_schema() for description in descriptions.values()]
         if any(not schema.equals(schemas[0]) for schema in schemas):
             return None
-        return ArrowTable(tuple(paths), _columns(schemas[0]), sum(file.num_rows for file in files))
+        rows = sum(description.num_rows for description in descriptions.values())
+        return ArrowTable(tuple(descriptions), _columns(schemas[0]), rows)
     except Exception:  # pyarrow raises errors of many kinds; `datasets`, which is asked next, says what is wrong
         return None
 

@@ -15,7 +15,7 @@ from lottery_pools.data.encoded import EncodedSet, EncodedSplit, ImageFiles
 from lottery_pools.data.image_files import LeftOut
 from lottery_pools.data.splits import training
 from lottery_pools.errors import UserError, unknown
-from lottery_pools.runs.folder import digest
+from lottery_pools.runs.disk import digest
 
 
 @dataclass(frozen=True)

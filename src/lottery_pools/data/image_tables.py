@@ -16,14 +16,10 @@ from lottery_pools.data.encoded import Column, EncodedSet, EncodedSplit, ImageCo
 from lottery_pools.data.labels import Labels
 from lottery_pools.data.splits import LAYOUTS, TEST, TRAIN, held_out, split_of, training, unlabelled, unused
 from lottery_pools.errors import UserError, installing, unknown
-from lottery_pools.runs.folder import NO_SPACE, failed_write
+from lottery_pools.runs.disk import NO_SPACE, failed_write
 
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category", "target")
 """The names by which one of several columns of numbers or text is known to hold the labels."""
-_ANY_ROWS, _ANY_BYTES = 100_000, 64 << 20
-"""So many rows, and bytes of them unpacked, may a parquet file of any size have."""
-_MAX_RATIO = 64
-"""A larger parquet file may have so many times its own size unpacked; images are compressed already."""
 _NOT_SAMPLES = ("metadata", "labels", "annotations")
 """Names of parquet files that lie beside images."""
 
@@ -75,41 +71,19 @@ def open_parquet(files: Mapping[str, list[Path]], folder: Path, scratch: Path) -
     """
     tables: dict[str, Table] = {}
     for split, paths in files.items():
-        # Each split is opened by itself: of several splits, the names of the classes would be taken from the first.
-        # `datasets` reads the names as patterns, and would guess splits from them if it were not told.
-        damaged = next((path for path in paths if not _is_parquet(path)), paths[0])
-        table = arrow_tables.read(paths)
+        descriptions = {path: arrow_tables.describe(path) for path in paths}
+        table = arrow_tables.read(descriptions)
         if table is not None:
             tables[split] = table
             continue
+        damaged = next((path for path, description in descriptions.items() if description is None), paths[0])
+        # Each split is opened by itself: of several splits, the names of the classes would be taken from the first.
+        # `datasets` reads the names as patterns, and would guess splits from them if it were not told.
         patterns = {split: [glob.escape(str(path)) for path in paths]}
         failure = f"cannot read the files in {folder}: {damaged.name}"
         opened = _open("parquet", failure, "replace or remove it", data_files=patterns, cache_dir=str(scratch))
         tables |= as_tables(opened)
     return tables
-
-
-def _is_parquet(path: Path) -> bool:
-    """Whether the description of a parquet file's content can be read.
-
-    Raises UserError if the content would be far larger than the file: few bytes can stand for any number of equal rows.
-    """
-    try:
-        from pyarrow.parquet import ParquetFile
-
-        with ParquetFile(path) as file:
-            rows, groups = file.metadata.num_rows, range(file.metadata.num_row_groups)
-            unpacked = sum(file.metadata.row_group(group).total_byte_size for group in groups)
-    except ImportError:
-        return True  # `_open` says what is missing
-    except Exception:  # Arrow raises errors of many kinds; `_open` says what is wrong
-        return False
-    size = path.stat().st_size
-    if rows > max(size, _ANY_ROWS) or unpacked > _MAX_RATIO * size + _ANY_BYTES:
-        raise UserError(
-            f"{path} has {size:,} bytes for {rows:,} rows of {unpacked:,} bytes: that is no set of images, replace it"
-        )
-    return True
 
 
 def open_hub(hub_id: str, name: str) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from lottery_pools.data.encoded import EncodedSet
 from lottery_pools.data.finding import HUB, HubImages, ImageFolder, ParquetFiles
 from lottery_pools.data.labels import Classes
 from lottery_pools.errors import UserError
-from lottery_pools.runs.folder import OTHER_CACHE, cache_root, failed_write
+from lottery_pools.runs.disk import OTHER_CACHE, cache_root, failed_write
 
 _CACHE_VERSION = 3
 """Part of the names in the cache. Increase it with every change of the decoded pixels or of their files."""

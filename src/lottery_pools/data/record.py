@@ -9,7 +9,7 @@ from pathlib import Path
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.errors import UserError
 from lottery_pools.runs import strict_json
-from lottery_pools.runs.folder import write
+from lottery_pools.runs.disk import write
 
 GENERATED = "mnist1d"
 """Data that follow from the settings, which are compared themselves: with `data.draw` each seed has its own."""

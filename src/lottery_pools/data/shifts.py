@@ -17,7 +17,7 @@ from lottery_pools.data.cache import DamagedCacheError
 from lottery_pools.data.dataset import Dataset, Split
 from lottery_pools.data.sources import stratified
 from lottery_pools.errors import UserError, unknown
-from lottery_pools.runs.folder import cache_root
+from lottery_pools.runs.disk import cache_root
 from lottery_pools.runs.ranks import of_this_process
 from lottery_pools.runs.seeds import generator
 

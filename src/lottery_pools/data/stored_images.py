@@ -16,7 +16,7 @@ from torch import Tensor
 from lottery_pools.data import npy
 from lottery_pools.data.cache import DamagedCacheError
 from lottery_pools.errors import UserError
-from lottery_pools.runs.folder import OTHER_CACHE, writing
+from lottery_pools.runs.disk import OTHER_CACHE, writing
 
 
 def read(path: Path, n: int) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from lottery_pools.deploy import compiler, timing
 from lottery_pools.deploy.library import ALONE, CompiledNetwork, alone
 from lottery_pools.runs import strict_json
-from lottery_pools.runs.folder import write
+from lottery_pools.runs.disk import write
 
 CLASSES = ((1, 1), (2, 4), (5, ALONE), (ALONE + 1, 16), (17, 32), (33, 63), (64, 64), (65, 256))
 """Batch sizes, from and to, that one timing stands for; the last is for all larger ones too."""

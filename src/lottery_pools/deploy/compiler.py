@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lottery_pools.errors import UserError, unknown
-from lottery_pools.runs.folder import cache_root, digest, write
+from lottery_pools.runs.disk import cache_root, digest, write
 
 FLAGS = (
     "-std=gnu11",

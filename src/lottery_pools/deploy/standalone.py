@@ -11,7 +11,7 @@ from torch import nn
 
 from lottery_pools.deploy import compiler
 from lottery_pools.deploy.header import header
-from lottery_pools.runs.folder import remove, write
+from lottery_pools.runs.disk import remove, write
 
 NAME = "network"
 """What the files are called, and how the names in them begin."""

@@ -12,7 +12,7 @@ from lottery_pools.deploy import compiled, compiler, speed
 from lottery_pools.deploy.graph import Network
 from lottery_pools.deploy.standalone import Standalone, write_standalone
 from lottery_pools.runs import speeds
-from lottery_pools.runs.folder import remove
+from lottery_pools.runs.disk import remove
 from lottery_pools.runs.speeds import Speed
 
 

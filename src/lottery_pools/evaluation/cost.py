@@ -12,6 +12,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from lottery_pools.pooling.guard import in_evaluation_mode
+
 
 def flops(model: nn.Module, input_shape: tuple[int, ...], mask: Mapping[str, Tensor] | None = None) -> int:
     """Multiply-adds of one forward pass of one sample, pruned weights left out. Works on the meta device too.
@@ -74,17 +76,13 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 @contextmanager
 def _evaluated_in_small_operations(model: nn.Module) -> Iterator[None]:
     """The model in evaluation mode, attention in operations that can be counted; all is as it was on exit."""
-    modes = {module: module.training for module in model.modules()}
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # one operation, of which no count is known
     try:
-        model.eval()
-        with sdpa_kernel(SDPBackend.MATH):
+        with in_evaluation_mode(model), sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _memory(tensor: Tensor) -> int:

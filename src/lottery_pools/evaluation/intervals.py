@@ -131,14 +131,14 @@ def p_value(gain: Gain) -> float:
     return two_sided(gain.gain / gain.error, freedom(gain.seeds))
 
 
-def is_equivalent(gain: Gain, margin: float = MARGIN) -> bool:
-    """Whether two one-sided tests, each at 5 %, show that a gain lies within ± `margin` (Schuirmann, 1987).
+def is_equivalent(gain: Gain) -> bool:
+    """Whether two one-sided tests, each at 5 %, show that a gain lies within ± `MARGIN` (Schuirmann, 1987).
 
     That is so where its 90 % interval does. False where its error is not known.
     """
     if gain.error is None:
         return False
-    return abs(gain.gain) + student(freedom(gain.seeds), 0.90) * gain.error < margin
+    return abs(gain.gain) + student(freedom(gain.seeds), 0.90) * gain.error < MARGIN
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

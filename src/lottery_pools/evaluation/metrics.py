@@ -27,8 +27,11 @@ from lottery_pools.runs.rows import (
     values_of,
 )
 
+BINS = 15
+"""Bins of confidence, of equal width."""
 
-def calibration_error(confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = 15) -> float:
+
+def calibration_error(confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = BINS) -> float:
     """Expected calibration error (Guo et al., 2017): mean |accuracy - confidence| over equal bins of confidence.
 
     `confidence` (n,) in [0, 1] is the probability given to the predicted class; `correct` (n,) whether it was right.
@@ -38,11 +41,11 @@ def calibration_error(confidence: NDArray[np.floating], correct: NDArray[np.bool
     return float(np.abs(gap).sum() / len(confidence))
 
 
-def reliability(confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = 15) -> Bins:
+def reliability(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> Bins:
     """(samples, correct, mean confidence) of each bin of `calibration_error`; means to four decimals."""
-    index = _bin(confidence, bins)
-    count, right = (np.bincount(index, weights, bins).astype(int) for weights in (None, correct))
-    mean = (np.bincount(index, confidence, bins) / np.maximum(count, 1)).round(4)
+    index = _bin(confidence, BINS)
+    count, right = (np.bincount(index, weights, BINS).astype(int) for weights in (None, correct))
+    mean = (np.bincount(index, confidence, BINS) / np.maximum(count, 1)).round(4)
     return tuple(zip(count.tolist(), right.tolist(), mean.tolist(), strict=True))
 
 

@@ -65,36 +65,6 @@ class _Meter:
         return result
 
 
-def linear_path(
-    model: nn.Module,
-    ends: tuple[Ticket, Ticket],
-    measure: Score,
-    recalibrate: Recalibrate | None = None,
-    points: int = 11,
-) -> list[PathPoint]:
-    """Measure networks on the straight line from one ticket (α = 1) to another (α = 0).
-
-    Args:
-        model: the module that the weights are loaded into; it is left with the last network.
-        ends: the two tickets.
-        measure: `measure(model)` is one number, higher is better, or a 1-D tensor with one per sample.
-        recalibrate: `recalibrate(model)` re-estimates BatchNorm statistics; none: nothing is measured recalibrated.
-        points: how many equally spaced coefficients, both ends included.
-
-    Raises UserError where `points` is below 2, a ticket does not fit the model, or `measure` returns NaN.
-
-    Example:
-        ```python
-        path = linear_path(model, (tickets[0], tickets[3]), score, recalibrate, points=5)
-        barrier(path, recalibrated=True)
-        ```
-    """
-    check(model, ends)
-    first, second = (dict(ticket.weights) for ticket in ends)  # read once, where they lie in files
-    meter = _Meter(model, measure, recalibrate)
-    return [meter.point(first, second, alpha) for alpha in _coefficients(points)]
-
-
 def _coefficients(points: int) -> list[float]:
     """Equally spaced coefficients from 1 to 0."""
     if points < 2:
@@ -117,7 +87,7 @@ def barrier(
     scores = [point.recalibrated if recalibrated else point.score for point in path]
     known = [score for score in scores if score is not None]
     if len(known) < len(path):
-        raise UserError("this path was measured without recalibration: give linear_path a recalibrate function")
+        raise UserError("this path was measured without recalibration: give a recalibrate function")
     first, last = known[0], known[-1]
     if baseline == "mean":
         return (first + last) / 2 - min(known)
@@ -166,12 +136,12 @@ def pairs(
     Args:
         model: the module that the weights are loaded into.
         tickets: two or more of one network.
-        measure: as for `linear_path`.
-        recalibrate: as for `linear_path`.
-        points: measured on each path, both ends included.
+        measure: `measure(model)` is one number, higher is better, or a 1-D tensor with one per sample.
+        recalibrate: `recalibrate(model)` re-estimates BatchNorm statistics; none: nothing is measured recalibrated.
+        points: equally spaced coefficients on each path, both ends included.
 
-    Raises UserError, at the first row, as `linear_path`, and where there are fewer than two tickets or their masks
-    have not the same tensors.
+    Raises UserError, at the first row, where `points` is below 2, there are fewer than two tickets, one does not fit
+    the model, their masks have not the same tensors, or `measure` returns NaN.
     """
     if len(tickets) < 2:
         raise UserError("one ticket makes no pair: give at least two tickets of one network")

@@ -24,7 +24,7 @@ from torch import Tensor
 from lottery_pools.errors import UserError, shown
 from lottery_pools.exchange import pickles
 from lottery_pools.runs import strict_json
-from lottery_pools.runs.folder import digest
+from lottery_pools.runs.disk import digest
 from lottery_pools.tickets import files
 
 SUFFIXES = (".pt", ".pth", ".tar", ".ckpt", ".bin", ".safetensors")

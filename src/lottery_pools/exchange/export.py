@@ -28,7 +28,7 @@ from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.errors import UserError, unknown
 from lottery_pools.exchange import bitmask, hub, network, programs
 from lottery_pools.exchange.card import Card
-from lottery_pools.runs.folder import write
+from lottery_pools.runs.disk import write
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import Ticket, load_into

@@ -17,7 +17,7 @@ from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.exchange import card as cards
 from lottery_pools.exchange import network, standalone
 from lottery_pools.exchange.card import Card
-from lottery_pools.runs.folder import write
+from lottery_pools.runs.disk import write
 from lottery_pools.tickets.ticket import Ticket
 from lottery_pools.version import VERSION
 

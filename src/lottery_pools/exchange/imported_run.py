@@ -21,7 +21,8 @@ from lottery_pools.exchange import checkpoint, normalisation
 from lottery_pools.exchange.checkpoint import Place, Reading
 from lottery_pools.exchange.read import checkpoints_in, read_several
 from lottery_pools.models import registry
-from lottery_pools.runs.folder import RunFolder, lock, write
+from lottery_pools.runs.disk import write
+from lottery_pools.runs.folder import RunFolder, lock
 from lottery_pools.tickets import checks, files, imp, masks
 from lottery_pools.tickets.schedule import steps_per_epoch
 from lottery_pools.tickets.ticket import Ticket, check_fit, shapes

@@ -25,13 +25,14 @@ from lottery_pools.experiment import opening
 from lottery_pools.experiment.execution import IN_A_TERMINAL, Watching, do, progress
 from lottery_pools.experiment.opening import THIS_MACHINE
 from lottery_pools.experiment.plan import Part, Task
+from lottery_pools.experiment.reading import read_json
 from lottery_pools.experiment.run import CLEAN, Run
 from lottery_pools.experiment.selection import logits
 from lottery_pools.pooling.pool import Recipe
 from lottery_pools.pooling.result import Trial
 from lottery_pools.runs import results
+from lottery_pools.runs.disk import digest, write
 from lottery_pools.runs.engine import Machine
-from lottery_pools.runs.folder import digest, write
 from lottery_pools.runs.rows import BASELINES, Row, unpack_hits
 from lottery_pools.tickets.ticket import Ticket
 
@@ -78,7 +79,7 @@ def diagnose(
 
     with opening.hold(experiment), progress(experiment.runs, lambda: ([part], _logged(part)), watching):
         do(part, machine, keep)
-    return [_read(_path(run, points)) for run in experiment.runs]
+    return [read_json(_path(run, points)) for run in experiment.runs]
 
 
 def _check_rows(run: Run, out: Path) -> None:
@@ -95,16 +96,10 @@ def _path(run: Run, points: int) -> Path:
     return run.folder.path / f"diagnosis_{points}.json"
 
 
-def _read(path: Path) -> Any:
-    from lottery_pools.experiment.report import read_json  # not at the top: a worker has no use for figures
-
-    return read_json(path)
-
-
 def _is_up_to_date(run: Run, points: int) -> bool:
     """Whether a run has a diagnosis of the rows that it has now."""
     path = _path(run, points)
-    return path.exists() and bool(_read(path).get("rows") == digest(run.folder.results))
+    return path.exists() and bool(read_json(path).get("rows") == digest(run.folder.results))
 
 
 def _logged(part: Part) -> dict[str, float]:

@@ -13,40 +13,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lottery_pools.config import toml
-from lottery_pools.config.schema import Config, Evaluation
-from lottery_pools.config.trust import NOT_RUN
+from lottery_pools.config.schema import Config
 from lottery_pools.data import record, shifts
 from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.data.record import DataRecord
 from lottery_pools.errors import Notice, UserError, unknown
 from lottery_pools.experiment.run import OTHER_RUN, OTHER_SEED, NetworkFacts, OtherRun, Run
 from lottery_pools.experiment.selection import check_metric
+from lottery_pools.experiment.settings_files import SettingsFile, held_settings, join
 from lottery_pools.pooling.methods import METHODS, is_retired, refusal
 from lottery_pools.runs import ranks
+from lottery_pools.runs.disk import digest
 from lottery_pools.runs.engine import Machine
-from lottery_pools.runs.folder import RunFolder, digest, lock, run_folder, write
+from lottery_pools.runs.folder import RunFolder, lock, run_folder
 from lottery_pools.runs.rows import CONTROLS, TUNED
 from lottery_pools.tickets import checks, files
 from lottery_pools.tickets.trained_baselines import RETIRED, TRAINED_BASELINES
 
 THIS_MACHINE = Machine()
 NOBODY = OtherRun()
-
-
-@dataclass(frozen=True)
-class SettingsFile:
-    """The `config.toml` of a folder: what it holds, and what it is to hold."""
-
-    folder: Path
-    before: Config | None
-    """None: there is no such file yet."""
-    after: Config
-
-    def write(self) -> None:
-        """Write the settings, where they are not there already."""
-        if self.after != self.before:
-            write(self.folder / "config.toml", toml.to_toml(self.after))
 
 
 @dataclass(frozen=True)
@@ -99,11 +84,12 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
         ```
     """
     device = machine.device_of_runs
-    held, known = _held(out), _known_data(out)
+    held, known = held_settings(out), _known_data(out)
     _check_methods(config, held)
     _check_evaluation(config, held)
     config, place = _located(config, held, known, out)
-    joined = _joined(config, held, out)
+    of_experiment = join(config, out)
+    joined = of_experiment.joined
     runs = _runs(joined, out, device, other_run, replace(known, place=place) if known else None)
     data = DataRecord.of(runs[0].dataset, place)
     runs = tuple(replace(run, data=data) for run in runs)
@@ -113,7 +99,6 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
     check_metric(runs[0].config, runs[0].dataset)
     _check_controls(runs, other_run)
     baselines = tuple(baseline for run in runs for baseline in run.trained_baselines())
-    of_experiment = SettingsFile(out, held, _to_write(joined, held))
     return Experiment(
         out=out,
         config=joined,
@@ -123,8 +108,8 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
         data=data,
         network=runs[0].network_facts(),
         trained_baselines=baselines,
-        settings=(of_experiment, *(_settings_of(run) for run in runs if run.folder.path != out)),
-        baseline_settings=tuple(map(_settings_of, baselines)),
+        settings=(of_experiment, *(join(run.config, run.folder.path) for run in runs if run.folder.path != out)),
+        baseline_settings=tuple(join(run.config, run.folder.path) for run in baselines),
     )
 
 
@@ -137,7 +122,7 @@ def hold(experiment: Experiment) -> Iterator[None]:
     ranks.of_this_process().wait()  # all have read the settings that are there
     with lock(experiment.out):
         for file in experiment.settings if ranks.of_this_process().leads else ():
-            if _held(file.folder) != file.before:
+            if held_settings(file.folder) != file.before:
                 raise UserError(f"another process has just changed {file.folder / 'config.toml'}: run the same again")
         for file in experiment.settings:
             file.write()
@@ -177,73 +162,6 @@ def _runs(config: Config, out: Path, device: str, other_run: OtherRun, data: Dat
     return tuple(
         Run(config.of_seed(seed), seed, folder, device, sibling, other_run, data)
         for seed, folder, sibling in zip(config.seeds, folders, siblings, strict=True)
-    )
-
-
-def _held(folder: Path) -> Config | None:
-    """The settings that a folder was given before, to be compared; none where it is new."""
-    path = folder / "config.toml"
-    return toml.read_toml(path, NOT_RUN) if path.exists() else None
-
-
-def _settings_of(run: Run) -> SettingsFile:
-    """The settings of one run's folder; raises UserError where it holds a run with other settings."""
-    folder = run.folder.path
-    held = _held(folder)
-    return SettingsFile(folder, held, _to_write(_joined(run.config, held, folder), held))
-
-
-def _to_write(joined: Config, held: Config | None) -> Config:
-    """What a folder's settings become: an old one keeps its targets and budget, which may differ from call to call."""
-    if held is None:
-        return joined
-    return replace(joined, pooling=replace(joined.pooling, targets=held.pooling.targets, budget=held.pooling.budget))
-
-
-def _joined(config: Config, held: Config | None, folder: Path) -> Config:
-    """`config`, with what `folder` was given before; raises UserError where other settings than those that add up
-    differ.
-
-    Methods, trained baselines and corruptions add up, and so do severities where anything was corrupted. Targets and
-    budget may differ from call to call, and so may how many samples are corrupted as long as none were.
-    """
-    if held is None:
-        return config
-    comparable = replace(
-        config,
-        pooling=replace(
-            config.pooling, methods=held.pooling.methods, targets=held.pooling.targets, budget=held.pooling.budget
-        ),
-        evaluation=replace(
-            config.evaluation, **{name: getattr(held.evaluation, name) for name in _free(held.evaluation)}
-        ),
-    )
-    if comparable != held:
-        raise UserError(
-            f"{folder} holds a run with {toml.difference(held, comparable)}: "
-            "choose another --out, or give the settings it was started with"
-        )
-    methods = tuple(dict.fromkeys((*held.pooling.methods, *config.pooling.methods)))
-    return replace(
-        config,
-        pooling=replace(config.pooling, methods=methods),
-        evaluation=_joined_evaluation(config.evaluation, held.evaluation),
-    )
-
-
-def _free(held: Evaluation) -> tuple[str, ...]:
-    """The settings of the evaluation that may differ from those that the folder was given before."""
-    adding_up = ("trained_baselines", "corruptions", "severities")
-    return adding_up if held.corruptions else (*adding_up, "corrupted", "corrupted_from")
-
-
-def _joined_evaluation(evaluation: Evaluation, held: Evaluation) -> Evaluation:
-    severities = {*evaluation.severities, *held.severities} if held.corruptions else {*evaluation.severities}
-    return replace(
-        evaluation,
-        trained_baselines=tuple(dict.fromkeys((*held.trained_baselines, *evaluation.trained_baselines))),
-        corruptions=tuple(dict.fromkeys((*held.corruptions, *evaluation.corruptions))),
-        severities=tuple(sorted(severities)),
     )
 
 

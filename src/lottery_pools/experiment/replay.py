@@ -24,8 +24,9 @@ from lottery_pools.experiment.run import Run, Search
 from lottery_pools.experiment.selection import calibration_batches, recalibration_images
 from lottery_pools.pooling import pool as pooling
 from lottery_pools.pooling.methods import find
+from lottery_pools.runs.disk import digest
 from lottery_pools.runs.engine import Machine
-from lottery_pools.runs.folder import RunFolder, digest
+from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.worker import prepare
 from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import Ticket

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 import lzma
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config
 from lottery_pools.config.trust import NOT_RUN
-from lottery_pools.errors import UserError, plain
+from lottery_pools.errors import UserError
 from lottery_pools.evaluation.metrics import accuracies, comparable, gains
-from lottery_pools.experiment import placement
+from lottery_pools.experiment import placement, reading
 from lottery_pools.reporting import corruption_tables, metric_report, page
 from lottery_pools.reporting.comparison import Reports
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.metric_report import MetricReport
-from lottery_pools.runs import results, speeds, strict_json
-from lottery_pools.runs.folder import RunFolder, remove, remove_unfinished, run_folder, write
-from lottery_pools.runs.rows import BASELINES, AnyRow, PoolRow, Row
-from lottery_pools.tickets import files
+from lottery_pools.runs import results, speeds
+from lottery_pools.runs.disk import remove, write
+from lottery_pools.runs.folder import remove_unfinished, run_folder
+from lottery_pools.runs.rows import PoolRow, Row
 
 Content = TypeVar("Content", ReportContent, MetricReport)
 
@@ -92,22 +92,11 @@ def _make_metric_report(folder: Path, page_path: Path) -> tuple[Path, MetricRepo
 def metric_report_of(folder: Path) -> MetricReport:
     """All that a report shows on a folder whose networks are measured by another metric than accuracy."""
     config = toml.of_folder(folder, NOT_RUN)
-    runs = [run_folder(config, folder, seed) for seed in config.seeds]
-    rows = _rows(runs, config.seeds, results.read_metrics)
-    if not rows:
-        raise _no_results(folder)
-    pools = [_inert(pool) for pool in _pools(config, runs)]
-    for seed, run in zip(config.seeds, runs, strict=True):
-        _check_files(run, [row for row in rows if row.seed == seed])
-    rows, config = list(map(_inert_row, rows)), _inert(config)
-    compared = gains(rows)
+    rows, pools = reading.rows_and_pools(config, folder, results.read_metrics)
+    config, compared = reading.inert(config), gains(rows)
     return MetricReport(
         config.name, rows, compared, config, pools, comparable=comparable(rows, compared), values=accuracies(rows)
     )
-
-
-def _no_results(folder: Path) -> UserError:
-    return UserError(f"{folder} has no results yet: run `lottery-pools evaluate {folder}` first")
 
 
 def compare(folders: Sequence[Path], out: Path) -> tuple[Path, Reports]:
@@ -172,15 +161,15 @@ def report_of(folder: Path) -> ReportContent:
     config, rows, pools = read(folder)
     if (folder / "results.jsonl.xz").exists():
         path = folder / "diagnosis.json"
-        diagnoses = read_json(path) if path.exists() else []
+        diagnoses = reading.read_json(path) if path.exists() else []
         if not (isinstance(diagnoses, list) and all(isinstance(seed, dict) and "pairs" in seed for seed in diagnoses)):
             raise UserError(f"{path} is no diagnosis: restore or delete it")
     else:
         paths = [run_folder(config, folder, seed).path for seed in config.seeds]
         names = set.intersection(*({path.name for path in run.glob("diagnosis_*.json")} for run in paths))
         best = sorted(names, key=lambda name: int(name.removeprefix("diagnosis_").removesuffix(".json")))[-1:]
-        diagnoses = [read_json(run / name) for name in best for run in paths]
-    diagnoses = _inert(diagnoses)
+        diagnoses = [reading.read_json(run / name) for name in best for run in paths]
+    diagnoses = reading.inert(diagnoses)
     compared = gains(rows)
     return ReportContent(
         config.name,
@@ -191,7 +180,7 @@ def report_of(folder: Path) -> ReportContent:
         diagnoses,
         comparable=comparable(rows, compared),
         accuracies=accuracies(rows),
-        speeds=_speeds(config, folder),
+        speeds=reading.speeds_of(config, folder),
     )
 
 
@@ -203,121 +192,9 @@ def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
             f"{folder} is not measured by accuracy: `report` refers to and publishes accuracies only; "
             f"`lottery-pools report {folder}` makes its report"
         )
-    if (folder / "results.jsonl.xz").exists():
-        rows, pools = results.read(folder / "results.jsonl.xz"), results.read_pools(folder / "pools.jsonl")
-        placement.check_rows(folder / "results.jsonl.xz", rows, config.seeds)
-        return _inert(config), list(map(_inert_row, rows)), list(map(_inert, pools))
-    runs = [run_folder(config, folder, seed) for seed in config.seeds]
-    rows = _rows(runs, config.seeds, results.read)
-    if not rows:
-        raise _no_results(folder)
-    pools = _pools(config, runs)
-    for seed, run in zip(config.seeds, runs, strict=True):
-        _check_files(run, [row for row in rows if row.seed == seed])
-    return _inert(config), list(map(_inert_row, rows)), pools
-
-
-def _pools(config: Config, runs: Sequence[RunFolder]) -> list[PoolRow]:
-    """How the pools of all seeds came about."""
-    return [
-        _pool_row(path, config.of_seed(seed), seed)
-        for seed, run in zip(config.seeds, runs, strict=True)
-        for path in sorted((run.path / "pools").glob("*/level_*.safetensors"))
-    ]
-
-
-def _rows(runs: Sequence[RunFolder], seeds: Sequence[int], read: Callable[[Path], list[AnyRow]]) -> list[AnyRow]:
-    """The rows of the runs of these seeds; raises UserError where a run has those of another."""
-    rows = []
-    for run, seed in zip(runs, seeds, strict=True):
-        of_run = read(run.results)
-        placement.check_rows(run.results, of_run, (seed,))
-        rows += of_run
-    return rows
-
-
-def _inert(value: Any) -> Any:
-    """A value of settings or of a diagnosis whose texts do nothing where they are shown (`errors.plain`)."""
-    if isinstance(value, str):
-        return plain(value)
-    if isinstance(value, Mapping):
-        return {_inert(key): _inert(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map(_inert, value))
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{field.name: _inert(getattr(value, field.name)) for field in fields(value)})
-    return value
-
-
-def _inert_row(row: AnyRow) -> AnyRow:
-    """The row with names that do nothing where they are shown."""
-    names = {"run": row.run, "method": row.method, "split": row.split, "corruption": row.corruption}
-    if all(name.isprintable() for name in names.values()):
-        return row
-    return replace(row, **{key: plain(name) for key, name in names.items()})  # type: ignore[arg-type]
-
-
-def _check_files(run: RunFolder, rows: Sequence[AnyRow]) -> None:
-    """Raise UserError where a row was measured on another file than the one that lies in its place.
-
-    Files are compared by the digest of their tensors, where both row and file carry one.
-    """
-    digests: dict[Path, str] = {}
-    for row in rows:
-        level = row.source if row.method == "admissible" else row.level
-        path = run.ticket(level) if row.method in BASELINES else run.pool(row.method, row.level)
-        if row.tensors and path not in digests:
-            digests[path] = files.tensors_digest(path) if path.exists() else ""
-        if row.tensors and digests[path] and digests[path] != row.tensors:
-            raise UserError(
-                f"{run.results} has a row of {row.method} at level {row.level} that was measured on another file than "
-                f"{path}: restore that file, or delete {run.results.name} and evaluate again"
-            )
-
-
-def _speeds(config: Config, folder: Path) -> list[speeds.SpeedRow]:
-    """How fast the networks are that were compiled, by seed, method and level."""
-    if (folder / "results.jsonl.xz").exists():
-        return speeds.read(folder / "speeds.jsonl")
-    rows = []
-    for seed in config.seeds:
-        path = run_folder(config, folder, seed).path
-        for ticket in sorted((*path.glob("tickets/level_*.safetensors"), *path.glob("pools/*/level_*.safetensors"))):
-            if measured := speeds.of_ticket(ticket):
-                header = files.read_metadata(ticket)
-                density = header["kept"] / header["prunable"]
-                method = "ticket" if ticket.parent.name == "tickets" else ticket.parent.name
-                rows += [speeds.SpeedRow(seed, method, header["level"], density, speed) for speed in measured]
-    return sorted(rows, key=lambda row: (row.seed, row.method != "ticket", row.method, row.level, row.speed.samples))
-
-
-def read_json(path: Path) -> Any:
-    """What a file of JSON holds."""
-    try:
-        return strict_json.parse(path.read_bytes(), finite=False)
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}): restore or delete it") from error
-
-
-def _pool_row(path: Path, config: Config, seed: int) -> PoolRow:
-    """What a pooled ticket's file says of how it came about; raises UserError where it is not what its place says."""
-    metadata = files.read_metadata(path)
-    origin = metadata["origin"]
-    if not origin.keys() >= {"recipe", "seed", "search_images"}:
-        raise UserError(f"{path} is no pool of a run: remove it from there")
-    level = path.stem.removeprefix("level_")
-    if not level.isdecimal():
-        raise UserError(f"{path} is not called level_NN.safetensors: give it its name back, or remove it")
-    placement.check(placement.place(path, int(level), config, seed, path.parent.name), metadata["level"], origin)
-    recipe = tuple((level, alpha) for level, alpha in origin["recipe"])
-    density = metadata["kept"] / metadata["prunable"]
-    return PoolRow(
-        origin["seed"],
-        path.parent.name,
-        metadata["level"],
-        density,
-        recipe,
-        origin["search_images"],
-        origin.get("scored_by", "accuracy"),
-        origin.get("optimism"),
-    )
+    published = folder / "results.jsonl.xz"
+    if published.exists():
+        rows, pools = results.read(published), results.read_pools(folder / "pools.jsonl")
+        placement.check_rows(published, rows, config.seeds)
+        return reading.inert(config), list(map(reading.inert_row, rows)), list(map(reading.inert, pools))
+    return reading.inert(config), *reading.rows_and_pools(config, folder, results.read)

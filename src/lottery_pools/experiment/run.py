@@ -21,7 +21,7 @@ from lottery_pools.experiment.selection import Selection, logits, metric, recali
 from lottery_pools.models import registry
 from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.pooling.method import Method
-from lottery_pools.pooling.methods import DEFAULT, METHODS, PAPERS_RULE, find
+from lottery_pools.pooling.methods import DEFAULT, METHODS, PAPERS_RULE, WITHOUT_HELD_OUT, find
 from lottery_pools.runs import results
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder
@@ -38,8 +38,11 @@ Condition = tuple[str, str, int]
 CLEAN: tuple[Condition, ...] = (("validation", "none", 0), ("test", "none", 0))
 
 
-POOLED_BY = (PAPERS_RULE, DEFAULT)
-"""The methods that pool the tickets of a trained baseline whose tickets are pooled."""
+POOLED_BY = {
+    "learning-rate-rewinding": (PAPERS_RULE, DEFAULT, WITHOUT_HELD_OUT),
+    "held-out-training": (WITHOUT_HELD_OUT,),  # others would choose by samples that the tickets were trained on
+}
+"""Trained baselines whose tickets are pooled too → the methods that pool them."""
 TICKET_BYTES, TENSOR_BYTES = 1000, 80
 """Of a ticket file without its tensors, and of the name and shape of a tensor in it, about."""
 
@@ -280,14 +283,19 @@ class Run:
     @property
     def pools_of_baselines(self) -> dict[str, tuple[str, str]]:
         """What rows call the pools of a trained baseline's tickets → the baseline and the method."""
-        pooled = [name for name in self.baseline_names if TRAINED_BASELINES[name].pooled]
-        return {pooled_by(name, method): (name, method) for name in pooled for method in POOLED_BY}
+        return {
+            pooled_by(name, method): (name, method) for name in self.baseline_names for method in self._pooling_of(name)
+        }
 
     @property
     def own_methods(self) -> tuple[str, ...]:
         """The methods by which the tickets are pooled if this is the run of a trained baseline; none: they are not."""
-        baseline = TRAINED_BASELINES.get(self.config.name)
-        return POOLED_BY if baseline is not None and baseline.pooled else ()
+        return self._pooling_of(self.config.name)
+
+    def _pooling_of(self, baseline: str) -> tuple[str, ...]:
+        """The methods that pool the tickets of a trained baseline; none that needs classes where there are none."""
+        is_classifier = self.config.data.task == "single-label"
+        return tuple(name for name in POOLED_BY.get(baseline, ()) if is_classifier or not METHODS[name].classifies)
 
     def trained_baseline(self, name: str, level: int) -> Run:
         """The run that trains the ticket of `level` of the trained baseline `name`."""

@@ -14,8 +14,9 @@ from lottery_pools.experiment.opening import THIS_MACHINE
 from lottery_pools.reporting import sweep_table
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.runs import results
+from lottery_pools.runs.disk import write
 from lottery_pools.runs.engine import Machine
-from lottery_pools.runs.folder import RunFolder, lock, run_folder, write
+from lottery_pools.runs.folder import RunFolder, lock, run_folder
 
 Variants = Mapping[str, Config]
 """The settings of each experiment of a sweep, by the name of its folder."""

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lottery_pools.pooling.learning import HELD
-from lottery_pools.runs import folder
+from lottery_pools.runs import disk
 from lottery_pools.tickets import files
 from lottery_pools.tickets.ticket import Ticket, check_fit, shapes
 
@@ -54,7 +54,7 @@ class TicketCache:
         """The digest of a file."""
         state = _state(path)
         if state not in self._digests:
-            self._digests[state] = folder.digest(path)
+            self._digests[state] = disk.digest(path)
         return self._digests[state]
 
     def _checked(self, path: Path, model: nn.Module) -> Ticket:

@@ -16,7 +16,7 @@ from lottery_pools.models import external
 from lottery_pools.models.external import Factory
 from lottery_pools.models.resnet import resnet18, resnet20, resnet34, resnet50
 from lottery_pools.models.small import conv1d, mlp
-from lottery_pools.models.vgg import vgg16
+from lottery_pools.models.vgg import vgg11, vgg16
 from lottery_pools.runs.seeds import derive
 
 Argument = int | float | bool | str
@@ -29,6 +29,7 @@ MODELS: Mapping[str, Factory] = {
     "resnet18": resnet18,
     "resnet34": resnet34,
     "resnet50": resnet50,
+    "vgg11": vgg11,
     "vgg16": vgg16,
 }
 """The networks of this package. All take `classes` and `input_shape`, and arguments of their own by keyword."""

@@ -1,4 +1,4 @@
-"""VGG-16 (Simonyan & Zisserman, ICLR 2015, configuration D) with BatchNorm and one linear layer, as used on CIFAR."""
+"""VGG (Simonyan & Zisserman, ICLR 2015) with BatchNorm and one linear layer, as used on CIFAR."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections import OrderedDict
 
 from torch import nn
 
-_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
-"""Output channels of the convolutions of each stage."""
+_STAGES_11 = ((64,), (128,), (256, 256), (512, 512), (512, 512))
+_STAGES_16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+"""Output channels of the convolutions of each stage: the paper's configurations A and D."""
 
 
-def vgg16(classes: int, input_shape: tuple[int, int, int], *, width: float = 1.0) -> nn.Sequential:
-    """Return VGG-16: (n, channels, h, w) → (n, classes).
+def vgg11(classes: int, input_shape: tuple[int, int, int], *, width: float = 1.0) -> nn.Sequential:
+    """Return VGG-11, configuration A: (n, channels, h, w) → (n, classes).
 
-    It has thirteen 3×3 convolutions with BatchNorm and ReLU in five stages, each followed by max pooling, then average
+    It has eight 3×3 convolutions with BatchNorm and ReLU in five stages, each followed by max pooling, then average
     pooling and a linear classifier.
 
     Args:
@@ -21,9 +22,25 @@ def vgg16(classes: int, input_shape: tuple[int, int, int], *, width: float = 1.0
         input_shape: (channels, height, width) of one image.
         width: Factor that multiplies the channels of every convolution.
     """
+    return _vgg(_STAGES_11, classes, input_shape[0], width)
+
+
+def vgg16(classes: int, input_shape: tuple[int, int, int], *, width: float = 1.0) -> nn.Sequential:
+    """Return VGG-16, configuration D: (n, channels, h, w) → (n, classes).
+
+    As `vgg11`, with thirteen convolutions.
+
+    Args:
+        classes: Number of classes.
+        input_shape: (channels, height, width) of one image.
+        width: Factor that multiplies the channels of every convolution.
+    """
+    return _vgg(_STAGES_16, classes, input_shape[0], width)
+
+
+def _vgg(stages: tuple[tuple[int, ...], ...], classes: int, inputs: int, width: float) -> nn.Sequential:
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    inputs = input_shape[0]
-    for stage, widths in enumerate(_STAGES, start=1):
+    for stage, widths in enumerate(stages, start=1):
         for index, channels in enumerate(widths, start=1):
             outputs = max(1, round(width * channels))
             layers[f"conv{stage}_{index}"] = nn.Sequential(

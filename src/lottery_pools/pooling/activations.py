@@ -18,6 +18,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from lottery_pools.errors import UserError
 from lottery_pools.pooling.arithmetic import wide
 from lottery_pools.pooling.batchnorm import tracked
+from lottery_pools.pooling.guard import in_evaluation_mode
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d
 NO_BATCHES = "samples has no batches: give some at each call (a generator runs out)"
@@ -180,18 +181,6 @@ def _watch(
             handle.remove()
     if not seen:
         raise UserError(NO_BATCHES)
-
-
-@contextmanager
-def in_evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """The module is in evaluation mode; its modes are as before on exit."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _patches(layer: Layer, inputs: Tensor) -> Tensor | None:

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
-from lottery_pools.pooling.activations import NO_BATCHES, in_evaluation_mode
+from lottery_pools.pooling.activations import NO_BATCHES
 from lottery_pools.pooling.evaluator import Evaluator
+from lottery_pools.pooling.guard import in_evaluation_mode
 from lottery_pools.pooling.likelihood import log_likelihood
 from lottery_pools.pooling.task import PoolingTask, Samples
 from lottery_pools.tickets.ticket import Ticket, load_into

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lottery_pools.errors import UserError
+from lottery_pools.pooling.guard import in_evaluation_mode
 from lottery_pools.tickets import distributed
 
 
@@ -53,9 +55,24 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> int:
         raise UserError(
             f"batches is one tensor {tuple(batches.shape)}, of which each row would be a batch: give [batch]"
         )
-    modes = [(module, module.training) for module in model.modules()]
-    momenta = [layer.momentum for layer in layers]
     seen = 0
+    with in_evaluation_mode(model), _averaging(layers), torch.no_grad(), distributed.synchronised(model):
+        for item in batches:
+            batch = inputs_of(item)
+            model(batch)
+            seen += len(batch) if isinstance(batch, Tensor) else 1
+    if not seen:
+        raise UserError("no batches to recalibrate on: give some, anew at each call (a generator runs out)")
+    return distributed.total(seen)
+
+
+@contextmanager
+def _averaging(layers: Sequence[_BatchNorm]) -> Iterator[None]:
+    """The layers average the statistics of the batches that they are given, each weighed by its size.
+
+    Their momenta are as before on exit; their modes are not.
+    """
+    momenta = [layer.momentum for layer in layers]
     reached = dict[nn.Module, int]()  # samples that each layer has seen
 
     def weigh_batch(layer: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
@@ -70,21 +87,11 @@ def recalibrate(model: nn.Module, batches: Iterable[Any]) -> int:
 
     hooks = [layer.register_forward_pre_hook(weigh_batch, with_kwargs=True) for layer in layers]
     try:
-        model.eval()
         for layer in layers:
             layer.train()
-        with torch.no_grad(), distributed.synchronised(model):
-            for item in batches:
-                batch = inputs_of(item)
-                model(batch)
-                seen += len(batch) if isinstance(batch, Tensor) else 1
+        yield
     finally:
         for hook in hooks:
             hook.remove()
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
-        for module, mode in modes:
-            module.training = mode
-    if not seen:
-        raise UserError("no batches to recalibrate on: give some, anew at each call (a generator runs out)")
-    return distributed.total(seen)

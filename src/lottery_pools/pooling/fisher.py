@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from lottery_pools.errors import UserError
-from lottery_pools.pooling.activations import NO_BATCHES, in_evaluation_mode
+from lottery_pools.pooling.activations import NO_BATCHES
 from lottery_pools.pooling.arithmetic import wide
+from lottery_pools.pooling.guard import in_evaluation_mode
 from lottery_pools.runs.seeds import generator
 
 GRADIENTS = 2**26

@@ -1,4 +1,4 @@
-"""What protects the caller's module: a failed search leaves it as it was, and a score must not change it."""
+"""What protects the caller's module: its modes come back, and neither a failed search nor a score changes it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,18 @@ def restored_on_failure(model: nn.Module) -> Iterator[None]:
         for module, mode in modes:
             module.training = mode
         raise
+
+
+@contextmanager
+def in_evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """The module is in evaluation mode; its modes, and what the body changes of them, are as before on exit."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def check_unchanged(model: nn.Module, before: Tensors) -> None:

@@ -14,6 +14,7 @@ from lottery_pools.errors import UserError
 from lottery_pools.pooling import arithmetic
 from lottery_pools.pooling.arithmetic import Tensors
 from lottery_pools.pooling.batchnorm import tracked
+from lottery_pools.pooling.guard import in_evaluation_mode
 from lottery_pools.pooling.result import Ingredients
 from lottery_pools.pooling.soup import LEARNED_SOUP_STEPS
 from lottery_pools.pooling.task import Loss, PoolingTask
@@ -159,17 +160,14 @@ def _ready_to_learn(model: nn.Module) -> Iterator[None]:
     Modes and gradients are as before on exit. The running statistics that change meanwhile are overwritten with every
     network that is loaded.
     """
-    modes = [(module, module.training) for module in model.modules()]
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     for parameter, _ in gradients:
         parameter.grad = None
-    model.eval()
-    for layer in tracked(model):
-        layer.train()
     try:
-        yield
+        with in_evaluation_mode(model):
+            for layer in tracked(model):
+                layer.train()
+            yield
     finally:
-        for module, mode in modes:
-            module.training = mode
         for parameter, gradient in gradients:
             parameter.grad = gradient

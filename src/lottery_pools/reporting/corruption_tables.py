@@ -7,15 +7,10 @@ from statistics import fmean
 from typing import TypeVar
 
 from lottery_pools.errors import UserError
+from lottery_pools.reporting.grouping import by_method_and_level, in_order, level_densities, what_all_have
 from lottery_pools.reporting.names import kind, label
 from lottery_pools.reporting.table import Table
-from lottery_pools.reporting.tables import (
-    by_method_and_level,
-    in_order,
-    level_densities,
-    methods_by_levels,
-    what_all_have,
-)
+from lottery_pools.reporting.tables import methods_by_levels
 from lottery_pools.reporting.words import DASH, MINUS, fixed
 from lottery_pools.runs.rows import Row, common_rows, complete, corrupted
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
@@ -11,10 +11,11 @@ from typing import Any
 from lottery_pools.config.schema import Config
 from lottery_pools.config.toml import relevant
 from lottery_pools.reporting import claims
+from lottery_pools.reporting.grouping import by_method_and_level, in_order, level_densities, shared, what_all_have
 from lottery_pools.reporting.names import HELD_OUT, featured, label, percent, place
 from lottery_pools.reporting.table import Table
 from lottery_pools.reporting.verdict import undertrained
-from lottery_pools.reporting.words import DASH, JOINED, big, fixed, interval, plural
+from lottery_pools.reporting.words import DASH, JOINED, big, fixed, interval
 from lottery_pools.runs.rows import (
     BASELINES,
     AnyRow,
@@ -23,7 +24,6 @@ from lottery_pools.runs.rows import (
     PoolRow,
     Row,
     clean,
-    common_rows,
     complete,
     corrupted,
 )
@@ -249,24 +249,6 @@ def settings(config: Config) -> Table:
     return Table("Settings", ("Setting", "Value"), tuple(flat(relevant(config), "")))
 
 
-def in_order(methods: Iterable[str]) -> list[str]:
-    """The methods, each once, in the order in which they are shown."""
-    return sorted(dict.fromkeys(methods), key=place)
-
-
-def level_densities(rows: Sequence[Row]) -> dict[int, float]:
-    """The density of each level that was measured: of its own tickets and pools, not of a sparser ticket taken over."""
-    return {row.level: row.density for row in rows if row.method != "admissible"}
-
-
-def by_method_and_level(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
-    """The rows of each method at each level."""
-    groups: dict[tuple[str, int], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row.method, row.level), []).append(row)
-    return groups
-
-
 def methods_by_levels(title: str, cells: Mapping[tuple[str, int], str], density: Mapping[int, float]) -> Table:
     """One line a method, one column a level, from the cells by method and level."""
     levels = sorted(density)
@@ -276,33 +258,6 @@ def methods_by_levels(title: str, cells: Mapping[tuple[str, int], str], density:
         for method in in_order(method for method, _ in cells)
     )
     return Table(title, ("Method", *names), lines)
-
-
-def shared(rows: Sequence[AnyRow]) -> dict[str, list[AnyRow]]:
-    """Each method's rows among those that all methods have (`common_rows`), as only their means compare."""
-    groups: dict[str, list[AnyRow]] = {method: [] for method in in_order(row.method for row in rows)}
-    for row in common_rows(rows):
-        groups[row.method].append(row)
-    return groups
-
-
-def what_all_have(rows: Sequence[AnyRow]) -> str:
-    """Over what the means of a table are: how many levels all methods have, and of what else they do not have all.
-
-    Such as `the 9 levels, 3 of 4 seeds that all have`.
-    """
-    reads: tuple[Callable[[Row | MetricRow], Hashable], ...] = (
-        lambda row: row.level,
-        lambda row: row.seed,
-        lambda row: (row.corruption, row.severity),
-    )
-    (levels, seeds, cells), (_, of_seeds, of_cells) = (
-        [len({read(row) for row in group}) for read in reads] for group in (common_rows(rows), rows)
-    )
-    words = [f"the {plural(levels, 'level')}"]
-    words += [f"{seeds} of {of_seeds} seeds"] * (seeds < of_seeds)
-    words += [f"{cells} of {of_cells} corruptions and severities"] * (cells < of_cells)
-    return f"{', '.join(words)} that all have"
 
 
 def _accuracies(rows: Sequence[Row]) -> dict[tuple[str, int], str]:

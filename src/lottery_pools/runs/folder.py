@@ -1,52 +1,34 @@
-"""The folder of a run: its layout, its log, its lock, and writing files so that they are complete or absent."""
+"""The folder of a run: its layout, its log, its lock, and what in it is unfinished."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import re
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from lottery_pools.config.schema import Config
 from lottery_pools.errors import Notice, UserError
 from lottery_pools.runs import ranks
+from lottery_pools.runs.disk import failed_write, is_temporary, no_link, remove
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-"""The error numbers of a full disk and of an exhausted quota."""
-REFUSALS = (*NO_SPACE, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ESTALE)
-"""The error numbers by which a system refuses what is right in itself: no error with one of them is a bug of ours."""
-_UNSUITABLE_PATH = (
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.EEXIST,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.ENOENT,
-    errno.ENAMETOOLONG,
-)
-"""The error numbers of a path where nothing can be written: read-only, not permitted, not a folder, or too long."""
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """The error numbers of a file system without locks: Lustre mounted without flock, NFS without a lock daemon."""
-OTHER_CACHE = "set LOTTERY_POOLS_CACHE to another folder"
-"""The advice if the cache is in a place that cannot be written (`failed_write`)."""
-_UNFINISHED = re.compile(r"\..+\.\d+\.tmp")
-"""The names of the temporary files of `write`."""
 _UNFINISHED_LEVEL = re.compile(r"(level_\d+)(\.copy_\d+)?(\.partial)?\.safetensors")
-"""The names of tickets, of the copies that their levels train, and of the checkpoints of both."""
+"""The names of tickets, of the copies that their levels train (`RunFolder.copy`), and of the checkpoints of both
+(`checkpoint_of`)."""
 _FOLDERS_OF_A_RUN = ("", "tickets/", "pools/**/", "trained_baselines/**/", "tuned/**/", "seed_*/**/")
 """The folders, as glob patterns below a run's folder, into which runs write."""
 
@@ -99,6 +81,10 @@ class RunFolder:
         """The ticket of a level; level 0 is the dense network."""
         return self.path / "tickets" / f"level_{level:02d}.safetensors"
 
+    def copy(self, level: int, number: int) -> Path:
+        """One of the networks whose mean becomes the ticket of a level; removed when that ticket is there."""
+        return self.path / "tickets" / f"level_{level:02d}.copy_{number}.safetensors"
+
     def pool(self, method: str, level: int) -> Path:
         """The pooled network that a method made for the ticket of a level."""
         return self.path / "pools" / method / f"level_{level:02d}.safetensors"
@@ -128,120 +114,18 @@ class RunFolder:
             raise failed_write(self.log, error) from error
 
 
-def no_link(path: str, flags: int) -> int:
-    """Open a file as `open` does, but not through a symbolic link: in a stranger's folder it may lead anywhere.
+def checkpoint_of(path: Path) -> Path:
+    """The checkpoint of the training whose result is saved as `path`; removed when that result is there.
 
-    To be given to `open` as its `opener`, where a file is changed in place.
+    >>> checkpoint_of(Path("tickets/level_03.safetensors")).name
+    'level_03.partial.safetensors'
     """
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    return path.with_name(f"{path.stem}.partial.safetensors")
 
 
 def run_folder(config: Config, out: Path, seed: int) -> RunFolder:
     """Return the folder of one seed's run: `out` itself, or a folder in it if the experiment has several seeds."""
     return RunFolder(out if len(config.seeds) == 1 else out / f"seed_{seed}")
-
-
-def cache_root() -> Path:
-    """Return the folder for decoded and corrupted images: `$LOTTERY_POOLS_CACHE`, or `~/.cache/lottery-pools`.
-
-    Raises:
-        UserError: There is no home directory, as for a user id without an entry in the password file.
-    """
-    place = os.environ.get("LOTTERY_POOLS_CACHE") or "~/.cache/lottery-pools"
-    try:
-        return Path(place).expanduser()
-    except RuntimeError as error:
-        raise UserError(f"no home directory for the cache {place}: {OTHER_CACHE.replace('another', 'a')}") from error
-
-
-def failed_write(target: Path | str, error: OSError, elsewhere: str = "choose another folder") -> UserError:
-    """Return the error for a write that failed, with the advice that fits the reason.
-
-    Args:
-        target: What could not be written, as the message names it after "cannot write".
-        error: The reason, as the operating system gives it.
-        elsewhere: The advice for a path that cannot be written at all: read-only, not permitted, or not a folder.
-
-    Examples:
-        >>> full = OSError(errno.ENOSPC, "No space left on device")
-        >>> raise failed_write("results.jsonl", full)
-        Traceback (most recent call last):
-        lottery_pools.errors.UserError: cannot write results.jsonl: No space left on device; free some space, ...
-    """
-    if error.errno in NO_SPACE:
-        advice = "free some space, then run the same command again"
-    elif error.errno in _UNSUITABLE_PATH:
-        advice = elsewhere
-    else:
-        advice = "remove the cause, then run the same command again"
-    return UserError(f"cannot write {target}: {error.strerror or error}; {advice}")
-
-
-def write(path: Path, content: str | bytes, elsewhere: str = "choose another folder") -> None:
-    """Write a file so that whenever it exists under its name, it is complete.
-
-    The content goes to a temporary file in the same folder, is flushed to the disk, and the file is then renamed. The
-    folders above are created. Of several processes that share the work of a run (`ranks`), only the first writes.
-
-    Args:
-        path: The file to write or replace.
-        content: Text, stored as UTF-8, or bytes.
-        elsewhere: The advice if this path cannot be written at all (`failed_write`).
-
-    Raises:
-        UserError: The file cannot be written. What was there before is still there.
-    """
-    if ranks.of_this_process().leads:
-        with writing(path, elsewhere) as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-
-
-@contextlib.contextmanager
-def writing(path: Path, elsewhere: str = "choose another folder") -> Iterator[IO[bytes]]:
-    """A file to be written piece by piece, which is there under its name, complete, when the context ends well.
-
-    Args:
-        path: The file to write or replace.
-        elsewhere: The advice if this path cannot be written at all (`failed_write`).
-
-    Yields:
-        The temporary file, for reading and writing.
-
-    Raises:
-        UserError: The file cannot be written. What was there before is still there.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb+") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise failed_write(path, error, elsewhere) from error
-
-
-def remove(*paths: Path) -> None:
-    """Remove those of the files that are there.
-
-    Raises:
-        UserError: A file cannot be removed.
-    """
-    for path in paths:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise failed_write(f"to {path.parent}", error) from error
-
-
-def digest(path: Path) -> str:
-    """Return the first sixteen hexadecimal digits of the SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 @contextlib.contextmanager
@@ -276,17 +160,27 @@ def lock(folder: Path) -> Iterator[None]:
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed processes left in a run's own folders, or in one that is published, and no other files.
 
-    These are the temporary files of `write`, and of levels whose ticket is there its copies and checkpoints, which a
-    process removes that is not killed in between.
+    These are the temporary files of `disk.writing`, and the copies and checkpoints of levels whose ticket is there,
+    which a process removes itself unless it is killed in between.
     """
     for below in _FOLDERS_OF_A_RUN:
         for file in folder.glob(f"{below}.*.tmp"):
-            if _UNFINISHED.fullmatch(file.name):
+            if is_temporary(file):
                 remove(file)
-        for file in folder.glob(f"{below}level_*.*.safetensors"):
-            level = _UNFINISHED_LEVEL.fullmatch(file.name)
-            if level and file.with_name(f"{level[1]}.safetensors").exists():
-                remove(file)
+        _remove_unfinished_levels(folder.glob(f"{below}level_*.*.safetensors"))
+
+
+def remove_unfinished_level(ticket: Path) -> None:
+    """Remove the copies and the checkpoints of a level whose ticket is in this file."""
+    _remove_unfinished_levels(ticket.parent.glob(f"{ticket.stem}.*.safetensors"))
+
+
+def _remove_unfinished_levels(files: Iterable[Path]) -> None:
+    """Remove those of the files that are copies and checkpoints of levels whose ticket is there."""
+    for file in files:
+        level = _UNFINISHED_LEVEL.fullmatch(file.name)
+        if level and file.with_name(f"{level[1]}.safetensors").exists():
+            remove(file)
 
 
 @contextlib.contextmanager

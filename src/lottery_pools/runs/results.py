@@ -15,7 +15,7 @@ from typing import Any
 
 from lottery_pools.errors import UserError
 from lottery_pools.runs import ranks, strict_json
-from lottery_pools.runs.folder import failed_write, no_link
+from lottery_pools.runs.disk import failed_write, no_link
 from lottery_pools.runs.row_checks import check
 from lottery_pools.runs.rows import AnyRow, MetricRow, PoolRow, Row
 

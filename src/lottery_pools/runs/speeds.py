@@ -12,7 +12,7 @@ from typing import Any
 
 from lottery_pools.errors import UserError
 from lottery_pools.runs import strict_json
-from lottery_pools.runs.folder import digest, write
+from lottery_pools.runs.disk import digest, write
 
 FILE = "speed.json"
 SUFFIX = ".compiled"

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from lottery_pools.errors import UserError, shown
 from lottery_pools.runs import strict_json
-from lottery_pools.runs.folder import write as write_file
+from lottery_pools.runs.disk import write as write_file
 from lottery_pools.tickets.layout import DTYPES, MAX_HEADER_BYTES, Entry, entries_of, json_object, read_header, text
 
 _DIGEST_DIGITS = 64

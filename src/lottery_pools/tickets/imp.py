@@ -16,7 +16,7 @@ from lottery_pools.config.toml import identity
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.models import registry
-from lottery_pools.runs.folder import RunFolder, remove
+from lottery_pools.runs.folder import RunFolder, checkpoint_of, remove_unfinished_level
 from lottery_pools.runs.ranks import of_this_process
 from lottery_pools.runs.seeds import derive, generator
 from lottery_pools.tickets import files, masks, measures, retraining
@@ -97,7 +97,7 @@ def tickets(
                     _train_copy(run, level, copy, on_epoch)
             if len(copy_paths) > 1:
                 _save_mean_of_copies(run, level)
-        _remove_unfinished(path, copy_paths)
+        remove_unfinished_level(path)
         ticket = files.load(path, run.model)
         yield ticket
 
@@ -194,7 +194,7 @@ def _train_copy(run: PruningRun, level: Level, copy: int, on_epoch: OnEpoch) -> 
     training = replace(
         _training_run(run, level),
         seed=derive(run.seed, "copy", copy) if copy else run.seed,
-        checkpoint=_checkpoint_path(path),
+        checkpoint=checkpoint_of(path),
     )
     trained = train(run.model, level.mask, training, lambda epoch: on_epoch(level.number, replace(epoch, copy=copy)))
     origin = {
@@ -248,18 +248,5 @@ def _save_mean_of_copies(run: PruningRun, level: Level) -> None:
 
 def _copy_paths(run: PruningRun, level: int) -> list[Path]:
     """The files of the networks that are trained for a level. A single network is saved as the ticket itself."""
-    path, copies = run.folder.ticket(level), run.config.pruning.copies if level else 1
-    return [path] if copies == 1 else [path.with_name(f"{path.stem}.copy_{copy}.safetensors") for copy in range(copies)]
-
-
-def _checkpoint_path(path: Path) -> Path:
-    """The checkpoint of the training whose result is saved as `path`."""
-    return path.with_name(f"{path.stem}.partial.safetensors")
-
-
-def _remove_unfinished(ticket_path: Path, copy_paths: list[Path]) -> None:
-    """Remove the checkpoints and copies of a level whose ticket is on disk."""
-    for path in copy_paths:
-        remove(_checkpoint_path(path))
-        if path != ticket_path:
-            remove(path)
+    copies = run.config.pruning.copies if level else 1
+    return [run.folder.ticket(level)] if copies == 1 else [run.folder.copy(level, copy) for copy in range(copies)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -22,11 +22,24 @@ class SparseNetwork:
     forward: Callable[[Tensor], Tensor]
     """`model` itself, or compiled by torch.compile; both have the same parameters."""
     optimizer: torch.optim.Optimizer
-    pruned: Mapping[nn.Parameter, Tensor]
-    """Parameter → bool tensor of its shape, True where the weight is pruned. Parameters without pruned weights are left
-    out."""
+    kept: Mapping[nn.Parameter, Tensor]
+    """Parameter → integers of its shape, as wide as its numbers: 0 where the weight is pruned, else 1. Parameters
+    without pruned weights are left out."""
     settings: Training
     loss: Loss
+
+    @property
+    def pruned(self) -> dict[nn.Parameter, Tensor]:
+        """Parameter → bool tensor of its shape, True where the weight is pruned; of the same parameters."""
+        return {parameter: kept == 0 for parameter, kept in self.kept.items()}
+
+    def prune(self, pruned: Iterable[Tensor]) -> None:
+        """Change which weights are pruned, to those where the bool tensors, in the order of `pruned`, are True.
+
+        This changes `kept` in place, so that a recorded step uses it too; the weights themselves stay as they are.
+        """
+        for kept, is_pruned in zip(self.kept.values(), pruned, strict=True):
+            kept.copy_(~is_pruned)
 
 
 def prepare(
@@ -45,17 +58,17 @@ def prepare(
     """
     to_fast_layout(model, settings)
     optimizer = _optimizer(model, settings)
-    pruned = {
-        parameter: torch.empty_like(parameter, dtype=torch.bool).copy_(~mask[name])  # in its memory layout: faster
+    kept = {
+        parameter: torch.empty_like(parameter, dtype=_bits(parameter)).copy_(mask[name])  # in its memory layout: faster
         for name, parameter in model.named_parameters()
         if name in mask and not mask[name].all()
     }
     with torch.no_grad():
-        for parameter, is_pruned in pruned.items():
-            parameter.masked_fill_(is_pruned, 0)
+        for parameter, survives in kept.items():
+            parameter.masked_fill_(survives == 0, 0)
     forward = torch.compile(model, dynamic=False) if settings.compile and distributed.alone() else model
     loss = losses.of(settings, task, next(model.parameters()).device)
-    return SparseNetwork(model, forward, optimizer, pruned, settings, loss)
+    return SparseNetwork(model, forward, optimizer, kept, settings, loss)
 
 
 def step(
@@ -84,13 +97,26 @@ def step(
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     distributed.add_gradients(network.model)
-    for parameter, is_pruned in network.pruned.items():
-        if parameter.grad is not None:
-            parameter.grad.masked_fill_(is_pruned, 0)
+    _clear_gradients_of_pruned(network)
     if settings.clip_norm is not None:
         nn.utils.clip_grad_norm_(network.model.parameters(), settings.clip_norm)
     optimizer.step()
     return loss.detach()
+
+
+def _clear_gradients_of_pruned(network: SparseNetwork) -> None:
+    """Set the gradients of pruned weights to +0, whatever they are, in one fused operation.
+
+    The bits of each gradient, read as an integer, are multiplied by 0 or 1; a product of floats would leave NaN and -0.
+    """
+    there = [(parameter.grad, kept) for parameter, kept in network.kept.items() if parameter.grad is not None]
+    if there:
+        torch._foreach_mul_([gradient.view(kept.dtype) for gradient, kept in there], [kept for _, kept in there])
+
+
+def _bits(parameter: Tensor) -> torch.dtype:
+    """The integers that are as wide as the numbers of a parameter."""
+    return {2: torch.int16, 4: torch.int32, 8: torch.int64}[parameter.element_size()]
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float | Tensor) -> None:

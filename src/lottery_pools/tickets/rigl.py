@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from lottery_pools.config.schema import Config
 from lottery_pools.data.dataset import Dataset
-from lottery_pools.runs.folder import RunFolder, remove
+from lottery_pools.runs.folder import RunFolder, checkpoint_of, remove_unfinished_level
 from lottery_pools.runs.ranks import of_this_process
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import distributed, files, imp, masks
@@ -39,17 +39,16 @@ def tickets(
     """
     level = len(config.pruning.schedule()) - 1
     path, run = folder.ticket(level), imp.pruning_run(config, dataset, folder, seed)
-    checkpoint = path.with_name(f"{path.stem}.partial.safetensors")
     if not path.exists():
         start = random_mask(run.model, run.prunable, config.pruning.schedule()[level], level, seed)
-        training = TrainingRun(config.training, dataset, seed, level, checkpoint=checkpoint)
+        training = TrainingRun(config.training, dataset, seed, level, checkpoint=checkpoint_of(path))
         moving = MovingMask(training, start)
         load_into(run.model, masks.apply(snapshot(run.model), start))
         trained = train(run.model, start, replace(training, between=moving), lambda epoch: on_epoch(level, epoch))
         origin = {**run.origin, "epoch": trained.epoch, "train_images": trained.images}
         files.save(Ticket(trained.weights, moving.mask(), level, origin), path)
         of_this_process().wait()
-    remove(checkpoint)
+    remove_unfinished_level(path)
     yield files.load(path, run.model)
 
 
@@ -100,22 +99,24 @@ class MovingMask:
     def __call__(self, network: SparseNetwork, step: int) -> int:
         """Update the mask if it is time to. Returns the training images that this took."""
         self._network = network
-        if step not in self._updates or not network.pruned:
+        if step not in self._updates or not network.kept:
             return 0
         share = FIRST_SHARE / 2 * (1 + math.cos(math.pi * step / (MASK_MOVES_UNTIL * self._run.end)))
         images, gradients = self._gradients(network, step)
-        for (parameter, pruned), gradient in zip(network.pruned.items(), gradients, strict=True):
+        masks_of_layers = network.pruned
+        for (parameter, pruned), gradient in zip(masks_of_layers.items(), gradients, strict=True):
             move(parameter, pruned, gradient, share, network.optimizer)
+        network.prune(masks_of_layers.values())
         return images
 
     def mask(self) -> dict[str, Tensor]:
         """The mask as it is now: the name of each prunable tensor → bool tensor, True where a weight survives."""
         if self._network is None:
             return dict(self._start)
-        pruned = {name: self._network.pruned.get(weight) for name, weight in self._network.model.named_parameters()}
+        moved = {name: self._network.kept.get(weight) for name, weight in self._network.model.named_parameters()}
         return {
-            name: kept if (moved := pruned[name]) is None else (~moved).contiguous()
-            for name, kept in self._start.items()
+            name: start if (kept := moved[name]) is None else (kept != 0).contiguous()
+            for name, start in self._start.items()
         }
 
     def _gradients(self, network: SparseNetwork, step: int) -> tuple[int, tuple[Tensor, ...]]:
@@ -129,7 +130,7 @@ class MovingMask:
         with precision(run.settings, dataset.device):
             outputs = network.forward(inputs(dataset, images, run.settings))
             loss = network.loss(distributed.gathered(outputs.float(), size), dataset.train.labels[samples])
-        return size, tuple(map(distributed.add, torch.autograd.grad(loss, list(network.pruned))))
+        return size, tuple(map(distributed.add, torch.autograd.grad(loss, list(network.kept))))
 
 
 @torch.no_grad()

@@ -28,8 +28,6 @@ class TrainedBaseline:
     settings: SettingsFor
     per_level: bool = False
     """Whether every target of pooling has a run of its own. Otherwise one run gives the tickets of all levels."""
-    pooled: bool = False
-    """Whether its tickets are pooled too, by the default method and by the paper's rule."""
 
 
 def sparse_model_soups(config: Config, samples: int, level: int) -> Config:
@@ -132,7 +130,7 @@ TRAINED_BASELINES: dict[str, TrainedBaseline] = {
     "sparse-model-soups": TrainedBaseline(sparse_model_soups),
     "swamp-full": TrainedBaseline(swamp),
     "swamp-equal-cost": TrainedBaseline(swamp_equal_cost),
-    "learning-rate-rewinding": TrainedBaseline(learning_rate_rewinding, pooled=True),
+    "learning-rate-rewinding": TrainedBaseline(learning_rate_rewinding),
     "longer": TrainedBaseline(longer, per_level=True),
     "rigl": TrainedBaseline(rigl, per_level=True),
     "lawa": TrainedBaseline(latest_epochs),

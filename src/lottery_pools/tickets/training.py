@@ -280,8 +280,7 @@ def _save_checkpoint(run: TrainingRun, network: SparseNetwork, progress: Progres
 
 def _restore_pruned(network: SparseNetwork, tensors: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
     """Take what is pruned from the tensors of a checkpoint, which `_save_checkpoint` adds. Returns the others."""
-    for place, mask in enumerate(network.pruned.values()):
-        mask.copy_(tensors[f"{_PRUNED}{place}"])
+    network.prune(tensors[f"{_PRUNED}{place}"] for place in range(len(network.kept)))
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(_PRUNED)} or None
 
 
