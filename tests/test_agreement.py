@@ -113,6 +113,9 @@ def test_of_inputs_with_labels_the_inputs_are_taken() -> None:
 def test_mistakes_are_refused() -> None:
     with pytest.raises(UserError, match="of two classes or more"):  # one class is certain in every network
         pooled_with(One(), method="consensus-soup", samples=samples)
+    of_numbers = [replace(ticket, origin={"task": "regression"}) for ticket in TICKETS]
+    with pytest.raises(UserError, match=r"the tickets are of regression data: give a score"):
+        pool(Net(), of_numbers, 0, None, make_recalibrate(0), samples=samples)
     with pytest.raises(UserError, match=r"compares predictions: give `samples`"):
         pooled_with(Net(), method="consensus-soup")
     with pytest.raises(UserError, match=r"samples has no batches"):

@@ -31,11 +31,13 @@ def scored_by_agreement(task: PoolingTask) -> PoolingTask:
     Args:
         task: its `samples` are the inputs that predictions are compared on.
 
-    Raises UserError where there are no samples, or the module's output is not logits, (n, classes), of two
-    classes or more.
+    Raises UserError where there are no samples, the tickets say that they predict other things than classes, or the
+    module's output is not logits, (n, classes), of two classes or more.
     """
     if task.samples is None:
         raise UserError("this method compares predictions: give `samples`, which returns batches of inputs")
+    if other := task.target.origin.get("task"):
+        raise UserError(f"agreement compares probabilities of classes, the tickets are of {other} data: give a score")
     samples, evaluator = task.samples, task.evaluator
     targets = ensemble_probabilities(evaluator.model, task.tickets, samples)
 
