@@ -106,7 +106,7 @@ def test_a_row_of_a_table_is_refused_by_its_number_or_left_out_if_asked(
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def image_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOTTERY_POOLS_CACHE", str(tmp_path_factory.getbasetemp() / "imagenet-cache"))
 
 
