@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ def thousand_classes(tmp_path: Path) -> Path:
     return root
 
 
-@cache
+@functools.cache
 def photograph(number: int, copy: int) -> bytes:
     """A JPEG of its own size, brighter from class to class; of its four kinds one is plain colour."""
     height, width = 30 + number % 7, 40 + 5 * copy
