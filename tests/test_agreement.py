@@ -58,6 +58,18 @@ def test_the_soup_is_the_trimmed_soup_by_agreement(target: int) -> None:
     assert consensus.ticket.origin["method"] == "consensus-soup"
 
 
+def test_inputs_without_labels_and_no_score_choose_by_agreement() -> None:
+    recalibrate = make_recalibrate(0)
+    by_name = pool(Net(), TICKETS, 1, None, recalibrate, method="consensus-soup", samples=samples)
+    by_default = pool(Net(), TICKETS, 1, recalibrate=recalibrate, samples=samples)
+    assert by_default.recipe == by_name.recipe
+    assert by_default.ticket.origin == by_name.ticket.origin
+    scored = pool(Net(), TICKETS, 1, lambda model: 0.0, recalibrate, samples=samples)
+    assert scored.ticket.origin["method"] == "trimmed-soup"
+    with pytest.raises(UserError, match="trimmed-soup needs a score: give one; or, of classifiers, samples alone"):
+        pool(Net(), TICKETS, 1, recalibrate=recalibrate)
+
+
 def test_it_keeps_to_its_budget() -> None:
     pooled = pool(
         Net(),
@@ -89,5 +101,5 @@ def test_mistakes_are_refused() -> None:
         pooled_with(Net(), method="consensus-soup", samples=list)
     with pytest.raises(UserError, match=r"its output must be logits, \(n, classes\)"):
         pooled_with(Pair(), method="consensus-soup", samples=samples)
-    with pytest.raises(UserError, match="interpolation needs a score: give one, or choose consensus-soup"):
+    with pytest.raises(UserError, match="interpolation needs a score: give one; or, of classifiers, samples alone"):
         pooled_with(Net(), method="interpolation")

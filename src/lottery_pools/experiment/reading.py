@@ -16,22 +16,29 @@ from lottery_pools.runs.rows import BASELINES, AnyRow, PoolRow
 from lottery_pools.tickets import files
 
 
-def rows_of(config: Config, folder: Path, read: Callable[[Path], list[AnyRow]]) -> list[AnyRow]:
-    """The rows of all runs of an experiment's folder, as `read` reads them from each run's file.
+def rows_and_pools(
+    config: Config, folder: Path, read: Callable[[Path], list[AnyRow]]
+) -> tuple[list[AnyRow], list[PoolRow]]:
+    """The rows of all runs of a folder, as `read` reads them from each run's file, and how the runs' pools came about.
 
-    Raises UserError where there are none, a run has rows of another seed, or a row was measured on another file than
-    lies in its place.
+    Raises UserError where there are no rows, a run has those of another seed, a pool is not what its place says, or a
+    row was measured on another file than lies in its place.
     """
-    rows = []
-    for seed in config.seeds:
-        run = run_folder(config, folder, seed)
-        of_run = read(run.results)
-        placement.check_rows(run.results, of_run, (seed,))
-        _check_files(run, of_run)
-        rows += of_run
-    if not rows:
+    runs = {seed: run_folder(config, folder, seed) for seed in config.seeds}
+    rows = {}
+    for seed, run in runs.items():
+        rows[seed] = read(run.results)
+        placement.check_rows(run.results, rows[seed], (seed,))
+    if not any(rows.values()):
         raise UserError(f"{folder} has no results yet: run `lottery-pools evaluate {folder}` first")
-    return list(map(inert_row, rows))
+    pools = [
+        inert(_pool_row(path, config.of_seed(seed), seed))
+        for seed, run in runs.items()
+        for path in sorted((run.path / "pools").glob("*/level_*.safetensors"))
+    ]
+    for seed, run in runs.items():
+        _check_files(run, rows[seed])
+    return [inert_row(row) for of_run in rows.values() for row in of_run], pools
 
 
 def _check_files(run: RunFolder, rows: Sequence[AnyRow]) -> None:
@@ -50,15 +57,6 @@ def _check_files(run: RunFolder, rows: Sequence[AnyRow]) -> None:
                 f"{run.results} has a row of {row.method} at level {row.level} that was measured on another file than "
                 f"{path}: restore that file, or delete {run.results.name} and evaluate again"
             )
-
-
-def pools_of(config: Config, folder: Path) -> list[PoolRow]:
-    """How the pools of all runs of an experiment's folder came about."""
-    return [
-        inert(_pool_row(path, config.of_seed(seed), seed))
-        for seed in config.seeds
-        for path in sorted((run_folder(config, folder, seed).path / "pools").glob("*/level_*.safetensors"))
-    ]
 
 
 def _pool_row(path: Path, config: Config, seed: int) -> PoolRow:

@@ -92,7 +92,7 @@ def _make_metric_report(folder: Path, page_path: Path) -> tuple[Path, MetricRepo
 def metric_report_of(folder: Path) -> MetricReport:
     """All that a report shows on a folder whose networks are measured by another metric than accuracy."""
     config = toml.of_folder(folder, NOT_RUN)
-    rows, pools = reading.rows_of(config, folder, results.read_metrics), reading.pools_of(config, folder)
+    rows, pools = reading.rows_and_pools(config, folder, results.read_metrics)
     config, compared = reading.inert(config), gains(rows)
     return MetricReport(
         config.name, rows, compared, config, pools, comparable=comparable(rows, compared), values=accuracies(rows)
@@ -197,4 +197,4 @@ def read(folder: Path) -> tuple[Config, list[Row], list[PoolRow]]:
         rows, pools = results.read(published), results.read_pools(folder / "pools.jsonl")
         placement.check_rows(published, rows, config.seeds)
         return reading.inert(config), list(map(reading.inert_row, rows)), list(map(reading.inert, pools))
-    return reading.inert(config), reading.rows_of(config, folder, results.read), reading.pools_of(config, folder)
+    return reading.inert(config), *reading.rows_and_pools(config, folder, results.read)

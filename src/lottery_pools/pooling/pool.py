@@ -23,7 +23,7 @@ from lottery_pools.pooling.checks import (
 from lottery_pools.pooling.evaluator import Evaluator, Recalibrate, Score
 from lottery_pools.pooling.guard import restored_on_failure
 from lottery_pools.pooling.method import Method
-from lottery_pools.pooling.methods import DEFAULT, find
+from lottery_pools.pooling.methods import DEFAULT, WITHOUT_LABELS, find
 from lottery_pools.pooling.overlap import warn_of_overlap
 from lottery_pools.pooling.pruning import MaskRule, Scope
 from lottery_pools.pooling.result import Ingredients, Pooled, Settings, Steps
@@ -43,10 +43,10 @@ def pool(
     model: nn.Module,
     tickets: Sequence[Ticket],
     target: int,
-    score: Score | None,
+    score: Score | None = None,
     recalibrate: Recalibrate | None = None,
     *,
-    method: str | Method = DEFAULT,
+    method: str | Method | None = None,
     coefficients: Sequence[float] = PAPER_COEFFICIENTS,
     candidates: int | None = None,
     max_evaluations: int | None = None,
@@ -69,9 +69,10 @@ def pool(
         target: level of the ticket to strengthen.
         score: `score(model)` is one number, higher is better, or a 1-D tensor with one per sample. Use held-out data.
             For classifiers give `log_likelihood`: it tells networks apart with a tenth of the samples accuracy needs.
-            `consensus-soup` needs none: give None.
+            None: the tickets are classifiers, and `samples` without labels choose (`consensus-soup`).
         recalibrate: `recalibrate(model)` re-estimates BatchNorm statistics; called after each change of weights.
-        method: a name in `METHODS`, or a `Method` of your own.
+        method: a name in `METHODS`, or a `Method` of your own; none: `trimmed-soup`, or `consensus-soup` where
+            `samples` are given and no `score`.
         coefficients: α, the weight of the best network so far, of the methods that try several.
         candidates: offer only so many of the nearest tickets; none: all.
         max_evaluations: recalibrate and score at most so many networks; none: as many as the method wants.
@@ -106,8 +107,11 @@ def pool(
         pooled = lp.pool(model, tickets, target=5, score=score, recalibrate=recalibrate)
         print(pooled.recipe, pooled.ticket.density)
         lp.save(pooled.ticket, "stronger.safetensors")
+        without_labels = lp.pool(model, tickets, 5, recalibrate=recalibrate, samples=lambda: batches_of_inputs)
         ```
     """
+    if method is None:
+        method = WITHOUT_LABELS if score is None and samples is not None else DEFAULT
     chosen, coefficients = find(method), checked_coefficients(coefficients)
     check_at_least_one("candidates", candidates)
     check_at_least_one("max_evaluations", max_evaluations)
@@ -155,7 +159,7 @@ def checked_score(score: Score | None, method: Method) -> Score:
     if score is not None:
         return score
     if method.scored_by != "agreement":
-        raise UserError(f"{method.name} needs a score: give one, or choose consensus-soup, which needs none")
+        raise UserError(f"{method.name} needs a score: give one; or, of classifiers, samples alone, without a method")
     return lambda model: 0.0  # never asked
 
 

@@ -15,6 +15,8 @@ from lottery_pools.pooling.method import Method, RetiredMethod
 PAPERS_RULE = "interpolation"
 """The method of the paper, with every coefficient."""
 DEFAULT = "trimmed-soup"
+WITHOUT_LABELS = "consensus-soup"
+"""The method that chooses by inputs without labels."""
 WITHOUT_HELD_OUT = "consensus-soup-training"
 """The method that chooses by training inputs, for tickets that were trained on every sample there is."""
 
