@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Literal
 from unittest.mock import patch
@@ -78,8 +77,7 @@ def pooled(method: str, device: str, place: Place, folder: Path) -> tuple[lp.Poo
     def recalibrate(model: nn.Module) -> None:
         lp.recalibrate(model, samples)
 
-    few_steps = dataclasses.replace(learning.AS_PUBLISHED, steps=STEPS)
-    with patch.object(learning, "AS_PUBLISHED", few_steps):
+    with patch.object(learning, "LEARNED_SOUP_STEPS", STEPS):
         result = lp.pool(
             model, tickets, 1, score, recalibrate, method=method, coefficients=(0.3, 0.6), loss=loss, base=base,
             samples=lambda: samples,

@@ -74,8 +74,8 @@ STEPS = 20
 def pooled_by(method: str, seed: int = 0, target: int = 1, **options: Any) -> Pooled:
     given = {"loss": make_loss(seed), "base": make_base(seed), "samples": make_inputs(seed)}
     options = {"tickets": make_tickets(seed, range(4)), **given, **options}
-    model, few = options.pop("model", None) or Net(), replace(learning.AS_PUBLISHED, steps=STEPS)
-    with patch.object(learning, "AS_PUBLISHED", few):
+    model = options.pop("model", None) or Net()
+    with patch.object(learning, "LEARNED_SOUP_STEPS", STEPS):
         return pool(model, options.pop("tickets"), target, make_score(seed), method=method, **options)
 
 

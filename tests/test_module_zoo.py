@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,7 +31,7 @@ LABELS = torch.arange(SAMPLES) % CLASSES
 @pytest.fixture(scope="module", autouse=True)
 def short_learning() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learning, "AS_PUBLISHED", replace(learning.AS_PUBLISHED, steps=2))
+        patch.setattr(learning, "LEARNED_SOUP_STEPS", 2)
         yield
 
 

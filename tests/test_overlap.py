@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +24,7 @@ Loss = Callable[[nn.Module], Tensor]
 
 @pytest.fixture(autouse=True)
 def _few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "AS_PUBLISHED", dataclasses.replace(learning.AS_PUBLISHED, steps=3))
+    monkeypatch.setattr(learning, "LEARNED_SOUP_STEPS", 3)
 
 
 def score_on(samples: slice) -> Loss:

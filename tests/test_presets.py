@@ -226,7 +226,7 @@ def test_the_whole_story_at_a_limit(
     name: str, methods: tuple[str, ...], noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All levels and corruptions through `run`; one target, since the others only repeat it."""
-    monkeypatch.setattr(learning, "AS_PUBLISHED", dataclasses.replace(learning.AS_PUBLISHED, steps=3))
+    monkeypatch.setattr(learning, "LEARNED_SOUP_STEPS", 3)
     settings = small(name, noise)
     last = len(settings.pruning.schedule()) - 1
     pooling = dataclasses.replace(settings.pooling, methods=methods, targets=(last,))

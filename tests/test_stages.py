@@ -409,7 +409,7 @@ def test_the_cpu_is_refused_nothing_and_a_missing_gpu_is_named() -> None:
 def few_steps() -> Iterator[None]:
     """Learned soups take few steps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(learning, "AS_PUBLISHED", dataclasses.replace(learning.AS_PUBLISHED, steps=20))
+        patch.setattr(learning, "LEARNED_SOUP_STEPS", 20)
         yield
 
 

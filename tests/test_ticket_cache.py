@@ -85,7 +85,7 @@ def test_pooling_reads_each_ticket_once_for_all_targets_and_methods(
     loads: Counter[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(learning, "AS_PUBLISHED", replace(learning.AS_PUBLISHED, steps=3))
+    monkeypatch.setattr(learning, "LEARNED_SOUP_STEPS", 3)
     shutil.copytree(trained, tmp_path / "run")
     pooling = replace(tiny().pooling, methods=("average", "interpolation", "ties", "learned-soup"), targets=targets)
     stages.pool(tiny(pooling=pooling), tmp_path / "run", ONE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -22,38 +22,25 @@ from lottery_pools.tickets.ticket import Ticket, load_into, shapes
 
 HELD = 2**28
 """Numbers that the tickets may have together to be held in memory while learning: 1 GiB in float32."""
+RATE = 0.05
+"""Learning rate, as in the code of Wortsman et al. (ICML 2022): AdamW without weight decay, which is Adam."""
 
 
-@dataclass(frozen=True)
-class Descent:
-    """How coefficients are learned by Adam."""
-
-    steps: int
-    rate: float
-    """Learning rate."""
-
-
-AS_PUBLISHED = Descent(LEARNED_SOUP_STEPS, rate=0.05)
-"""Learned soups as in the code of Wortsman et al. (ICML 2022): AdamW without weight decay, which is Adam."""
-
-
-def learn_shares(task: PoolingTask, tickets: Sequence[Ticket], descent: Descent) -> Ingredients:
+def learn_shares(task: PoolingTask) -> Ingredients:
     """One share a ticket, equal at the start, that lower the loss of the pruned weighted sum."""
-    shares = _learn(task, tickets, [task.parameters], descent)[0]
-    return list(zip(tickets, shares, strict=True))
+    shares = _learn(task, [task.parameters])[0]
+    return list(zip(task.tickets, shares, strict=True))
 
 
-def learn_shares_by_tensor(
-    task: PoolingTask, tickets: Sequence[Ticket], descent: Descent
-) -> tuple[Ingredients, dict[str, list[float]]]:
+def learn_shares_by_tensor(task: PoolingTask) -> tuple[Ingredients, dict[str, list[float]]]:
     """(each ticket's mean share, every parameter's own shares) that lower the loss of the pruned weighted sum.
 
     All are equal at the start.
     """
     names = task.parameters
-    shares = _learn(task, tickets, [[name] for name in names], descent)
+    shares = _learn(task, [[name] for name in names])
     means = [sum(column) / len(names) for column in zip(*shares, strict=True)]
-    return list(zip(tickets, means, strict=True)), dict(zip(names, shares, strict=True))
+    return list(zip(task.tickets, means, strict=True)), dict(zip(names, shares, strict=True))
 
 
 def held_in_memory(tickets: Sequence[Ticket]) -> Sequence[Ticket]:
@@ -63,9 +50,7 @@ def held_in_memory(tickets: Sequence[Ticket]) -> Sequence[Ticket]:
     return [replace(ticket, weights=dict(ticket.weights)) for ticket in tickets]
 
 
-def _learn(
-    task: PoolingTask, tickets: Sequence[Ticket], groups: Sequence[Sequence[str]], descent: Descent
-) -> list[list[float]]:
+def _learn(task: PoolingTask, groups: Sequence[Sequence[str]]) -> list[list[float]]:
     """For each group of tensors, the tickets' shares that lower the loss of Prune_{d_t}(Σ cᵢ θᵢ).
 
     c is the softmax of logits that begin at 0. With the mask held fixed, the chain rule gives
@@ -76,12 +61,12 @@ def _learn(
     """
     if task.loss is None:
         raise UserError("learned soups need a loss: give `loss`, which returns the differentiable loss of a mini-batch")
-    model, tickets = task.evaluator.model, held_in_memory(tickets)
+    model, tickets = task.evaluator.model, held_in_memory(task.tickets)
     logits = torch.zeros(len(groups), len(tickets), dtype=torch.float64, requires_grad=True)
     factor = torch.ones((), requires_grad=True)
-    adam = torch.optim.Adam([logits, factor], descent.rate)
+    adam = torch.optim.Adam([logits, factor], RATE)
     with torch.enable_grad(), _ready_to_learn(model), _output_times(model, factor):
-        for _ in range(descent.steps):
+        for _ in range(LEARNED_SOUP_STEPS):
             shares = logits.softmax(1)
             by_tensor = {name: row for group, row in zip(groups, shares.tolist(), strict=True) for name in group}
             ingredients = list(zip(tickets, shares.mean(0).tolist(), strict=True))

@@ -20,17 +20,17 @@ PAPER = "https://arxiv.org/abs/2203.05482"
 
 def learned_soup(task: PoolingTask) -> Pooled:
     """One coefficient a ticket."""
-    from lottery_pools.pooling.learning import AS_PUBLISHED, learn_shares
+    from lottery_pools.pooling.learning import learn_shares
 
-    ingredients = learn_shares(task, task.tickets, AS_PUBLISHED)
+    ingredients = learn_shares(task)
     return best_of(task, mixture, ingredients, gradient_steps=LEARNED_SOUP_STEPS)
 
 
 def learned_soup_layers(task: PoolingTask) -> Pooled:
     """One coefficient a tensor and ticket; buffers, and the recipe, have their means."""
-    from lottery_pools.pooling.learning import AS_PUBLISHED, learn_shares_by_tensor
+    from lottery_pools.pooling.learning import learn_shares_by_tensor
 
-    ingredients, by_tensor = learn_shares_by_tensor(task, task.tickets, AS_PUBLISHED)
+    ingredients, by_tensor = learn_shares_by_tensor(task)
     return best_of(task, mixture, ingredients, [{"shares": by_tensor}], LEARNED_SOUP_STEPS)
 
 
