@@ -82,6 +82,13 @@ def pooled_by(method: str, seed: int = 0, target: int = 1, **options: Any) -> Po
 # By hand
 
 
+class Undecided(nn.Linear):
+    """Two classes that are always equally probable, so that all networks agree equally."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).repeat(1, 2)
+
+
 def by_hand(
     method: str,
     tickets: Sequence[Ticket],
@@ -90,7 +97,8 @@ def by_hand(
     **options: Any,
 ) -> tuple[Pooled, list[float]]:
     inputs = tickets[0].weights["weight"].shape[1]
-    pooled = pool(nn.Linear(inputs, 1, bias=False), tickets, target, score, method=method, **options)
+    network = Undecided if METHODS[method].scored_by == "agreement" else nn.Linear
+    pooled = pool(network(inputs, 1, bias=False), tickets, target, score, method=method, **options)
     return pooled, pooled.ticket.weights["weight"][0].tolist()
 
 
