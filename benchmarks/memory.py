@@ -60,7 +60,8 @@ def measure(folder: Path, method: str, target: int, width: int) -> None:
     def score(model: torch.nn.Module) -> float:
         return float(next(rising))
 
-    pool(model, tickets, target, score, method=method, coefficients=(0.3, 0.6), loss=loss, max_evaluations=8)
+    limit = 8 if METHODS[method].stops_early else None
+    pool(model, tickets, target, score, method=method, coefficients=(0.3, 0.6), loss=loss, max_evaluations=limit)
     print(f"{(peak() - before) / ticket:.2f}")
 
 

@@ -166,18 +166,18 @@ def test_every_question_of_the_plan_is_asked() -> None:
 
 
 def test_networks_fit_their_training_data() -> None:
-    """As the studies claim: at least 90 % dense and 95 % by level 2, every seed of which rows are committed."""
+    """As the studies claim: 90 % dense and 95 % by level 2 at least, study b2 95 % everywhere; all seeds with rows."""
     lines = list(csv.DictReader((ROOT / "docs/results/fit.csv").read_text(encoding="utf-8").splitlines()))
     fit = {
         (line["study"], int(line["seed"]), int(line["level"])): int(line["correct"]) / int(line["n"]) for line in lines
     }
     assert fit.keys() == {
         (name, row.seed, row.level)
-        for name in ("cifar10-resnet", "cifar100-resnet", "cifar10-vgg")
+        for name in ("cifar10-resnet", "cifar100-resnet", "cifar10-vgg", "cifar10-resnet20-fit")
         for row in reports.read(ROOT / "docs/results" / name)[1]
     }
-    for (_, _, level), share in fit.items():
-        assert share >= {0: 0.90, 2: 0.95}.get(level, 0)
+    for (name, _, level), share in fit.items():
+        assert share >= (0.95 if name == "cifar10-resnet20-fit" else {0: 0.90, 2: 0.95}.get(level, 0))
 
 
 def test_committed_answers_follow_from_committed_rows() -> None:
