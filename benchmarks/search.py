@@ -4,7 +4,7 @@
         --selection 1000 2000 5000 --exact
 
 All searches of a target are made in turn in one process. `--selection` are the validation samples that choose, for the
-default method too, which takes 1,000 by itself. `--exact` adds the paper's search to the letter:
+trimmed soup too, which takes 1,000 by itself. `--exact` adds the paper's search to the letter:
 BatchNorm re-estimated on the whole augmented training set for every coefficient, all validation samples. What is in
 `--out` already is not made again; without folders the tables of `--out` are printed.
 """
@@ -27,7 +27,7 @@ from lottery_pools.data.sources import stratified
 from lottery_pools.evaluation.intervals import paired_intervals
 from lottery_pools.experiment.run import Run
 from lottery_pools.experiment.selection import Selection, logits
-from lottery_pools.pooling.methods import DEFAULT, find
+from lottery_pools.pooling.methods import BY_SCORE, find
 from lottery_pools.runs import engine
 from lottery_pools.runs.folder import run_folder
 from lottery_pools.runs.rows import pack_hits, unpack
@@ -173,12 +173,12 @@ def _gain_at(searched: Sequence[Outcome], tickets: Sequence[Outcome], level: int
 
 
 def compared(outcomes: Sequence[Outcome]) -> str:
-    """The default as it is against the exact search, on the targets and seeds that both have."""
+    """The trimmed soup as it is against the exact search, on the targets and seeds that both have."""
     exact = {outcome.target: outcome for outcome in outcomes if outcome.search == EXACT}
-    of_default = [outcome for outcome in outcomes if outcome.search == DEFAULT]
-    samples = min((outcome.selection for outcome in of_default), default=0)
-    searched = [outcome for outcome in of_default if outcome.selection == samples and outcome.target in exact]
-    return _against(DEFAULT, searched, [exact[outcome.target] for outcome in searched]) if searched else ""
+    of_ours = [outcome for outcome in outcomes if outcome.search == BY_SCORE]
+    samples = min((outcome.selection for outcome in of_ours), default=0)
+    searched = [outcome for outcome in of_ours if outcome.selection == samples and outcome.target in exact]
+    return _against(BY_SCORE, searched, [exact[outcome.target] for outcome in searched]) if searched else ""
 
 
 def _against(name: str, searched: Sequence[Outcome], exact: Sequence[Outcome]) -> str:
@@ -198,7 +198,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="rows, one a line; what is there is not made again")
     parser.add_argument("--targets", type=int, nargs="+", default=[1, 4, 7])
     parser.add_argument("--selection", type=int, nargs="+", default=[1000, 2000, 5000])
-    parser.add_argument("--searches", nargs="+", default=[DEFAULT, PAPER])
+    parser.add_argument("--searches", nargs="+", default=[BY_SCORE, PAPER])
     parser.add_argument("--exact", action="store_true", help="the paper's search to the letter too")
     parser.add_argument("--seeds", type=int, nargs="+", help="only these")
     parser.add_argument("--threads", type=int, default=1)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.soups runs/mnist1d
 
-For every target the soup is trimmed as the default's is, without denser tickets, by several scores. The networks are
+For every target the soup is trimmed as by `trimmed-soup`, without denser tickets, by several scores. The networks are
 the same for all of them: the mean of levels lo to hi, for all lo and hi, with BatchNorm re-estimated on all images of
 `pooling.recalibration`.
 """

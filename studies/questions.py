@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lottery_pools.experiment import report as reports
-from lottery_pools.pooling.methods import METHODS, RETIRED_METHODS, WITHOUT_HELD_OUT
+from lottery_pools.pooling.methods import METHODS, RETIRED_METHODS
 from lottery_pools.reporting.names import label
 from lottery_pools.reporting.table import Table, markdown
 from lottery_pools.runs.rows import Gain, pooled_by
@@ -21,7 +21,16 @@ from studies import answers
 from studies.answers import Study
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-DEFAULT, RULE, CONSENSUS = "trimmed-soup", "interpolation", "consensus-soup"
+TRIMMED, RULE = "trimmed-soup", "interpolation"
+"""The methods of the primary questions: the default when the plan was written, and the paper's."""
+CONSENSUS = "consensus-soup"
+"""The default since."""
+WITHOUT_LABELS = {
+    CONSENSUS: "the consensus soup",
+    "consensus-soup-training": "the consensus soup on training inputs",
+    "sparser-soup": "the plain mean of all sparser tickets",
+}
+"""The methods that need no labels, and how a question calls them."""
 PLANNED = (
     "mnist1d",
     "cifar10-resnet20",
@@ -55,7 +64,7 @@ for the number of levels, by Holm's method.
 TOUCHED = """\
 These studies came before the plan. They hold out as many images as they train on, or more. Two are touched by
 selection: `cifar10-vgg`, whose seeds chose the rule that lets denser tickets join, and `cifar10-resnet` (and
-`cifar10-longer`, which has its tickets), whose seed 0 chose constants of the default. So their answers are no
+`cifar10-longer`, which has its tickets), whose seed 0 chose constants of the trimmed soup. So their answers are no
 confirmation. `cifar100-resnet` and `cifar10-vgg-fresh` have seeds that chose nothing. Nothing is corrected for the
 number of studies.
 """
@@ -101,65 +110,89 @@ def selected(method: str) -> Question:
     return Question(14, f"What would one have claimed on the held-out images? {label(method)}", answer)
 
 
+def cost(method: str) -> Question:
+    """What a search costs beside that of the paper's rule."""
+    text = f"What does the search cost, beside the paper's? {label(method)}"
+    return Question(13, text, lambda study: answers.cost(study, method, RULE))
+
+
 def equal_cost(baseline: str) -> Question:
     """Whether what was trained instead gains more at equal cost."""
 
     def answer(study: Study) -> str:
-        gain = answers.at_equal_cost(study, baseline, DEFAULT)
+        gain = answers.at_equal_cost(study, baseline, TRIMMED)
         return answers.said(gain, answers.word(gain)) if gain else ""
 
     return Question(12, f"Does it gain more at equal training cost? {label(baseline)}", answer)
 
 
-def is_any(number: int, text: str, names: Sequence[str]) -> tuple[Question, ...]:
-    """The same question of several methods, each held against the default."""
-    return tuple(pair(number, f"{text} {label(name)}", name, DEFAULT) for name in names)
+def is_any(number: int, text: str, names: Sequence[str], against: str = TRIMMED) -> tuple[Question, ...]:
+    """The same question of several methods, each held against one: the trimmed soup unless another is named."""
+    return tuple(pair(number, f"{text} {label(name)}", name, against) for name in names if name != against)
 
 
 SIMPLE = ("average", "uniform-soup")
-ASKED_APART = (DEFAULT, RULE, "best", "interpolation-likelihood", *SIMPLE)
+ASKED_APART = (TRIMMED, RULE, "best", "interpolation-likelihood", *SIMPLE)
 OTHERS = tuple(name for name in (*METHODS, *RETIRED_METHODS) if name not in ASKED_APART)
 CONTROLS = ("held-out-training", "tuned-ticket", "tuned-pool")
-NOTHING_HELD_OUT = pooled_by(CONTROLS[0], WITHOUT_HELD_OUT)
-"""Pools of tickets that were trained on every labelled sample, chosen on training inputs."""
+NOTHING_HELD_OUT = tuple(pooled_by(CONTROLS[0], method) for method in WITHOUT_LABELS if method != CONSENSUS)
+"""Pools of tickets that were trained on every labelled sample."""
 TRAINED = (
     *("longer", "sparse-model-soups", "swamp-equal-cost", "learning-rate-rewinding", "rigl", "lawa", "tail-ema"),
     *("swa-training", "ema-training", "sms", "swamp"),
-    *(pooled_by("learning-rate-rewinding", method) for method in (RULE, DEFAULT, WITHOUT_HELD_OUT)),
+    *(pooled_by("learning-rate-rewinding", method) for method in (RULE, TRIMMED, CONSENSUS)),
 )
 """Trained baselines, two of them of earlier versions, and pools of tickets that are trained by another rule."""
 
 QUESTIONS = (
-    pair(1, "Does the default help?", DEFAULT, "recalibrated"),
-    pair(2, "Does the default beat the paper's rule?", DEFAULT, RULE),
+    pair(1, "Does the trimmed soup help?", TRIMMED, "recalibrated"),
+    pair(2, "Does the trimmed soup beat the paper's rule?", TRIMMED, RULE),
     pair(3, "Does the paper's rule help?", RULE, "recalibrated"),
-    of_gains(4, "Where does the default lose?", DEFAULT, answers.losses),
+    of_gains(4, "Where does the trimmed soup lose?", TRIMMED, answers.losses),
     of_gains(4, "Where does the paper's rule lose?", RULE, answers.losses),
-    pair(5, "Does `best` beat the default?", "best", DEFAULT),
+    pair(5, "Does `best` beat the trimmed soup?", "best", TRIMMED),
     pair(6, "Is the paper's rule better by likelihood?", "interpolation-likelihood", RULE),
-    pair(6, "Is the default better than the paper's rule by likelihood?", DEFAULT, "interpolation-likelihood"),
-    pair(7, "Is the default more than taking over a better, sparser ticket?", DEFAULT, "admissible"),
+    pair(6, "Is the trimmed soup better than the paper's rule by likelihood?", TRIMMED, "interpolation-likelihood"),
+    pair(7, "Is the trimmed soup more than taking over a better, sparser ticket?", TRIMMED, "admissible"),
     pair(7, "Is the paper's rule more than taking over a better, sparser ticket?", RULE, "admissible"),
-    *is_any(8, "Is simple averaging better than the default?", SIMPLE),
-    *is_any(9, "Is another method better than the default?", OTHERS),
-    pair(9, "Does the consensus soup, which needs no labels, help?", CONSENSUS, "recalibrated"),
-    pair(9, "Does the consensus soup beat the paper's rule?", CONSENSUS, RULE),
-    of_gains(9, "Where does the consensus soup lose?", CONSENSUS, answers.losses),
-    of_gains(10, "At which densities does the default gain?", DEFAULT, answers.gaining),
+    *is_any(8, "Is simple averaging better than the trimmed soup?", SIMPLE),
+    *is_any(9, "Is another method better than the trimmed soup?", OTHERS),
+    *is_any(9, "Is another method better than the consensus soup?", (*SIMPLE, *OTHERS), CONSENSUS),
+    *(pair(9, f"Does {words} help?", method, "recalibrated") for method, words in WITHOUT_LABELS.items()),
+    *(pair(9, f"Does {words} beat the paper's rule?", method, RULE) for method, words in WITHOUT_LABELS.items()),
+    *(
+        pair(9, f"Is {words} more than a better ticket?", method, "admissible")
+        for method, words in WITHOUT_LABELS.items()
+    ),
+    *(of_gains(9, f"Where does {words} lose?", method, answers.losses) for method, words in WITHOUT_LABELS.items()),
+    of_gains(10, "At which densities does the trimmed soup gain?", TRIMMED, answers.gaining),
+    *(
+        of_gains(10, f"At which densities does {w} gain?", method, answers.gaining)
+        for method, w in WITHOUT_LABELS.items()
+    ),
     of_gains(10, "At which densities does the paper's rule gain?", RULE, answers.gaining),
     *is_any(11, "Are the held-out labels worth more otherwise?", CONTROLS),
-    pair(11, "With nothing held out, does the consensus soup on training inputs help?", NOTHING_HELD_OUT, CONTROLS[0]),
-    pair(
-        11,
-        "With nothing held out, is that pool better than the default with a tenth held out?",
-        NOTHING_HELD_OUT,
-        DEFAULT,
+    pair(11, "Are they worth more for training than the consensus soup?", CONTROLS[0], CONSENSUS),
+    *(
+        pair(11, f"Does pooling help with nothing held out? {label(pool)}", pool, CONTROLS[0])
+        for pool in NOTHING_HELD_OUT
+    ),
+    *(
+        pair(11, f"Is that better than {words} with a tenth held out? {label(pool)}", pool, name)
+        for pool in NOTHING_HELD_OUT
+        for words, name in (
+            ("the trimmed soup", TRIMMED),
+            ("the consensus soup", CONSENSUS),
+            ("the paper's rule", RULE),
+        )
     ),
     *map(equal_cost, TRAINED),
-    Question(13, "What does the default's search cost, beside the paper's?", lambda s: answers.cost(s, DEFAULT, RULE)),
-    selected(DEFAULT),
+    cost(TRIMMED),
+    *map(cost, WITHOUT_LABELS),
+    selected(TRIMMED),
+    selected(CONSENSUS),
     selected(RULE),
-    pair(15, "Does the default hold under corruption?", DEFAULT, "recalibrated", "all"),
+    pair(15, "Does the trimmed soup hold under corruption?", TRIMMED, "recalibrated", "all"),
     pair(15, "Does the paper's rule hold under corruption?", RULE, "recalibrated", "all"),
 )
 """All questions but 16 and 17, which are questions 1 to 4 in the columns of studies d and e."""
@@ -185,7 +218,7 @@ def answered(question: Question, studies: dict[str, Study | None], primary: Sequ
     if question.number in (1, 2):
         against = "recalibrated" if question.number == 1 else RULE
         asked = [study for name in primary if (study := studies[name]) and cells[name]]
-        over_all = [answers.over_all_levels(study.compared(DEFAULT, against)) for study in asked]
+        over_all = [answers.over_all_levels(study.compared(TRIMMED, against)) for study in asked]
         for study, gain, word in zip(asked, over_all, answers.corrected(over_all), strict=True):
             if gain:
                 cells[study.name] = answers.said(gain, word)
@@ -206,7 +239,7 @@ def table(title: str, studies: dict[str, Study | None], primary: Sequence[str], 
 def together(studies: Sequence[Study]) -> list[str]:
     """The three first questions, from all seeds of some studies, a line each."""
     lines = []
-    for question, method, against in ((1, DEFAULT, "recalibrated"), (2, DEFAULT, RULE), (3, RULE, "recalibrated")):
+    for question, method, against in ((1, TRIMMED, "recalibrated"), (2, TRIMMED, RULE), (3, RULE, "recalibrated")):
         if gain := answers.over_all_seeds(studies, method, against):
             words = f"{label(method)} over {label(against)}"
             lines.append(f"- {question}. {words}: {answers.said(gain, answers.word(gain))}.\n")

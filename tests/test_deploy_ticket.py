@@ -81,7 +81,7 @@ def check_hits(folder: Path) -> int:
 
 
 def test_compiled_pools_are_right_on_the_samples_that_the_report_counts(finished: Path) -> None:
-    assert check_hits(finished) == 9
+    assert check_hits(finished) == 12
 
 
 @pytest.mark.slow

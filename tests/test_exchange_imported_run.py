@@ -69,7 +69,7 @@ def test_an_imported_run_is_pooled_measured_diagnosed_and_replayed_as_ours(
     assert len(rows) == len(reference)
     assert all((row.correct, row.hits) == (reference[row.key].correct, reference[row.key].hits) for row in rows)
     assert {row.train_images for row in rows if row.method == "ticket"} == {600, 900, 1200}
-    assert len(pools) == 9
+    assert len(pools) == 12
     assert diagnose.diagnose(config, out, ONE, points=3)[0]["pairs"]
     assert replay.replay(RunFolder(out).pool("interpolation", 1)) is None
     page, _ = reports.make(out)

@@ -151,6 +151,17 @@ def test_uniform_soup_is_the_mean_of_all_whatever_it_scores() -> None:
     assert pooled.recipe == tuple((level, 1 / 5) for level in (2, 1, 3, 0, 4))
 
 
+def test_sparser_soup_is_the_mean_of_the_target_and_all_sparser_whatever_it_scores() -> None:
+    alone = Ticket(
+        {"weight": torch.tensor([[3.0, 0, 0, 0]])}, {"weight": torch.tensor([[True, False, False, False]])}, 2
+    )
+    tickets = [dense_ticket(0, 9, 9, 9, 9), kept_two(1, 1, 2, 0, 0), alone]
+    pooled, weights = by_hand("sparser-soup", tickets, 1)
+    assert weights == pytest.approx([2, 1, 0, 0])
+    assert pooled.recipe == ((1, 1 / 2), (2, 1 / 2))
+    assert by_hand("sparser-soup", tickets, 2)[0].recipe == ((2, 1.0),)
+
+
 def test_greedy_soup_starts_with_the_best_and_takes_what_does_not_lower_it() -> None:
     # alone, 2 has the product 4, all others 0, so they follow nearest first
     pooled, weights = by_hand("greedy-soup", HAND, 2, product)

@@ -14,6 +14,7 @@ from lottery_pools.errors import Notice, UserError
 from lottery_pools.experiment import opening, replay, stages
 from lottery_pools.experiment import report as reports
 from lottery_pools.experiment.run import OTHER_RUN, OtherRun
+from lottery_pools.pooling.methods import defaults
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import lock
 from lottery_pools.tickets import files
@@ -58,6 +59,25 @@ def test_what_is_asked_for_is_joined_with_what_the_folder_was_given(opened_befor
         assert run.config == dataclasses.replace(experiment.config, seeds=(run.seed,))
         assert (run.targets, run.config.pooling.budget) == ((0, 1, 2), 10**6)  # those of this call
     assert [run.config.name for run in experiment.trained_baselines] == ["sparse-model-soups", "swa-training"] * 2
+
+
+def test_without_methods_a_folder_keeps_its_own_and_a_new_one_has_those_of_the_task(tmp_path: Path) -> None:
+    unnamed = asking(())
+    assert opening.resolve(unnamed, tmp_path / "new", ONE).methods == defaults("single-label")
+    assert defaults("single-label") == ("average", "interpolation", "trimmed-soup", "consensus-soup")
+    assert defaults("multi-label") == defaults("regression") == ("average", "interpolation", "trimmed-soup")
+    with opening.hold(opening.resolve(asking(("swa", "ties")), tmp_path / "old", ONE)):
+        pass
+    assert opening.resolve(unnamed, tmp_path / "old", ONE).methods == ("swa", "ties")
+
+
+def test_a_notice_says_which_methods_choose_on_what_was_trained_on(tmp_path: Path) -> None:
+    config = asking(("swa", "sparser-soup", "fisher"))
+    config = dataclasses.replace(config, data=dataclasses.replace(config.data, train_on_validation=True))
+    with pytest.warns(Notice, match="the samples by which swa would choose; sparser-soup does without"):
+        opening.resolve(config, tmp_path / "run", ONE)
+    unnamed = dataclasses.replace(config, pooling=dataclasses.replace(config.pooling, methods=()))
+    assert opening.resolve(unnamed, tmp_path / "run", ONE).methods == ("sparser-soup",)
 
 
 def test_what_is_written_adds_up_and_keeps_targets_and_budget(opened_before: Path) -> None:

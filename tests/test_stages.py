@@ -40,6 +40,9 @@ from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 ONE = Machine(device="cpu", workers=1, threads=1)
 
 
+DEFAULTS = ("average", "interpolation", "trimmed-soup", "consensus-soup")
+
+
 def tiny(**changes: object) -> Config:
     base = Config(
         name="tiny",
@@ -47,7 +50,7 @@ def tiny(**changes: object) -> Config:
         model=Model("conv1d", {"width": 8, "depth": 2}),
         training=Training(epochs=2, batch=50, lr=0.05, schedule="cosine"),
         pruning=Pruning(rate=0.3, levels=2, rewind=1),
-        pooling=Pooling(coefficients=(0.3, 0.6), recalibration=100),
+        pooling=Pooling(DEFAULTS, coefficients=(0.3, 0.6), recalibration=100),
     )
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]
 
@@ -65,9 +68,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-DEFAULTS = ("average", "interpolation", "trimmed-soup")
-
-
 def test_a_run_leaves_what_the_contract_says(finished: Path) -> None:
     assert set(hashes(finished)) == {
         "config.toml", "data.json", "report.html", "report.md", "results.jsonl", "tickets/rewind.safetensors",
@@ -82,7 +82,7 @@ def test_a_run_leaves_what_the_contract_says(finished: Path) -> None:
         for level in range(3)
         for split in ("validation", "test")
     }
-    assert len(pools) == 9
+    assert len(pools) == 12
     assert all(pool.optimism is not None for pool in pools)
     for row in rows:
         assert row.n == (500 if row.split == "test" else 200)
@@ -585,8 +585,10 @@ def test_pools_of_trained_baselines_fit_the_task(tmp_path: Path) -> None:
     assert set(run.pools_of_baselines.values()) == {(name, m) for name, methods in POOLED_BY.items() for m in methods}
     data = dataclasses.replace(config.data, name="folder", task="multi-label")
     several_labels = dataclasses.replace(run, config=dataclasses.replace(config, data=data))
-    pairs = (("learning-rate-rewinding", "interpolation"), ("learning-rate-rewinding", "trimmed-soup"))
-    assert tuple(several_labels.pools_of_baselines.values()) == pairs
+    assert tuple(several_labels.pools_of_baselines.values()) == (
+        *(("learning-rate-rewinding", method) for method in ("interpolation", "trimmed-soup")),
+        ("held-out-training", "sparser-soup"),
+    )
 
 
 def test_another_runs_tickets_are_refused_by_name_and_allowed_as_a_control(finished: Path, tmp_path: Path) -> None:

@@ -271,7 +271,7 @@ def test_claims_of_levels_are_explained_where_there_are_any() -> None:
 def test_controls_on_the_held_out_samples_stand_beside_the_pools_with_what_pooling_is_for() -> None:
     rows = make_rows((*METHODS, "tuned-pool", "held-out-training"))
     table = tables.by_level(rows, [])
-    assert table.columns[-2:] == ("Trained on held-out too (control)", "Default pool tuned on held-out (control)")
+    assert table.columns[-2:] == ("Trained on held-out too (control)", "Trimmed soup tuned on held-out (control)")
     assert table.rows[0][-2:] == ("56.20", "55.20")
     assert table.note.startswith("Pooling is for tickets that are there, where training is not wanted")
     assert sorted(place for group in table.groups for place in group) == list(range(len(table.columns)))

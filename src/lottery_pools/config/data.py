@@ -72,8 +72,8 @@ class Data:
     """Share of the validation samples that only chooses epochs, while the rest only chooses pools; 0: all choose
     both."""
     train_on_validation: Rare[bool] = False
-    """Train on the validation samples too, in as many steps as without them (a control: pools are then chosen on what
-    was trained on)."""
+    """Train on the validation samples too, in as many steps as without them: nothing is held out. Then pool by
+    `sparser-soup`: other methods, and the best admissible ticket, are chosen on what was trained on."""
     test: int | None = None
     """Number of test samples; none: all there are (mnist1d: 10,000)."""
     test_part: Rare[Literal["all", "look", "final"]] = "all"

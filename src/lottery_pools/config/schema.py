@@ -53,8 +53,10 @@ class Model:
 class Pooling:
     """How tickets are pooled (Yin et al., AAAI 2023, Algorithm 2)."""
 
-    methods: tuple[str, ...] = ("average", "interpolation", "trimmed-soup")
-    """Names of the methods that pool the tickets, each by itself."""
+    methods: tuple[str, ...] = ()
+    """Names of the methods that pool the tickets, each by itself; none: those that the folder has, or in a new one
+    `average`, `interpolation`, `trimmed-soup` and, for classes, `consensus-soup`; `sparser-soup` alone where
+    nothing is held out (`data.train_on_validation`)."""
     coefficients: Rare[tuple[float, ...]] = PAPER_COEFFICIENTS
     """Coefficients α that `interpolation` tries: the weight of the best network so far, where the candidate has
     1 - α."""

@@ -21,7 +21,7 @@ from lottery_pools.errors import Notice, UserError, unknown
 from lottery_pools.experiment.run import OTHER_RUN, OTHER_SEED, NetworkFacts, OtherRun, Run
 from lottery_pools.experiment.selection import check_metric
 from lottery_pools.experiment.settings_files import SettingsFile, held_settings, join
-from lottery_pools.pooling.methods import METHODS, is_retired, refusal
+from lottery_pools.pooling.methods import METHODS, NOTHING_HELD_OUT, defaults, is_retired, refusal
 from lottery_pools.runs import ranks
 from lottery_pools.runs.disk import digest
 from lottery_pools.runs.engine import Machine
@@ -85,6 +85,7 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
     """
     device = machine.device_of_runs
     held, known = held_settings(out), _known_data(out)
+    config = _with_methods(config, held)
     _check_methods(config, held)
     _check_evaluation(config, held)
     config, place = _located(config, held, known, out)
@@ -129,6 +130,13 @@ def hold(experiment: Experiment) -> Iterator[None]:
             record.save(experiment.data, RunFolder(file.folder).data)
         yield
         ranks.of_this_process().wait()
+
+
+def _with_methods(config: Config, held: Config | None) -> Config:
+    """The settings; where they name no methods, those that the folder has, or else the defaults of the task."""
+    before = () if held is None else _present(held.pooling.methods)
+    methods = config.pooling.methods or before or defaults(config.data.task, config.data.train_on_validation)
+    return replace(config, pooling=replace(config.pooling, methods=methods))
 
 
 def _known_data(out: Path) -> DataRecord | None:
@@ -195,6 +203,20 @@ def _check_methods(config: Config, held: Config | None) -> None:
                 f"method {name} pools tickets of the next seed, which with data.draw = per-seed were trained on "
                 "samples that this seed holds out: give data.draw once"
             )
+    _warn_of_nothing_held_out(config)
+
+
+def _warn_of_nothing_held_out(config: Config) -> None:
+    """Say which methods would choose on samples that tickets are trained on."""
+    methods = [METHODS[name] for name in config.pooling.methods if name in METHODS]
+    misled = [method.name for method in methods if method.chooses and method.scored_on != "training"]
+    if config.data.train_on_validation and misled:
+        warnings.warn(
+            f"data.train_on_validation: tickets are trained on the samples by which {', '.join(misled)} would choose; "
+            f"{NOTHING_HELD_OUT} does without",
+            Notice,
+            stacklevel=4,
+        )
 
 
 def _check_evaluation(config: Config, held: Config | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from lottery_pools.experiment import tasks as work
 from lottery_pools.experiment.opening import Experiment
 from lottery_pools.experiment.run import CLEAN, Condition, Run
-from lottery_pools.pooling.methods import DEFAULT, METHODS
+from lottery_pools.pooling.methods import BY_SCORE, METHODS
 from lottery_pools.runs.rows import CONTROLS, ENSEMBLE, TUNED
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
@@ -117,7 +117,7 @@ def tuning(experiment: Experiment, planned: Collection[tuple[Run, str]] = ()) ->
     tasks = [
         Task((run, name, level), 1, int(run.folder.tuned(name, level).exists()))
         for run, name, level in wanted
-        if run.untuned(name, level).exists() or (run, DEFAULT) in planned
+        if run.untuned(name, level).exists() or (run, BY_SCORE) in planned
     ]
     names = ", ".join(experiment.runs[0].tuned_names)
     return Part("tuning", work.tune, tasks, f"{_seeds(experiment)} × {names} on the held-out samples")

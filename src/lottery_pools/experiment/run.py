@@ -21,7 +21,7 @@ from lottery_pools.experiment.selection import Selection, logits, metric, recali
 from lottery_pools.models import registry
 from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.pooling.method import Method
-from lottery_pools.pooling.methods import DEFAULT, METHODS, PAPERS_RULE, WITHOUT_HELD_OUT, find
+from lottery_pools.pooling.methods import BY_SCORE, DEFAULT, METHODS, NOTHING_HELD_OUT, PAPERS_RULE, find
 from lottery_pools.runs import results
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder
@@ -39,8 +39,9 @@ CLEAN: tuple[Condition, ...] = (("validation", "none", 0), ("test", "none", 0))
 
 
 POOLED_BY = {
-    "learning-rate-rewinding": (PAPERS_RULE, DEFAULT, WITHOUT_HELD_OUT),
-    "held-out-training": (WITHOUT_HELD_OUT,),  # others would choose by samples that the tickets were trained on
+    "learning-rate-rewinding": (PAPERS_RULE, BY_SCORE, DEFAULT),
+    # methods that choose by held-out samples would choose by what these tickets were trained on
+    "held-out-training": (NOTHING_HELD_OUT, "consensus-soup-training"),
 }
 """Trained baselines whose tickets are pooled too → the methods that pool them."""
 TICKET_BYTES, TENSOR_BYTES = 1000, 80
@@ -245,7 +246,7 @@ class Run:
 
     def untuned(self, name: str, level: int) -> Path:
         """The file of the network that a control of `TUNED` fine-tunes."""
-        return self.folder.ticket(level) if name == "tuned-ticket" else self.folder.pool(DEFAULT, level)
+        return self.folder.ticket(level) if name == "tuned-ticket" else self.folder.pool(BY_SCORE, level)
 
     def path(self, method: str, level: int) -> Path:
         """The file of a network that is measured: a ticket, a pool, a tuned network, or a trained baseline's."""

@@ -88,6 +88,8 @@ class Method:
     scored_on: Literal["all", "selection", "training"] = "all"
     """Which samples an experiment scores networks on: all validation samples, `pooling.selection` of them, or
     `pooling.selection` training samples. The loss is computed on all validation samples."""
+    chooses: bool = True
+    """Whether scores, or a loss on held-out samples, decide which network is returned."""
     final_recalibration: bool = False
     """Whether BatchNorm of the returned network is re-estimated once more, on as many images as for every final
     network."""

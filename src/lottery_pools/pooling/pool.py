@@ -24,7 +24,7 @@ from lottery_pools.pooling.checks import (
 from lottery_pools.pooling.evaluator import Evaluator, Recalibrate, Score
 from lottery_pools.pooling.guard import restored_on_failure
 from lottery_pools.pooling.method import Method
-from lottery_pools.pooling.methods import DEFAULT, WITHOUT_LABELS, find
+from lottery_pools.pooling.methods import BY_SCORE, DEFAULT, find
 from lottery_pools.pooling.overlap import warn_of_overlap
 from lottery_pools.pooling.pruning import MaskRule, Scope
 from lottery_pools.pooling.result import Ingredients, Pooled, Settings, Steps
@@ -72,13 +72,13 @@ def pool(
             For classifiers give `log_likelihood`: it tells networks apart with a tenth of the samples accuracy needs.
             None: the tickets are classifiers, and `samples` without labels choose (`consensus-soup`).
         recalibrate: `recalibrate(model)` re-estimates BatchNorm statistics; called after each change of weights.
-        method: a name in `METHODS`, or a `Method` of your own; none: `trimmed-soup`, or `consensus-soup` where
-            `samples` are given and no `score`.
+        method: a name in `METHODS`, or a `Method` of your own; none: `trimmed-soup`, which needs a `score`, or
+            `consensus-soup` where `samples` are given and no `score`.
         coefficients: α, the weight of the best network so far, of the methods that try several.
         candidates: offer only so many of the nearest tickets; none: all.
         max_evaluations: recalibrate and score at most so many networks; none: as many as the method wants.
-        final_recalibrate: for `trimmed-soup`: re-estimates the returned network, where `recalibrate` is a quicker one
-            that only serves to compare; `replay` then needs it as its `recalibrate`.
+        final_recalibrate: for `trimmed-soup` and `consensus-soup`: re-estimates the returned network, where
+            `recalibrate` is a quicker one that only serves to compare; `replay` then needs it as its `recalibrate`.
         scope: prune back over the whole network, as the paper does, or tensor by tensor.
         mask: which weights are kept first, as many as the target has: the largest (`magnitude`, as in the paper), the
             target's own, or those in any (`union`) or all (`intersection`) of the masks of what is merged.
@@ -112,7 +112,7 @@ def pool(
         ```
     """
     if method is None:
-        method = WITHOUT_LABELS if score is None and samples is not None else DEFAULT
+        method = DEFAULT if score is None and samples is not None else BY_SCORE
     chosen, coefficients = find(method), checked_coefficients(coefficients)
     check_at_least_one("candidates", candidates)
     check_at_least_one("max_evaluations", max_evaluations)
@@ -186,7 +186,7 @@ class Recipe:
     """Level of the ticket that was strengthened."""
     steps: Steps
     """(level of a ticket, its coefficient), in order."""
-    method: str | Method = DEFAULT
+    method: str | Method = BY_SCORE
     scope: Scope = "global"
     mask: MaskRule = "magnitude"
     settings: Settings = field(default_factory=dict)

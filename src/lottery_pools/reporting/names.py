@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lottery_pools.pooling.method import Method, RetiredMethod
-from lottery_pools.pooling.methods import DEFAULT, METHODS, PAPERS_RULE, RETIRED_METHODS
+from lottery_pools.pooling.methods import BY_SCORE, DEFAULT, METHODS, PAPERS_RULE, RETIRED_METHODS
 from lottery_pools.runs.rows import BASELINES, CONTROLS, ENSEMBLE, TUNED
 
 APART = (*CONTROLS, ENSEMBLE)
@@ -44,7 +44,7 @@ _LABELS = {
     "tail-ema": "EMA of the last epochs",
     "held-out-training": "Trained on held-out too (control)",
     "tuned-ticket": "Ticket tuned on held-out (control)",
-    "tuned-pool": "Default pool tuned on held-out (control)",
+    "tuned-pool": "Trimmed soup tuned on held-out (control)",
     "swa-training": "SWA within training",
     "ema-training": "EMA within training",
     "longer": "Trained for longer",
@@ -119,10 +119,10 @@ def pooled(methods: Iterable[str]) -> list[str]:
 def featured(methods: Iterable[str], count: int) -> list[str]:
     """The `count` methods to show where there is no room for all, in the order in which they are shown.
 
-    First comes the paper's Interpolation, then our default, its Average, and others in their order.
+    First comes the paper's Interpolation, then our two defaults, its Average, and others in their order.
     """
     names = [method for method in pooled(methods) if method not in APART]
-    first = (PAPERS_RULE, DEFAULT, "average")
+    first = (PAPERS_RULE, DEFAULT, BY_SCORE, "average")
     chosen = sorted(names, key=lambda method: first.index(method) if method in first else len(first))[:count]
     return [method for method in names if method in chosen]
 
@@ -130,11 +130,11 @@ def featured(methods: Iterable[str], count: int) -> list[str]:
 def drawn(methods: Iterable[str]) -> list[str]:
     """The methods to draw against density, in the order in which they are shown.
 
-    The paper's Interpolation, our default, and all that train instead; others where these are fewer than four, and what
-    collapses only where there is nothing else.
+    The paper's Interpolation, our two defaults, and all that train instead; others where these are fewer than four, and
+    what collapses only where there is nothing else.
     """
     names = [method for method in pooled(methods) if method not in APART]
-    first = (PAPERS_RULE, DEFAULT)
+    first = (PAPERS_RULE, DEFAULT, BY_SCORE)
     chosen = [method for method in names if method in first or instead(method)]
     more = [method for method in names if method not in chosen and not _collapses(method)]
     chosen += more[: max(0, 4 - len(chosen))]
@@ -155,7 +155,7 @@ def series(methods: Iterable[str]) -> list[str]:
 def main_lines(methods: Iterable[str]) -> list[str]:
     """The at most four lines of a main chart: the ticket, the best admissible ticket, and two methods of pooling.
 
-    These are the paper's rule and our default where they were measured, else the first of those `drawn`.
+    These are the paper's rule and the first of our defaults that was measured, else the first of those `drawn`.
     """
     methods = list(methods)
     pooling = drawn(method for method in methods if not instead(method))

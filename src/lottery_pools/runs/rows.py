@@ -19,7 +19,7 @@ statistics re-estimated, and the best admissible ticket (the best on validation 
 CONTROLS = ("other-seed", "other-run")
 """Pools made with the tickets of another run: that of the experiment's next seed, or one that the user named."""
 TUNED = ("tuned-ticket", "tuned-pool")
-"""Controls: the ticket, and the pool of the default method, fine-tuned on the held-out samples."""
+"""Controls: the ticket, and its trimmed soup, fine-tuned on the held-out samples."""
 ENSEMBLE = "ensemble"
 """The naive ensemble: the averaged predictions of all tickets."""
 

@@ -14,11 +14,24 @@ from lottery_pools.pooling.method import Method, RetiredMethod
 
 PAPERS_RULE = "interpolation"
 """The method of the paper, with every coefficient."""
-DEFAULT = "trimmed-soup"
-WITHOUT_LABELS = "consensus-soup"
-"""The method that chooses by inputs without labels."""
-WITHOUT_HELD_OUT = "consensus-soup-training"
-"""The method that chooses by training inputs, for tickets that were trained on every sample there is."""
+DEFAULT = "consensus-soup"
+"""Our default for classifiers. It chooses by held-out inputs, without labels."""
+BY_SCORE = "trimmed-soup"
+"""Our default where a score is to choose: for tasks without classes, and where a score is given."""
+NOTHING_HELD_OUT = "sparser-soup"
+"""Our default for tickets that were trained on every sample there is: it chooses nothing."""
+
+
+def defaults(task: str, nothing_held_out: bool = False) -> tuple[str, ...]:
+    """The methods that pool the tickets of an experiment that names none.
+
+    Args:
+        task: The setting `data.task`.
+        nothing_held_out: The setting `data.train_on_validation`.
+    """
+    if nothing_held_out:
+        return (NOTHING_HELD_OUT,)
+    return ("average", PAPERS_RULE, BY_SCORE, *((DEFAULT,) if task == "single-label" else ()))
 
 
 def _discover() -> dict[str, Method]:
@@ -35,7 +48,7 @@ RETIRED_METHODS = {
     "best": RetiredMethod(
         "Best (ours, retired)",
         summary="the trimmed soup, then one coefficient a tensor and ticket learned from there",
-        nearest=DEFAULT,
+        nearest=BY_SCORE,
         colour="#009e73",
         marker="D",
     ),

@@ -38,8 +38,8 @@ ON_HELD_OUT = Method(
     "consensus-soup",
     consensus_soup,
     label="Consensus soup (ours)",
-    summary="ours: the mean of the target and all sparser tickets, trimmed while it agrees more with the mean "
-    "prediction of all tickets, on held-out inputs without labels",
+    summary="ours, the default for classes: the mean of the target and all sparser tickets, trimmed while it agrees "
+    "more with the mean prediction of all tickets, on held-out inputs without labels",
     paper="https://arxiv.org/abs/2203.05482",
     rank=109,
     needs=("samples",),
@@ -57,7 +57,7 @@ ON_TRAINING = replace(
     ON_HELD_OUT,
     name="consensus-soup-training",
     label="Consensus soup on training inputs (ours)",
-    summary="ours: the consensus soup on training inputs, so that nothing need be held out",
+    summary="ours: the consensus soup on training inputs; no use where tickets fit these",
     rank=109.5,
     scored_on="training",
     marker="X",

@@ -41,6 +41,7 @@ METHODS = (
         rebuild=rebuild,
         needs=("samples",),
         classifies=True,
+        chooses=False,
         evaluations=evaluations,
         passes=passes,
         differentiates_samples=True,

@@ -59,7 +59,7 @@ METHODS = (
         "interpolation-likelihood",
         interpolation,
         label="Interpolation by likelihood",
-        summary="the paper's search, but comparing log-likelihood, as our default does, instead of accuracy",
+        summary="the paper's search, but comparing log-likelihood, as `trimmed-soup` does, instead of accuracy",
         paper=PAPER,
         rank=25,
         recipe="steps",

@@ -38,6 +38,7 @@ METHODS = (
         rank=106,
         rebuild=rebuild,
         needs=("base",),
+        chooses=False,
         evaluations=evaluations,
         colour="#56b4e9",
         marker="d",

@@ -41,6 +41,7 @@ METHODS = (
         rank=104,
         rebuild=rebuild,
         needs=("samples",),
+        chooses=False,
         evaluations=evaluations,
         passes=passes,
         colour="#56b4e9",

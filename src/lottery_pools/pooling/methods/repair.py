@@ -42,6 +42,7 @@ METHODS = (
         rank=108,
         rebuild=rebuild,
         needs=("samples",),
+        chooses=False,
         evaluations=evaluations,
         passes=passes,
         colour="#56b4e9",

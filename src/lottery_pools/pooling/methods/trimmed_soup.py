@@ -1,4 +1,4 @@
-"""Trimmed soup, our own default: the mean of the target and all sparser tickets, trimmed while validation rises.
+"""Trimmed soup, our own: the mean of the target and all sparser tickets, trimmed while validation rises.
 
 Masks of iterative pruning are nested, so a mean of the target and sparser tickets needs no pruning back, and the search
 is short: it starts from a network that is good already.
@@ -136,7 +136,7 @@ METHODS = (
         "trimmed-soup",
         trimmed_soup,
         label="Trimmed soup (ours)",
-        summary="ours, the default: the mean of the target and all sparser tickets, trimmed while validation rises; "
+        summary="ours: the mean of the target and all sparser tickets, trimmed while validation rises; "
         "denser ones join where few are left",
         paper="https://arxiv.org/abs/2203.05482",
         rank=110,

@@ -1,4 +1,4 @@
-"""Uniform soup: the mean of all tickets, whatever it scores (Wortsman et al., ICML 2022)."""
+"""Uniform soups: means without a search, whatever they score (Wortsman et al., ICML 2022)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ def uniform_soup(task: PoolingTask) -> Pooled:
     return best_of(task, mean, equal_shares(task.tickets))
 
 
+def sparser_soup(task: PoolingTask) -> Pooled:
+    """The mean of the target and all sparser tickets: where our own soups start."""
+    return best_of(task, mean, equal_shares(task.admissible))
+
+
 METHODS = (
     Method(
         "uniform-soup",
@@ -26,9 +31,23 @@ METHODS = (
         paper="https://arxiv.org/abs/2203.05482",
         rank=70,
         rebuild=mean,
+        chooses=False,
         evaluations=evaluations,
         colour="#cc79a7",
         marker="h",
         collapses=True,
+    ),
+    Method(
+        "sparser-soup",
+        sparser_soup,
+        label="Mean of all sparser",
+        summary="the mean of the target and all sparser tickets: our soups without their search",
+        paper="https://arxiv.org/abs/2203.05482",
+        rank=75,
+        rebuild=mean,
+        chooses=False,
+        evaluations=evaluations,
+        colour="#cc79a7",
+        marker="H",
     ),
 )
