@@ -56,6 +56,7 @@ of a study, with Student's 95 % interval over n seeds, on these test samples.
 - **no**: it lies below zero.
 - **equivalent**: two one-sided tests, each at 5 %, show that the difference is smaller than 0.3 points.
 - **not shown**: none of these.
+- **–**: the method is retired, and no further study will measure it.
 
 Questions 1 and 2 of the plan's studies a, b, b2 and c are corrected for their number, and claims about single levels
 for the number of levels, by Holm's method.
@@ -77,6 +78,8 @@ class Question:
     number: int
     text: str
     answer: Callable[[Study], str]
+    retired: bool = False
+    """Whether it is about a method that is gone, so that no further study can answer it."""
 
 
 def pair(number: int, text: str, method: str, against: str, corruption: str = "none") -> Question:
@@ -88,7 +91,7 @@ def pair(number: int, text: str, method: str, against: str, corruption: str = "n
         gain = answers.over_all_levels(study.compared(method, against), corruption)
         return answers.said(gain, answers.word(gain)) if gain else ""
 
-    return Question(number, text, answer)
+    return Question(number, text, answer, method in RETIRED_METHODS)
 
 
 def of_gains(number: int, text: str, method: str, words: Callable[[list[Gain]], str]) -> Question:
@@ -231,7 +234,8 @@ def table(title: str, studies: dict[str, Study | None], primary: Sequence[str], 
     for question in QUESTIONS:
         cells = answered(question, studies, primary)
         if any(cells) or missing:
-            lines.append((str(question.number), question.text, *(cell or missing or "–" for cell in cells)))
+            empty = "–" if question.retired else missing or "–"
+            lines.append((str(question.number), question.text, *(cell or empty for cell in cells)))
     names = (f"[{name}]({name}/report.md)" if study else name for name, study in studies.items())
     return Table(title, ("No.", "Question", *names), tuple(lines))
 

@@ -157,7 +157,10 @@ def test_all_seeds_of_several_studies_count_each_once() -> None:
 def test_studies_without_rows_are_not_yet_run(tmp_path: Path) -> None:
     studies = questions.read(questions.PLANNED, tmp_path)
     table = questions.table("t", studies, questions.PRIMARY, questions.NOT_RUN)
-    assert {cell for line in table.rows for cell in line[2:]} == {questions.NOT_RUN}
+    retired = {question.text for question in questions.QUESTIONS if question.retired}
+    assert len(retired) >= 3
+    for line in table.rows:
+        assert set(line[2:]) == {"–" if line[1] in retired else questions.NOT_RUN}
     assert {int(line[0]) for line in table.rows} == set(range(1, 16))
     assert questions.table("t", studies, (), "").rows == ()
 
