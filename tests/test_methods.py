@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -160,6 +161,10 @@ def test_sparser_soup_is_the_mean_of_the_target_and_all_sparser_whatever_it_scor
     assert weights == pytest.approx([2, 1, 0, 0])
     assert pooled.recipe == ((1, 1 / 2), (2, 1 / 2))
     assert by_hand("sparser-soup", tickets, 2)[0].recipe == ((2, 1.0),)
+    unscored = pool(nn.Linear(4, 1, bias=False), tickets, 1, method="sparser-soup")
+    assert torch.equal(unscored.ticket.weights["weight"], pooled.ticket.weights["weight"])
+    assert math.isnan(unscored.score)
+    assert math.isnan(unscored.target_score)
 
 
 def test_greedy_soup_starts_with_the_best_and_takes_what_does_not_lower_it() -> None:

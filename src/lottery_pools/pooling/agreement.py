@@ -1,8 +1,8 @@
 """How well a network's predictions agree with those of all tickets together: a score that needs no labels.
 
 The mean of several networks' predictions is mostly better than any of them. A network that predicts what they predict
-together is therefore likely to be good, and to see whether it does takes no labels: so it may be seen on inputs that
-nobody labelled, or on training inputs again.
+together is therefore likely to be good, and to see whether it does takes no labels, so inputs that nobody labelled will
+do. Training inputs are of no use where networks fit them: there all give the label, and so all agree.
 """
 
 from __future__ import annotations

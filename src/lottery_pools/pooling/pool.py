@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from lottery_pools.pooling.checks import (
 from lottery_pools.pooling.evaluator import Evaluator, Recalibrate, Score
 from lottery_pools.pooling.guard import restored_on_failure
 from lottery_pools.pooling.method import Method
-from lottery_pools.pooling.methods import BY_SCORE, DEFAULT, find
+from lottery_pools.pooling.methods import BY_SCORE, DEFAULT, NOTHING_HELD_OUT, find
 from lottery_pools.pooling.overlap import warn_of_overlap
 from lottery_pools.pooling.pruning import MaskRule, Scope
 from lottery_pools.pooling.result import Ingredients, Pooled, Settings, Steps
@@ -70,7 +71,8 @@ def pool(
         target: level of the ticket to strengthen.
         score: `score(model)` is one number, higher is better, or a 1-D tensor with one per sample. Use held-out data.
             For classifiers give `log_likelihood`: it tells networks apart with a tenth of the samples accuracy needs.
-            None: the tickets are classifiers, and `samples` without labels choose (`consensus-soup`).
+            None: the tickets are classifiers, and `samples` without labels choose (`consensus-soup`); or the method
+            chooses nothing (`sparser-soup`), and the scores of the result are not numbers.
         recalibrate: `recalibrate(model)` re-estimates BatchNorm statistics; called after each change of weights.
         method: a name in `METHODS`, or a `Method` of your own; none: `trimmed-soup`, which needs a `score`, or
             `consensus-soup` where `samples` are given and no `score`.
@@ -87,7 +89,8 @@ def pool(
             have: on its own samples, what was learned scores too well.
         base: for `ties` and `model-stock`: the weights at the rewind point.
         samples: for `consensus-soup`, `fisher`, `regmean` and `repair`: `samples()` gives batches of inputs, without
-            labels, the same at each call; of (inputs, labels) the first part is taken. Training inputs do.
+            labels, the same at each call; of (inputs, labels) the first part is taken. Give held-out inputs for
+            `consensus-soup`: on training inputs that they fit, all tickets agree. For the others training inputs do.
         seed: decides the classes that `fisher` draws.
         allow_other_run: take tickets whose origin names other data, settings or seed; as a control.
         allow_same_samples: `loss` has the samples of `score` knowingly; there is no warning then.
@@ -109,6 +112,7 @@ def pool(
         print(pooled.recipe, pooled.ticket.density)
         lp.save(pooled.ticket, "stronger.safetensors")
         without_labels = lp.pool(model, tickets, 5, recalibrate=recalibrate, samples=lambda: batches_of_inputs)
+        with_nothing_held_out = lp.pool(model, tickets, 5, recalibrate=recalibrate, method="sparser-soup")
         ```
     """
     if method is None:
@@ -120,6 +124,7 @@ def pool(
     check_functions({"score": score, "recalibrate": recalibrate, "final_recalibrate": final_recalibrate})
     check_functions({"loss": loss, "samples": samples})
     by_level = checked_tickets(model, tickets, target, allow_other_run)
+    is_scored = score is not None or chosen.scored_by == "agreement"
     score = checked_score(score, chosen)
     if loss is not None and "loss" in chosen.needs and not allow_same_samples:
         score, loss = warn_of_overlap(model, score, loss)
@@ -141,6 +146,8 @@ def pool(
     with restored_on_failure(model):
         pooled = chosen.run(task)
     load_into(model, pooled.ticket.weights)
+    if not is_scored:
+        pooled = replace(pooled, score=math.nan, target_score=math.nan)
     return replace(pooled, ticket=replace(pooled.ticket, origin=_origin(pooled, chosen, task)))
 
 
@@ -166,9 +173,12 @@ def checked_score(score: Score | None, method: Method) -> Score:
     """The score; raises UserError where there is none and the method needs one."""
     if score is not None:
         return score
-    if method.scored_by != "agreement":
-        raise UserError(f"{method.name} needs a score: give one; or, of classifiers, samples alone, without a method")
-    return lambda model: 0.0  # never asked
+    if method.chooses and method.scored_by != "agreement":
+        raise UserError(
+            f"{method.name} needs a score: give one; or, of classifiers, samples alone, without a method; or "
+            f"method={NOTHING_HELD_OUT!r}, which chooses nothing"
+        )
+    return lambda model: 0.0  # it decides nothing
 
 
 @dataclass(frozen=True)

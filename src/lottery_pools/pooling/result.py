@@ -57,7 +57,7 @@ class Pooled:
     recipe: Steps
     """(level of a ticket, its coefficient), in order."""
     score: float
-    """Mean score on the samples that chose the network: so it is optimistic."""
+    """Mean score on the samples that chose the network: so it is optimistic. Not a number where nothing scored it."""
     target_score: float
     """Mean score of the target on the same samples, recalibrated like every other network."""
     trials: tuple[Trial, ...]
