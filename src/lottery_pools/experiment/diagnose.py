@@ -28,7 +28,7 @@ from lottery_pools.experiment.plan import Part, Task
 from lottery_pools.experiment.reading import read_json
 from lottery_pools.experiment.run import CLEAN, Run
 from lottery_pools.experiment.selection import logits
-from lottery_pools.pooling.methods import BY_SCORE, DEFAULT, PAPERS_RULE
+from lottery_pools.pooling.methods import defaults
 from lottery_pools.pooling.pool import Recipe
 from lottery_pools.pooling.result import Trial
 from lottery_pools.runs import results
@@ -37,7 +37,7 @@ from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.rows import BASELINES, Row, unpack_hits
 from lottery_pools.tickets.ticket import Ticket
 
-EXPLAINED = ("average", PAPERS_RULE, BY_SCORE, DEFAULT)
+EXPLAINED = defaults("single-label")
 """The methods whose gains are explained."""
 
 Key = tuple[str, int, str, str, int]
