@@ -28,7 +28,7 @@ def rows(folder: Path) -> Iterator[tuple[str, int, int, float, int, int, str]]:
     config = toml.of_folder(folder)
     for run in opening.resolve(config, folder).runs:
         model, train = run.network(), run.dataset.train
-        data = hashlib.sha256(train.images.numpy().tobytes()).hexdigest()[:16]
+        data = hashlib.sha256(train.images.cpu().numpy().tobytes()).hexdigest()[:16]
         for ticket in run.tickets(model):
             load_into(model, ticket.weights)
             correct = int(hits(logits(model, config, run.dataset, train), train.labels).sum())
