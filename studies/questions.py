@@ -17,6 +17,7 @@ from lottery_pools.pooling.methods import METHODS, RETIRED_METHODS
 from lottery_pools.reporting.names import label
 from lottery_pools.reporting.table import Table, markdown
 from lottery_pools.runs.rows import Gain, pooled_by
+from lottery_pools.tickets.trained_baselines import RETIRED as RETIRED_BASELINES
 from studies import answers
 from studies.answers import Study
 
@@ -36,11 +37,12 @@ PLANNED = (
     "cifar10-resnet20",
     "cifar10-resnet20-fit",
     "cifar100-vgg-small",
+    "cifar100-vgg-small-gpu",
     "cifar10-resnet20-19-levels",
     "cifar100-vgg16",
     "cifar100-resnet18",
 )
-"""The studies of PLAN.md, in its order: a to e2."""
+"""The studies of PLAN.md, in its order: a to e2, with the second run of c, on a GPU, after the first."""
 PRIMARY = PLANNED[:4]
 """The studies for whose number questions 1 and 2 are corrected."""
 FIRST = ("cifar10-resnet", "cifar100-resnet", "cifar10-vgg", "cifar10-vgg-fresh", "cifar10-longer")
@@ -56,7 +58,7 @@ of a study, with Student's 95 % interval over n seeds, on these test samples.
 - **no**: it lies below zero.
 - **equivalent**: two one-sided tests, each at 5 %, show that the difference is smaller than 0.3 points.
 - **not shown**: none of these.
-- **–**: the method is retired, and no further study will measure it.
+- **–**: the study will not answer it: the method is retired, or the study was not measured under corruption.
 
 Questions 1 and 2 of the plan's studies a, b, b2 and c are corrected for their number, and claims about single levels
 for the number of levels, by Holm's method.
@@ -80,6 +82,8 @@ class Question:
     answer: Callable[[Study], str]
     retired: bool = False
     """Whether it is about a method that is gone, so that no further study can answer it."""
+    optional: bool = False
+    """Whether the plan leaves it out where a study was not measured for it."""
 
 
 def pair(number: int, text: str, method: str, against: str, corruption: str = "none") -> Question:
@@ -91,7 +95,7 @@ def pair(number: int, text: str, method: str, against: str, corruption: str = "n
         gain = answers.over_all_levels(study.compared(method, against), corruption)
         return answers.said(gain, answers.word(gain)) if gain else ""
 
-    return Question(number, text, answer, method in RETIRED_METHODS)
+    return Question(number, text, answer, method in RETIRED_METHODS, optional=corruption != "none")
 
 
 def of_gains(number: int, text: str, method: str, words: Callable[[list[Gain]], str]) -> Question:
@@ -126,7 +130,8 @@ def equal_cost(baseline: str) -> Question:
         gain = answers.at_equal_cost(study, baseline, TRIMMED)
         return answers.said(gain, answers.word(gain)) if gain else ""
 
-    return Question(12, f"Does it gain more at equal training cost? {label(baseline)}", answer)
+    text = f"Does it gain more at equal training cost? {label(baseline)}"
+    return Question(12, text, answer, baseline in RETIRED_BASELINES)
 
 
 def is_any(number: int, text: str, names: Sequence[str], against: str = TRIMMED) -> tuple[Question, ...]:
@@ -140,10 +145,13 @@ OTHERS = tuple(name for name in (*METHODS, *RETIRED_METHODS) if name not in ASKE
 CONTROLS = ("held-out-training", "tuned-ticket", "tuned-pool")
 NOTHING_HELD_OUT = tuple(pooled_by(CONTROLS[0], method) for method in WITHOUT_LABELS if method != CONSENSUS)
 """Pools of tickets that were trained on every labelled sample."""
+REWOUND = pooled_by("learning-rate-rewinding", CONSENSUS)
+"""The default's pools of tickets of which each level goes on from its weights: only the learning rate is rewound."""
 TRAINED = (
     *("longer", "sparse-model-soups", "swamp-equal-cost", "learning-rate-rewinding", "rigl", "lawa", "tail-ema"),
     *("swa-training", "ema-training", "sms", "swamp"),
-    *(pooled_by("learning-rate-rewinding", method) for method in (RULE, TRIMMED, CONSENSUS)),
+    *(pooled_by("learning-rate-rewinding", method) for method in (RULE, TRIMMED)),
+    REWOUND,
 )
 """Trained baselines, two of them of earlier versions, and pools of tickets that are trained by another rule."""
 
@@ -190,6 +198,8 @@ QUESTIONS = (
         )
     ),
     *map(equal_cost, TRAINED),
+    pair(12, "Do tickets whose learning rate alone was rewound make better consensus soups?", REWOUND, CONSENSUS),
+    pair(12, "Do such soups beat the paper's rule on the study's own tickets?", REWOUND, RULE),
     cost(TRIMMED),
     *map(cost, WITHOUT_LABELS),
     selected(TRIMMED),
@@ -234,10 +244,18 @@ def table(title: str, studies: dict[str, Study | None], primary: Sequence[str], 
     for question in QUESTIONS:
         cells = answered(question, studies, primary)
         if any(cells) or missing:
-            empty = "–" if question.retired else missing or "–"
-            lines.append((str(question.number), question.text, *(cell or empty for cell in cells)))
+            row = [
+                cell or _empty(question, study, missing) for cell, study in zip(cells, studies.values(), strict=True)
+            ]
+            lines.append((str(question.number), question.text, *row))
     names = (f"[{name}]({name}/report.md)" if study else name for name, study in studies.items())
     return Table(title, ("No.", "Question", *names), tuple(lines))
+
+
+def _empty(question: Question, study: Study | None, missing: str) -> str:
+    """What stands where a study has no answer."""
+    never = question.retired or (question.optional and study is not None)
+    return "–" if never or not missing else missing
 
 
 def together(studies: Sequence[Study]) -> list[str]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
-from lottery_pools.pooling import learning
+from lottery_pools.pooling import batchnorm, learning
 from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.pooling.pool import Recipe, pool, replay
@@ -215,6 +215,31 @@ def test_learned_soup_by_tensor() -> None:
     assert shares["weight"] == pytest.approx([3 / 4, 1 / 4], abs=0.01)
     assert shares["bias"] == pytest.approx([1 / 4, 3 / 4], abs=0.01)
     assert [share for _, share in pooled.recipe] == pytest.approx([1 / 2, 1 / 2], abs=0.01)
+
+
+def test_learned_soup_by_tensor_leaves_a_bias_alone_that_batchnorm_cancels() -> None:
+    # its gradient is a rounding error, which Adam scaled up to whole steps in directions that differed by device
+    torch.manual_seed(0)
+    model, inputs = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)), torch.randn(32, 3)
+    tickets = []
+    for level in range(3):
+        weights = {
+            name: tensor + 0.3 * torch.randn(tensor.shape) if tensor.is_floating_point() else tensor
+            for name, tensor in model.state_dict().items()
+        }
+        tickets.append(Ticket(weights, {"0.weight": torch.ones(4, 3, dtype=torch.bool)}, level))
+
+    def loss(model: nn.Module) -> Tensor:
+        return nn.functional.cross_entropy(model(inputs), torch.arange(32) % 2)
+
+    def recalibrate(model: nn.Module) -> None:
+        batchnorm.recalibrate(model, [inputs])
+
+    with patch.object(learning, "LEARNED_SOUP_STEPS", 20):
+        pooled = pool(model, tickets, 0, lambda model: 0.0, recalibrate, method="learned-soup-layers", loss=loss)
+    shares = pooled.settings["shares"]
+    assert shares["0.bias"] == pytest.approx([1 / 3] * 3, abs=1e-6)
+    assert all(shares[name] != pytest.approx([1 / 3] * 3, abs=0.05) for name in ("0.weight", "2.weight", "2.bias"))
 
 
 def nested(level: int, value: float) -> Ticket:

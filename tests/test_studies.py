@@ -171,21 +171,31 @@ def test_every_question_of_the_plan_is_asked() -> None:
     assert numbers == {question.number for question in questions.QUESTIONS} | {16, 17}
 
 
+FITTING = {
+    "cifar10-resnet20-fit": 0.95,
+    "cifar10-resnet20-19-levels": 0.80,
+    "cifar100-vgg-small": 0.95,
+    "cifar100-vgg-small-gpu": 0.95,
+}
+"""Planned studies whose fit is known: the least share of training images that any network of them fits."""
+LOST = ("cifar10-resnet20-19-levels", 22)
+"""A study and a seed whose tickets were lost before their fit was measured."""
+
+
 def test_networks_fit_their_training_data() -> None:
-    """As the studies claim: 90 % dense and 95 % by level 2 at least, b2 and c 95 % everywhere."""
+    """As the studies claim: the first ones 90 % dense and 95 % by level 2 at least."""
     lines = list(csv.DictReader((ROOT / "docs/results/fit.csv").read_text(encoding="utf-8").splitlines()))
     fit = {
         (line["study"], int(line["seed"]), int(line["level"])): int(line["correct"]) / int(line["n"]) for line in lines
     }
     assert fit.keys() == {
         (name, row.seed, row.level)
-        for name in ("cifar10-resnet", "cifar100-resnet", "cifar10-vgg", "cifar10-resnet20-fit", "cifar100-vgg-small")
+        for name in ("cifar10-resnet", "cifar100-resnet", "cifar10-vgg", *FITTING)
         for row in reports.read(ROOT / "docs/results" / name)[1]
+        if (name, row.seed) != LOST
     }
     for (name, _, level), share in fit.items():
-        assert share >= (
-            0.95 if name in ("cifar10-resnet20-fit", "cifar100-vgg-small") else {0: 0.90, 2: 0.95}.get(level, 0)
-        )
+        assert share >= FITTING.get(name, {0: 0.90, 2: 0.95}.get(level, 0))
 
 
 def test_committed_answers_follow_from_committed_rows() -> None:

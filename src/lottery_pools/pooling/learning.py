@@ -24,6 +24,9 @@ HELD = 2**28
 """Numbers that the tickets may have together to be held in memory while learning: 1 GiB in float32."""
 RATE = 0.05
 """Learning rate, as in the code of Wortsman et al. (ICML 2022): AdamW without weight decay, which is Adam."""
+NOISE = 2.0**-16
+"""Slopes below this share of the largest, 128 roundings of float32, are taken for rounding errors: Adam would scale
+them up to whole steps."""
 
 
 def learn_shares(task: PoolingTask) -> Ingredients:
@@ -74,7 +77,7 @@ def _learn(task: PoolingTask, groups: Sequence[Sequence[str]]) -> list[list[floa
             load_into(model, weights)
             adam.zero_grad()
             gradients = _gradients(model, task.loss, mask)
-            slopes = torch.stack([_slopes(gradients, tickets, group) for group in groups])
+            slopes = _without_noise(torch.stack([_slopes(gradients, tickets, group) for group in groups]))
             shares.backward(slopes.to(shares.device))  # type: ignore[no-untyped-call]
             adam.step()
     result: list[list[float]] = logits.detach().softmax(1).tolist()
@@ -109,6 +112,12 @@ def _slopes(gradients: Tensors, tickets: Sequence[Ticket], group: Sequence[str])
             gradient = arithmetic.wide(gradients[name])
             slopes += _products(gradient, (ticket.weights[name] for ticket in tickets))
     return slopes
+
+
+def _without_noise(slopes: Tensor) -> Tensor:
+    """Slopes, (groups, tickets), with zeros for groups that cannot change the loss, such as a bias before BatchNorm."""
+    sizes = slopes.abs().amax(1, keepdim=True)
+    return torch.where(sizes < NOISE * sizes.max(), 0.0, slopes)
 
 
 def _products(gradient: Tensor, tensors: Iterable[Tensor]) -> Tensor:
