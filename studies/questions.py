@@ -169,17 +169,19 @@ QUESTIONS = (
     *is_any(8, "Is simple averaging better than the trimmed soup?", SIMPLE),
     *is_any(9, "Is another method better than the trimmed soup?", OTHERS),
     *is_any(9, "Is another method better than the consensus soup?", (*SIMPLE, *OTHERS), CONSENSUS),
-    *(pair(9, f"Does {words} help?", method, "recalibrated") for method, words in WITHOUT_LABELS.items()),
-    *(pair(9, f"Does {words} beat the paper's rule?", method, RULE) for method, words in WITHOUT_LABELS.items()),
     *(
-        pair(9, f"Is {words} more than a better ticket?", method, "admissible")
+        pair(9, text.format(words), method, against)
+        for text, against in (
+            ("Does {} help?", "recalibrated"),
+            ("Does {} beat the paper's rule?", RULE),
+            ("Is {} more than a better ticket?", "admissible"),
+        )
         for method, words in WITHOUT_LABELS.items()
     ),
     *(of_gains(9, f"Where does {words} lose?", method, answers.losses) for method, words in WITHOUT_LABELS.items()),
-    of_gains(10, "At which densities does the trimmed soup gain?", TRIMMED, answers.gaining),
     *(
-        of_gains(10, f"At which densities does {w} gain?", method, answers.gaining)
-        for method, w in WITHOUT_LABELS.items()
+        of_gains(10, f"At which densities does {words} gain?", method, answers.gaining)
+        for method, words in ((TRIMMED, "the trimmed soup"), *WITHOUT_LABELS.items())
     ),
     of_gains(10, "At which densities does the paper's rule gain?", RULE, answers.gaining),
     *is_any(11, "Are the held-out labels worth more otherwise?", CONTROLS),
