@@ -215,7 +215,7 @@ def main() -> None:
     for folder in options.folders:
         config = toml.of_folder(folder)
         for seed in options.seeds or config.seeds:
-            run = Run(replace(config, seeds=(seed,)), seed, run_folder(config, folder, seed), "cpu")
+            run = Run(config.of_seed(seed), seed, run_folder(config, folder, seed), "cpu")
             done: set[tuple[object, ...]] = {outcome.key for outcome in known}
             for outcome in outcomes(run, options.targets, searches, done):
                 known.append(outcome)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -122,8 +121,11 @@ def table(by_seed: Sequence[dict[str, list[Tensor]]]) -> str:
     return "\n".join(lines)
 
 
-if __name__ == "__main__":
-    folder = Path(sys.argv[1])
+def runs_of(folder: Path) -> list[Run]:
+    """The runs of all seeds of an experiment's folder."""
     config = toml.of_folder(folder)
-    runs = [Run(replace(config, seeds=(seed,)), seed, run_folder(config, folder, seed), "cpu") for seed in config.seeds]
-    print(table([gains(run) for run in runs]))
+    return [Run(config.of_seed(seed), seed, run_folder(config, folder, seed), "cpu") for seed in config.seeds]
+
+
+if __name__ == "__main__":
+    print(table([gains(run) for run in runs_of(Path(sys.argv[1]))]))

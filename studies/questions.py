@@ -26,8 +26,11 @@ TRIMMED, RULE = "trimmed-soup", "interpolation"
 """The methods of the primary questions: the default when the plan was written, and the paper's."""
 CONSENSUS = "consensus-soup"
 """The default since."""
+FADING = "fading-soup"
+"""The consensus soup with denser tickets too."""
 WITHOUT_LABELS = {
     CONSENSUS: "the consensus soup",
+    FADING: "the fading soup",
     "consensus-soup-training": "the consensus soup on training inputs",
     "sparser-soup": "the plain mean of all sparser tickets",
 }
@@ -143,7 +146,7 @@ SIMPLE = ("average", "uniform-soup")
 ASKED_APART = (TRIMMED, RULE, "best", "interpolation-likelihood", *SIMPLE)
 OTHERS = tuple(name for name in (*METHODS, *RETIRED_METHODS) if name not in ASKED_APART)
 CONTROLS = ("held-out-training", "tuned-ticket", "tuned-pool")
-NOTHING_HELD_OUT = tuple(pooled_by(CONTROLS[0], method) for method in WITHOUT_LABELS if method != CONSENSUS)
+NOTHING_HELD_OUT = tuple(pooled_by(CONTROLS[0], method) for method in ("consensus-soup-training", "sparser-soup"))
 """Pools of tickets that were trained on every labelled sample."""
 REWOUND = pooled_by("learning-rate-rewinding", CONSENSUS)
 """The default's pools of tickets of which each level goes on from its weights: only the learning rate is rewound."""
@@ -206,6 +209,7 @@ QUESTIONS = (
     *map(cost, WITHOUT_LABELS),
     selected(TRIMMED),
     selected(CONSENSUS),
+    selected(FADING),
     selected(RULE),
     pair(15, "Does the trimmed soup hold under corruption?", TRIMMED, "recalibrated", "all"),
     pair(15, "Does the paper's rule hold under corruption?", RULE, "recalibrated", "all"),

@@ -6,7 +6,6 @@ is short: it starts from a network that is good already.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from lottery_pools.pooling.result import Trial
 from lottery_pools.pooling.soup import equal_shares
 
 if TYPE_CHECKING:
-    from lottery_pools.pooling.result import Pooled
+    from lottery_pools.pooling.result import Ingredients, Pooled
     from lottery_pools.pooling.task import PoolingTask
     from lottery_pools.tickets.ticket import Ticket
 
@@ -37,75 +36,91 @@ def trimmed_soup(task: PoolingTask, join_margin: float = 0.0) -> Pooled:
         task: the target, its candidates and the tools.
         join_margin: by how many standard errors the score must rise for a denser ticket to join.
     """
-    from lottery_pools.pooling.learning import held_in_memory
-
-    soup = trim(task, held_in_memory(task.admissible), join_margin)
-    network = task.finished(task.mixture(equal_shares(soup.tickets)))
-    return task.result(network, equal_shares(soup.tickets), soup.score, soup.target_score, soup.trials)
+    soup = trim(task)
+    _join_denser(soup, join_margin)
+    return soup.finished()
 
 
 @dataclass
 class Soup:
-    """The soup while it is trimmed."""
+    """The soup while it is searched for."""
 
     task: PoolingTask
-    tickets: Sequence[Ticket] = ()
-    """From dense to sparse."""
+    ingredients: Ingredients = ()
+    """Its tickets, from dense to sparse, each with its share."""
     score: float = 0.0
     target_score: float = 0.0
     evaluation: int = 0
     """The number of the soup's evaluation; the target alone is number 0."""
     trials: list[Trial] = field(default_factory=list)
 
-    def evaluate(self, tickets: Sequence[Ticket]) -> float:
-        """The mean score of the plain mean of some tickets."""
-        return self.task.evaluator.evaluate(self.task.mixture(equal_shares(tickets))[0])
+    @property
+    def tickets(self) -> list[Ticket]:
+        """Its tickets, from dense to sparse."""
+        return [ticket for ticket, _ in self.ingredients]
 
-    def becomes(self, tickets: Sequence[Ticket], score: float, evaluation: int) -> None:
-        """The soup is now the mean of these tickets."""
-        self.tickets, self.score, self.evaluation = tickets, score, evaluation
+    def evaluate(self, ingredients: Ingredients) -> float:
+        """The mean score of the weighted mean of some tickets."""
+        return self.task.evaluator.evaluate(self.task.mixture(ingredients)[0])
 
-    def try_tickets(self, tickets: Sequence[Ticket], changed: Ticket, margin: float = 0.0) -> bool:
-        """Whether the soup of these tickets, in which one ticket came or went, is better; it is then taken."""
+    def becomes(self, ingredients: Ingredients, score: float, evaluation: int) -> None:
+        """The soup is now the weighted mean of these tickets."""
+        self.ingredients, self.score, self.evaluation = ingredients, score, evaluation
+
+    def try_ingredients(self, ingredients: Ingredients, changed: Ticket, margin: float = 0.0) -> bool:
+        """Whether the soup of these is better by a margin, in standard errors; it is then taken.
+
+        Args:
+            ingredients: what the soup would be.
+            changed: the ticket that came or went, or one of these: the trial is written down under its level.
+            margin: by how many standard errors the score must rise.
+        """
         evaluator = self.task.evaluator
-        score = self.evaluate(tickets)
+        share = next((share for ticket, share in ingredients if ticket is changed), 1 / len(ingredients))
+        score = self.evaluate(ingredients)
         accepted = evaluator.is_better(-1, self.evaluation, margin)
-        self.trials.append(Trial(changed.level, 1 / len(tickets), score, self.score, accepted))
+        self.trials.append(Trial(changed.level, share, score, self.score, accepted))
         if accepted:
-            self.becomes(tickets, score, evaluator.evaluations - 1)
+            self.becomes(ingredients, score, evaluator.evaluations - 1)
         return accepted
 
+    def finished(self) -> Pooled:
+        """The result: the soup, recalibrated as every final network."""
+        network = self.task.finished(self.task.mixture(self.ingredients))
+        return self.task.result(network, self.ingredients, self.score, self.target_score, self.trials)
 
-def trim(task: PoolingTask, admissible: Sequence[Ticket], join_margin: float = 0.0) -> Soup:
-    """The soup that `trimmed_soup` describes, of tickets from dense to sparse, as far as the budget goes."""
-    target = [ticket for ticket in admissible if ticket.level == task.target.level]
+
+def trim(task: PoolingTask) -> Soup:
+    """The mean of the target and all admissible tickets, trimmed at both ends, or the target alone if that is better.
+
+    This goes as far as the budget does.
+    """
+    from lottery_pools.pooling.learning import held_in_memory
+
+    admissible = held_in_memory(task.admissible)
+    target = equal_shares([ticket for ticket in admissible if ticket.level == task.target.level])
     soup = Soup(task)
     soup.target_score = soup.evaluate(target)
     soup.becomes(target, soup.target_score, 0)
     if len(admissible) > 1 and task.evaluator.can_afford(1):
-        soup.becomes(admissible, soup.evaluate(admissible), 1)
-        while len(soup.tickets) > 1 and _drop_one_end(soup):
+        everything = equal_shares(admissible)
+        soup.becomes(everything, soup.evaluate(everything), 1)
+        while len(soup.ingredients) > 1 and _drop_one_end(soup):
             pass
-    _fall_back_to_target(soup, target)
-    _join_denser(soup, join_margin)
+    if task.evaluator.is_better(0, soup.evaluation):
+        soup.becomes(target, soup.target_score, 0)
     return soup
 
 
 def _drop_one_end(soup: Soup) -> bool:
     """Leave out the densest ticket, else the sparsest, where that raises the score by the margin."""
-    densest, sparsest = soup.tickets[0], soup.tickets[-1]
-    for dropped, fewer in ((densest, soup.tickets[1:]), (sparsest, soup.tickets[:-1])):
+    tickets = soup.tickets
+    for dropped, fewer in ((tickets[0], tickets[1:]), (tickets[-1], tickets[:-1])):
         if not soup.task.evaluator.can_afford(1):
             return False
-        if soup.try_tickets(fewer, dropped, MARGIN):
+        if soup.try_ingredients(equal_shares(fewer), dropped, MARGIN):
             return True
     return False
-
-
-def _fall_back_to_target(soup: Soup, target: Sequence[Ticket]) -> None:
-    """Take the target alone where it scores higher than the soup."""
-    if soup.task.evaluator.is_better(0, soup.evaluation):
-        soup.becomes(target, soup.target_score, 0)
 
 
 def _join_denser(soup: Soup, margin: float) -> None:
@@ -114,9 +129,9 @@ def _join_denser(soup: Soup, margin: float) -> None:
     if task.target.level not in [ticket.level for ticket in soup.tickets]:
         return
     for denser in task.denser:
-        if len(soup.tickets) >= FEW or not task.evaluator.can_afford(1):
+        if len(soup.ingredients) >= FEW or not task.evaluator.can_afford(1):
             return
-        if not soup.try_tickets([denser, *soup.tickets], denser, margin):
+        if not soup.try_ingredients(equal_shares([denser, *soup.tickets]), denser, margin):
             return
 
 

@@ -1,0 +1,103 @@
+"""Fading soup, our own: the mean of sparser tickets, and of denser ones whose shares fade with their distance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lottery_pools.pooling.method import Method, Offer
+from lottery_pools.pooling.methods import consensus_soup, trimmed_soup
+
+if TYPE_CHECKING:
+    from lottery_pools.pooling.result import Ingredients, Pooled
+    from lottery_pools.pooling.task import PoolingTask
+    from lottery_pools.tickets.ticket import Ticket
+
+RATIOS = (0.5, 0.7, 0.85, 1.0)
+"""What share a denser ticket has, as a part of that of the next sparser one; tried in this order."""
+
+
+def fading_soup(task: PoolingTask) -> Pooled:
+    """The mean of the target and all sparser tickets, and of all denser ones, each with less than the one before.
+
+    It begins as the consensus soup: the mean of the target and all sparser tickets, trimmed at both ends while
+    agreement with the mean prediction of all tickets rises. Then all denser tickets come in at once. The share of the
+    first is half of that of the others, the share of the next half of that, and so on; the mean is pruned back. They
+    stay if agreement rises by two standard errors: all tickets together include them, so that mixing them in raises
+    agreement by itself. Then larger parts than a half are tried, as long as agreement rises by half a standard error.
+
+    Args:
+        task: the target, its candidates and the tools; `samples` are inputs without labels.
+    """
+    from lottery_pools.pooling.agreement import scored_by_agreement
+
+    return search(scored_by_agreement(task))
+
+
+def search(task: PoolingTask) -> Pooled:
+    """The search of `fading_soup`, by whatever the task scores networks with."""
+    soup = trimmed_soup.trim(task)
+    _fade_in_denser(soup)
+    return soup.finished()
+
+
+def _fade_in_denser(soup: trimmed_soup.Soup) -> None:
+    """Let all denser tickets in, with shares that fade ever less, as long as the score rises."""
+    tickets = soup.tickets
+    denser = denser_than(tickets[0], soup.task)
+    margin = consensus_soup.JOIN_MARGIN
+    for ratio in RATIOS if denser else ():
+        if not soup.task.evaluator.can_afford(1):
+            return
+        if not soup.try_ingredients(faded(tickets, denser, ratio), denser[0], margin):
+            return
+        margin = trimmed_soup.MARGIN
+
+
+def denser_than(densest: Ticket, task: PoolingTask) -> list[Ticket]:
+    """All tickets that are denser than one, the nearest first: the target too, where it was left out."""
+    return sorted(
+        (ticket for ticket in task.tickets if ticket.kept > densest.kept),
+        key=lambda ticket: (ticket.kept, -ticket.level),
+    )
+
+
+def faded(tickets: list[Ticket], denser: list[Ticket], ratio: float) -> Ingredients:
+    """Some tickets with equal shares, and denser ones with shares that fade; the densest first.
+
+    Args:
+        tickets: from dense to sparse.
+        denser: the nearest first.
+        ratio: the share of a denser ticket as a part of the one before it.
+    """
+    parts = [(ticket, ratio**distance) for distance, ticket in enumerate(denser, 1)][::-1]
+    parts += [(ticket, 1.0) for ticket in tickets]
+    total = sum(part for _, part in parts)
+    return [(ticket, part / total) for ticket, part in parts]
+
+
+def evaluations(offer: Offer) -> int:
+    """How many networks are evaluated where no trial raises the score: the target, the mean, both ends, all tickets."""
+    return 1 + (3 if offer.sparser else 0) + (1 if offer.denser else 0)
+
+
+METHODS = (
+    Method(
+        "fading-soup",
+        fading_soup,
+        label="Fading soup (ours)",
+        summary="ours: the consensus soup, with denser tickets too, whose shares fade with distance, where that agrees "
+        "more with the mean prediction of all tickets; on held-out inputs without labels",
+        paper="https://arxiv.org/abs/2203.05482",
+        rank=108.5,
+        needs=("samples",),
+        classifies=True,
+        scored_by="agreement",
+        scored_on="selection",
+        final_recalibration=True,
+        stops_early=True,
+        evaluations=evaluations,
+        passes=consensus_soup.passes,
+        colour="#d55e00",
+        marker="*",
+    ),
+)
