@@ -17,7 +17,7 @@ from lottery_pools.tickets.schedule import steps_per_epoch
 from lottery_pools.tickets.ticket import Ticket, load_into
 from lottery_pools.tickets.training import TrainingRun, train
 
-RATES = (1e-3, 3e-3, 1e-2)
+RATES = (3e-5, 1e-4, 1e-3, 1e-2)
 """Peak learning rates of Adam that are tried; each falls to zero as a cosine."""
 EPOCHS, STEPS = 10, 200
 """Passes over the held-out samples; more where these are fewer than so many steps."""
