@@ -97,7 +97,7 @@ METHODS = (
         stops_early=True,
         evaluations=evaluations,
         passes=consensus_soup.passes,
-        colour="#d55e00",
+        colour="#0072b2",
         marker="*",
     ),
 )
