@@ -555,8 +555,8 @@ def test_trained_baselines_are_trained_beside_the_tickets_and_measured_alike(tmp
     images = {(row.method, row.level): row.train_images for row in rows}
     assert images["longer", 0] > images["ticket", 0]
     assert images["swa-training", 2] == images["held-out-training", 2] == images["ticket", 2]
-    # three rates on 134 samples, 67 passes of three steps, and 50 passes of four steps where one of them helps
-    assert images["tuned-ticket", 2] - images["ticket", 2] in (3 * 67 * 134, 3 * 67 * 134 + 50 * 200)
+    # four rates on 134 samples, 67 passes of three steps, and 50 passes of four steps where one of them helps
+    assert images["tuned-ticket", 2] - images["ticket", 2] in (4 * 67 * 134, 4 * 67 * 134 + 50 * 200)
     searched = {(row.method, row.level): row.search_images for row in rows}
     assert searched["tuned-pool", 1] == searched["trimmed-soup", 1] + searched["tuned-ticket", 1]
     pools = [name for name in images if "+" in name[0]]
