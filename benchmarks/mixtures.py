@@ -11,7 +11,7 @@ nothing is left to prune. Gains are over the recalibrated target, on the test sa
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -21,7 +21,12 @@ from benchmarks.soups import runs_of, table
 from lottery_pools.experiment.run import Run
 from lottery_pools.experiment.selection import logits
 from lottery_pools.pooling import arithmetic
+from lottery_pools.pooling.methods.fading_soup import faded
 from lottery_pools.pooling.pruning import prune_back
+from lottery_pools.pooling.result import Ingredients
+from lottery_pools.pooling.soup import equal_shares
+from lottery_pools.tickets import masks
+from lottery_pools.tickets.measures import hits
 from lottery_pools.tickets.ticket import Ticket, load_into
 
 Weights = dict[str, Tensor]
@@ -58,37 +63,37 @@ def _agree(weights: Tensor) -> Tensor:
 
 def plain(tickets: Sequence[Ticket], target: int) -> Weights:
     """The mean of the target and all sparser tickets, as `sparser-soup`."""
-    return weighted(tickets, target, dict.fromkeys(range(target, len(tickets)), 1))
+    return pruned(tickets[target], equal_shares(tickets[target:]))
 
 
 def uniform(tickets: Sequence[Ticket], target: int) -> Weights:
     """The mean of all tickets, as `uniform-soup`."""
-    return weighted(tickets, target, dict.fromkeys(range(len(tickets)), 1))
-
-
-def weighted(tickets: Sequence[Ticket], target: int, parts: Mapping[int, float]) -> Weights:
-    """The mean of some tickets, weighted by their parts; pruned back to as many weights as the target has."""
-    shares = [part / sum(parts.values()) for part in parts.values()]
-    network = arithmetic.weighted(tickets[target].weights, [tickets[level].weights for level in parts], shares)
-    return prune_back(network, tickets[target])
+    return pruned(tickets[target], equal_shares(tickets))
 
 
 def with_denser(ratio: float) -> Mix:
     """All tickets; a denser one counts `ratio` times as much as the next sparser one, sparser ones as the target."""
 
     def mix(tickets: Sequence[Ticket], target: int) -> Weights:
-        parts = {level: ratio ** max(0, target - level) for level in range(len(tickets))}
-        return weighted(tickets, target, parts)
+        return pruned(tickets[target], faded(tickets[target:], tickets[:target][::-1], ratio))
 
     return mix
 
 
 def within_mask(tickets: Sequence[Ticket], target: int) -> Weights:
     """The mean of all tickets, of which only the weights in the target's mask are kept."""
-    network = arithmetic.weighted(
-        tickets[target].weights, [ticket.weights for ticket in tickets], [1 / len(tickets)] * len(tickets)
-    )
-    return {name: tensor * tickets[target].mask.get(name, 1) for name, tensor in network.items()}
+    return masks.apply(mean(tickets[target], equal_shares(tickets)), tickets[target].mask)
+
+
+def pruned(target: Ticket, ingredients: Ingredients) -> Weights:
+    """The weighted mean of some tickets, pruned back to as many weights as the target has."""
+    return prune_back(mean(target, ingredients), target)
+
+
+def mean(target: Ticket, ingredients: Ingredients) -> Weights:
+    """The weighted mean of some tickets, typed as the target."""
+    weights, shares = [ticket.weights for ticket, _ in ingredients], [share for _, share in ingredients]
+    return arithmetic.weighted(target.weights, weights, shares)
 
 
 def combined(combine: Combine) -> Mix:
@@ -152,17 +157,21 @@ BEST = "test samples choose: the best of these, more than any rule can gain"
 
 def gains(run: Run) -> dict[str, list[Tensor]]:
     """For each way to mix, by target: each test sample's hit less that of the recalibrated target."""
-    model = run.network()
+    model, test = run.network(), run.dataset.test
     tickets = run.tickets(model)
 
-    def hits(network: Weights) -> Tensor:
-        load_into(model, network)
-        run.recalibrate(model)
-        return (logits(model, run.config, run.dataset, run.dataset.test).argmax(1) == run.dataset.test.labels).double()
+    def by_target(mix: Mix) -> list[Tensor]:
+        """Each test sample's hit, for every target."""
+        correct = []
+        for target in range(len(tickets)):
+            load_into(model, mix(tickets, target))
+            run.recalibrate(model)
+            correct.append(hits(logits(model, run.config, run.dataset, test), test.labels).double())
+        return correct
 
-    alone_hits = [hits(alone(tickets, target)) for target in range(len(tickets))]
+    unmixed = by_target(alone)
     result = {
-        name: [hits(mix(tickets, target)) - alone_hits[target] for target in range(len(tickets))]
+        name: [mixed - of_target for mixed, of_target in zip(by_target(mix), unmixed, strict=True)]
         for name, mix in MIXES.items()
     }
     of_targets = zip(*result.values(), strict=True)

@@ -22,14 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from lottery_pools.config import toml
+from benchmarks.soups import runs_of
 from lottery_pools.data.sources import stratified
 from lottery_pools.evaluation.intervals import paired_intervals
 from lottery_pools.experiment.run import Run
 from lottery_pools.experiment.selection import Selection, logits
 from lottery_pools.pooling.methods import BY_SCORE, find
 from lottery_pools.runs import engine
-from lottery_pools.runs.folder import run_folder
 from lottery_pools.runs.rows import pack_hits, unpack
 from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets import files
@@ -213,9 +212,7 @@ def main() -> None:
     known = [Outcome(**json.loads(line)) for line in lines]
     searches = Searches([*options.searches, *([EXACT] if options.exact else [])], options.selection)
     for folder in options.folders:
-        config = toml.of_folder(folder)
-        for seed in options.seeds or config.seeds:
-            run = Run(config.of_seed(seed), seed, run_folder(config, folder, seed), "cpu")
+        for run in runs_of(folder, options.seeds or ()):
             done: set[tuple[object, ...]] = {outcome.key for outcome in known}
             for outcome in outcomes(run, options.targets, searches, done):
                 known.append(outcome)

@@ -19,11 +19,13 @@ from torch import Tensor
 
 from lottery_pools.config import toml
 from lottery_pools.evaluation.intervals import paired_intervals
+from lottery_pools.experiment import opening
 from lottery_pools.experiment.run import Run
 from lottery_pools.experiment.selection import logits
 from lottery_pools.pooling import arithmetic
 from lottery_pools.pooling.likelihood import log_likelihood
-from lottery_pools.runs.folder import run_folder
+from lottery_pools.runs.engine import Machine
+from lottery_pools.tickets.measures import hits
 from lottery_pools.tickets.ticket import load_into
 
 Soup = tuple[int, int]
@@ -81,7 +83,7 @@ def scores(run: Run, by_split: dict[str, dict[Soup, Tensor]]) -> dict[str, Score
 
     held_out = by_split["validation"]
     return {
-        "accuracy on validation samples": lambda soup: (held_out[soup].argmax(1) == labels).float(),
+        "accuracy on validation samples": lambda soup: hits(held_out[soup], labels).float(),
         "likelihood of validation samples": lambda soup: log_likelihood(held_out[soup], labels),
         "agreement on validation inputs": agreement("validation"),
         "agreement on training inputs": agreement("training"),
@@ -92,7 +94,7 @@ def gains(run: Run) -> dict[str, list[Tensor]]:
     """For each way to choose, by target: each test sample's hit less the ticket's."""
     by_split, labels = outputs(run), run.dataset.test.labels
     last = max(hi for _, hi in by_split["test"])
-    correct = {soup: (logits.argmax(1) == labels).double() for soup, logits in by_split["test"].items()}
+    correct = {soup: hits(logits, labels).double() for soup, logits in by_split["test"].items()}
     chosen: dict[str, list[Soup]] = {"nothing: all sparser tickets": [(target, last) for target in range(last + 1)]}
     for name, score in scores(run, by_split).items():
         chosen[name] = [trimmed(score, target, last) for target in range(last + 1)]
@@ -121,10 +123,11 @@ def table(by_seed: Sequence[dict[str, list[Tensor]]]) -> str:
     return "\n".join(lines)
 
 
-def runs_of(folder: Path) -> list[Run]:
-    """The runs of all seeds of an experiment's folder."""
-    config = toml.of_folder(folder)
-    return [Run(config.of_seed(seed), seed, run_folder(config, folder, seed), "cpu") for seed in config.seeds]
+def runs_of(folder: Path, seeds: Sequence[int] = ()) -> list[Run]:
+    """The runs of an experiment's folder, of some seeds or, where none are named, of all."""
+    experiment = opening.resolve(toml.of_folder(folder), folder, Machine(device="cpu"))
+    by_seed = {run.seed: run for run in experiment.runs}
+    return [by_seed[seed] for seed in seeds or by_seed]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from lottery_pools.pooling.methods import METHODS, fading_soup
 from lottery_pools.pooling.pool import pool
 from lottery_pools.pooling.result import Pooled
 from tests.test_algorithm2 import Net, make_recalibrate, make_samples, make_tickets
-from tests.test_methods import near, nested
+from tests.test_methods import by_hand, near, nested
 
 BY_SCORE = replace(METHODS["fading-soup"], run=fading_soup.search, needs=(), scored_by="accuracy")
 """The search by a score of the test's own, in place of agreement."""
@@ -25,8 +25,7 @@ INPUTS = make_samples(5)[0]
 
 def searched(values: list[float], target: int, score: Callable[[nn.Module], Tensor | float], limit: int = 99) -> Pooled:
     tickets = [nested(level, value) for level, value in enumerate(values)]
-    model = nn.Linear(4, 1, bias=False)
-    return pool(model, tickets, target, score, method=BY_SCORE, max_evaluations=limit)
+    return by_hand(BY_SCORE, tickets, target, score, max_evaluations=limit)[0]
 
 
 def test_denser_tickets_come_in_all_at_once_and_fade() -> None:

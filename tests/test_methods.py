@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lottery_pools.errors import UserError
 from lottery_pools.pooling import batchnorm, learning
 from lottery_pools.pooling.method import Method, Offer
-from lottery_pools.pooling.methods import METHODS
+from lottery_pools.pooling.methods import METHODS, find
 from lottery_pools.pooling.pool import Recipe, pool, replay
 from lottery_pools.pooling.pruning import MaskRule, Scope
 from lottery_pools.pooling.result import Pooled, Trial
@@ -91,14 +91,14 @@ class Undecided(nn.Linear):
 
 
 def by_hand(
-    method: str,
+    method: str | Method,
     tickets: Sequence[Ticket],
     target: int,
-    score: Callable[[nn.Module], float] = linear_score,
+    score: Callable[[nn.Module], Tensor | float] = linear_score,
     **options: Any,
 ) -> tuple[Pooled, list[float]]:
     inputs = tickets[0].weights["weight"].shape[1]
-    network = Undecided if METHODS[method].scored_by == "agreement" else nn.Linear
+    network = Undecided if find(method).scored_by == "agreement" else nn.Linear
     pooled = pool(network(inputs, 1, bias=False), tickets, target, score, method=method, **options)
     return pooled, pooled.ticket.weights["weight"][0].tolist()
 
@@ -319,8 +319,8 @@ def test_trimmed_soup_wants_more_than_half_a_standard_error() -> None:
         return samples
 
     # without the densest: 1, higher by one; 4 samples, so the standard error is 0.58 times the noise
-    assert by_hand("trimmed-soup", tickets, 0, score(3.0))[0].recipe == ((1, 1 / 2), (2, 1 / 2))  # type: ignore[arg-type]
-    assert len(by_hand("trimmed-soup", tickets, 0, score(4.0))[0].recipe) == 3  # type: ignore[arg-type]
+    assert by_hand("trimmed-soup", tickets, 0, score(3.0))[0].recipe == ((1, 1 / 2), (2, 1 / 2))
+    assert len(by_hand("trimmed-soup", tickets, 0, score(4.0))[0].recipe) == 3
 
 
 def test_trimming_ends_with_the_budget() -> None:

@@ -69,7 +69,11 @@ class PoolingTask:
     @property
     def denser(self) -> list[Ticket]:
         """The candidates that are denser than the target, the least dense first."""
-        tickets = [ticket for ticket in self.candidates if ticket.kept > self.target.kept]
+        return self.denser_than(self.target)
+
+    def denser_than(self, densest: Ticket) -> list[Ticket]:
+        """All tickets, the target too, that are denser than one of them, the least dense first."""
+        tickets = [ticket for ticket in self.tickets if ticket.kept > densest.kept]
         return sorted(tickets, key=lambda ticket: (ticket.kept, -ticket.level))
 
     @property

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.pooling.methods import consensus_soup, trimmed_soup
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lottery_pools.pooling.method import Offer
     from lottery_pools.pooling.result import Ingredients, Pooled
     from lottery_pools.pooling.task import PoolingTask
     from lottery_pools.tickets.ticket import Ticket
@@ -42,8 +45,11 @@ def search(task: PoolingTask) -> Pooled:
 
 def _fade_in_denser(soup: trimmed_soup.Soup) -> None:
     """Let all denser tickets in, with shares that fade ever less, as long as the score rises."""
-    tickets = soup.tickets
-    denser = denser_than(tickets[0], soup.task)
+    from lottery_pools.pooling.learning import held_in_memory
+
+    nearest_first = soup.task.denser_than(soup.tickets[0])
+    held = held_in_memory([*nearest_first, *soup.tickets])
+    denser, tickets = held[: len(nearest_first)], held[len(nearest_first) :]
     margin = consensus_soup.JOIN_MARGIN
     for ratio in RATIOS if denser else ():
         if not soup.task.evaluator.can_afford(1):
@@ -53,15 +59,7 @@ def _fade_in_denser(soup: trimmed_soup.Soup) -> None:
         margin = trimmed_soup.MARGIN
 
 
-def denser_than(densest: Ticket, task: PoolingTask) -> list[Ticket]:
-    """All tickets that are denser than one, the nearest first: the target too, where it was left out."""
-    return sorted(
-        (ticket for ticket in task.tickets if ticket.kept > densest.kept),
-        key=lambda ticket: (ticket.kept, -ticket.level),
-    )
-
-
-def faded(tickets: list[Ticket], denser: list[Ticket], ratio: float) -> Ingredients:
+def faded(tickets: Sequence[Ticket], denser: Sequence[Ticket], ratio: float) -> Ingredients:
     """Some tickets with equal shares, and denser ones with shares that fade; the densest first.
 
     Args:
@@ -76,28 +74,20 @@ def faded(tickets: list[Ticket], denser: list[Ticket], ratio: float) -> Ingredie
 
 
 def evaluations(offer: Offer) -> int:
-    """How many networks are evaluated where no trial raises the score: the target, the mean, both ends, all tickets."""
-    return 1 + (3 if offer.sparser else 0) + (1 if offer.denser else 0)
+    """How many networks are evaluated where no trial raises the score: those of trimming, and one with all tickets."""
+    return trimmed_soup.trimming(offer) + (1 if offer.denser else 0)
 
 
 METHODS = (
-    Method(
-        "fading-soup",
-        fading_soup,
+    replace(
+        consensus_soup.ON_HELD_OUT,
+        name="fading-soup",
+        run=fading_soup,
         label="Fading soup (ours)",
         summary="ours: the consensus soup, with denser tickets too, whose shares fade with distance, where that agrees "
         "more with the mean prediction of all tickets; on held-out inputs without labels",
-        paper="https://arxiv.org/abs/2203.05482",
         rank=108.5,
-        needs=("samples",),
-        classifies=True,
-        scored_by="agreement",
-        scored_on="selection",
-        final_recalibration=True,
-        stops_early=True,
         evaluations=evaluations,
-        passes=consensus_soup.passes,
-        colour="#0072b2",
         marker="*",
     ),
 )
