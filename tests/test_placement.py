@@ -55,6 +55,18 @@ def test_another_seeds_ticket_is_refused(run: Path) -> None:
     assert "level_01.safetensors is not what its place says: its seed is 1, not 0" in said
 
 
+def test_tickets_of_settings_that_were_changed_by_hand_are_not_trained_on_from(tmp_path: Path) -> None:
+    """A run of one seed has one `config.toml`. Whoever edits it has tickets of other settings beside it."""
+    out = tmp_path / "run"
+    commands.dispatch(["tickets", "--preset", "demo", "--seeds", "0", *SMALL[5:], "--out", str(out)])
+    (out / "tickets/level_01.safetensors").unlink()
+    settings = out / "config.toml"
+    settings.write_text(settings.read_text(encoding="utf-8").replace("\nlr = ", "\nlr = 1"), encoding="utf-8")
+    said = refused("tickets", "--preset", str(settings), "--out", str(out), "--workers", "1")
+    assert "level_00.safetensors is not what its place says: its run is " in said
+    assert not (out / "tickets/level_01.safetensors").exists()
+
+
 def test_another_levels_ticket_is_refused(run: Path) -> None:
     shutil.copy(run / "seed_0/tickets/level_01.safetensors", run / "seed_0/tickets/level_00.safetensors")
     (run / "seed_0/results.jsonl").unlink()

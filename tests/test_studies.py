@@ -17,7 +17,7 @@ from lottery_pools.evaluation.intervals import student
 from lottery_pools.experiment import report as reports
 from lottery_pools.reporting.words import interval
 from lottery_pools.runs.rows import Gain
-from studies import answers, questions, small
+from studies import answers, plan, questions, small
 from studies.answers import Study
 
 ROOT = Path(__file__).parents[1]
@@ -45,8 +45,8 @@ def test_settings_of_the_first_studies(name: str) -> None:
 )
 def test_settings_of_planned_studies_are_as_the_plan_says(path: Path) -> None:
     config = toml.read_toml(path)
-    plan = (ROOT / "studies" / "PLAN.md").read_text(encoding="utf-8")
-    assert f"`{path.relative_to(ROOT / 'studies').as_posix()}`" in plan
+    words = (ROOT / "studies" / "PLAN.md").read_text(encoding="utf-8")
+    assert f"`{path.relative_to(ROOT / 'studies').as_posix()}`" in words
     assert config.name == path.stem
     assert min(config.seeds) >= 10
     assert config.data.train is not None
@@ -109,7 +109,7 @@ def demo(*methods: str) -> Study:
 
 
 def ask(text: str, study: Study) -> str:
-    return next(question for question in questions.QUESTIONS if question.text.startswith(text)).answer(study)
+    return next(question for question in plan.QUESTIONS if question.text.startswith(text)).answer(study)
 
 
 def test_answers_follow_from_rows() -> None:
@@ -158,7 +158,7 @@ def test_all_seeds_of_several_studies_count_each_once() -> None:
 def test_studies_without_rows_are_not_yet_run(tmp_path: Path) -> None:
     studies = questions.read(questions.PLANNED, tmp_path)
     table = questions.table("t", studies, questions.PRIMARY, questions.NOT_RUN)
-    retired = {question.text for question in questions.QUESTIONS if question.retired}
+    retired = {question.text for question in plan.QUESTIONS if question.retired}
     assert len(retired) >= 3
     for line in table.rows:
         assert set(line[2:]) == {"–" if line[1] in retired else questions.NOT_RUN}
@@ -167,9 +167,9 @@ def test_studies_without_rows_are_not_yet_run(tmp_path: Path) -> None:
 
 
 def test_every_question_of_the_plan_is_asked() -> None:
-    plan = (ROOT / "studies" / "PLAN.md").read_text(encoding="utf-8")
-    numbers = {int(line.split(".")[0]) for line in plan.splitlines() if line.split(".")[0].isdecimal()}
-    assert numbers == {question.number for question in questions.QUESTIONS} | {16, 17}
+    words = (ROOT / "studies" / "PLAN.md").read_text(encoding="utf-8")
+    numbers = {int(line.split(".")[0]) for line in words.splitlines() if line.split(".")[0].isdecimal()}
+    assert numbers == {question.number for question in plan.QUESTIONS} | {16, 17}
 
 
 FITTING = {

@@ -251,6 +251,18 @@ def test_interrupted_after_any_epoch_it_goes_on_to_the_same_bits(
         assert (trained.epoch, trained.accuracy, trained.images) == (expected.epoch, expected.accuracy, 160 - 16)
 
 
+@pytest.mark.parametrize("changed", [{"seed": 1}, {"level": 0}, {"start": 2}, {"settings": replace(PLAIN, lr=0.3)}])
+def test_a_checkpoint_of_another_run_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", -1.0)
+    stopped = run(PLAIN, checkpoint=tmp_path / "level_01.partial.safetensors")
+    with pytest.raises(StopHereError):
+        train(network(), {}, stopped, stop_at(2))
+    with pytest.raises(UserError, match=r"level_01\.partial\.safetensors is of a training run with other settings"):
+        train(network(), {}, replace(stopped, **changed))
+
+
 def test_a_short_run_writes_no_checkpoint(tmp_path: Path) -> None:
     train(network(), {}, run(PLAIN, checkpoint=tmp_path / "c.safetensors"))
     assert not list(tmp_path.iterdir())

@@ -44,7 +44,9 @@ def train(run: Run) -> None:
     begin(0)
     tickets = rigl.tickets if run.config.pruning.criterion == "rigl" else imp.tickets
     for ticket in tickets(run.config, run.dataset, run.folder, run.seed, log):
-        if ticket.level not in there:
+        if ticket.level in there:
+            run.check_place(run.folder.ticket(ticket.level), ticket, ticket.level)
+        else:
             value = {measures.NAMES[run.dataset.task]: ticket.origin.get("accuracy")}
             run.folder.event(stage="ticket", level=ticket.level, density=ticket.density, **value)
         begin(ticket.level + 1)

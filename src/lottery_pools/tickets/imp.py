@@ -224,11 +224,10 @@ def _training_run(run: PruningRun, level: Level) -> TrainingRun:
 
 
 def _save_rewind_point(run: PruningRun) -> None:
-    """Save the dense weights that the model has now, unless an earlier attempt did."""
-    if not run.folder.rewind.exists():
-        weights = snapshot(run.model)
-        ticket = Ticket(weights, masks.dense(weights, run.prunable), 0, {**run.origin, "step": run.rewind_step})
-        files.save(ticket, run.folder.rewind)
+    """Save the dense weights that the model has now, in place of those of an attempt that went no further."""
+    weights = snapshot(run.model)
+    ticket = Ticket(weights, masks.dense(weights, run.prunable), 0, {**run.origin, "step": run.rewind_step})
+    files.save(ticket, run.folder.rewind)
 
 
 def _save_mean_of_copies(run: PruningRun, level: Level) -> None:

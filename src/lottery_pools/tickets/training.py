@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lottery_pools.config.schema import Training
+from lottery_pools.config.toml import identity
 from lottery_pools.data.augment import Draws
 from lottery_pools.data.dataset import LARGE, Dataset
 from lottery_pools.errors import UserError
@@ -68,6 +69,12 @@ class TrainingRun:
     def end(self) -> int:
         """The step before which the run stops."""
         return self.settings.epochs * self.steps_per_epoch if self.stop is None else self.stop
+
+    @property
+    def identity(self) -> str:
+        """What identifies the settings, steps and samples of the run: only its own checkpoint continues it."""
+        steps = self.start, self.end, self.fixed_rate
+        return identity((self.settings, self.seed, self.level, *steps, self.dataset.digest))
 
     @property
     def averages(self) -> bool:
@@ -264,6 +271,11 @@ def _load_checkpoint(run: TrainingRun, network: SparseNetwork) -> Progress:
     if run.checkpoint is None or not run.checkpoint.exists():
         return Progress(run.start)
     weights, values = load_state(run.checkpoint, network.model, network.optimizer)
+    if values.get("run") != run.identity:
+        raise UserError(
+            f"{run.checkpoint} is of a training run with other settings or data: restore those, or delete this file "
+            "to train from the start"
+        )
     if run.between is not None:
         weights = _restore_pruned(network, weights or {})
     return Progress(values["step"], values["images"], weights, Epoch(**values["best"]))
@@ -271,7 +283,12 @@ def _load_checkpoint(run: TrainingRun, network: SparseNetwork) -> Progress:
 
 def _save_checkpoint(run: TrainingRun, network: SparseNetwork, progress: Progress) -> None:
     if run.checkpoint is not None:
-        values = {"step": progress.step, "images": progress.images, "best": asdict(progress.epoch)}
+        values = {
+            "run": run.identity,
+            "step": progress.step,
+            "images": progress.images,
+            "best": asdict(progress.epoch),
+        }
         kept = progress.weights
         if run.between is not None:
             kept = (kept or {}) | {f"{_PRUNED}{place}": mask for place, mask in enumerate(network.pruned.values())}
