@@ -21,7 +21,7 @@ FADING = "fading-soup"
 WITHOUT_LABELS = {
     CONSENSUS: "the consensus soup",
     FADING: "the fading soup",
-    "consensus-soup-training": "the consensus soup on training inputs",
+    "consensus-soup-training": "the consensus soup on training inputs (retired)",
     "sparser-soup": "the plain mean of all sparser tickets",
 }
 """The methods that need no labels, and how a question calls them."""
@@ -49,7 +49,7 @@ def pair(number: int, text: str, method: str, against: str, corruption: str = "n
         gain = answers.over_all_levels(study.compared(method, against), corruption)
         return answers.said(gain, answers.word(gain)) if gain else ""
 
-    return Question(number, text, answer, method in RETIRED_METHODS, optional=corruption != "none")
+    return Question(number, text, answer, _is_retired(method), optional=corruption != "none")
 
 
 def of_gains(number: int, text: str, method: str, words: Callable[[list[Gain]], str]) -> Question:
@@ -58,7 +58,7 @@ def of_gains(number: int, text: str, method: str, words: Callable[[list[Gain]], 
     def answer(study: Study) -> str:
         return words(study.compared(method, "recalibrated")) if study.whole(method) else ""
 
-    return Question(number, text, answer)
+    return Question(number, text, answer, _is_retired(method))
 
 
 def selected(method: str) -> Question:
@@ -74,7 +74,7 @@ def selected(method: str) -> Question:
 def cost(method: str) -> Question:
     """What a search costs beside that of the paper's rule."""
     text = f"What does the search cost, beside the paper's? {label(method)}"
-    return Question(13, text, lambda study: answers.cost(study, method, RULE))
+    return Question(13, text, lambda study: answers.cost(study, method, RULE), _is_retired(method))
 
 
 def equal_cost(baseline: str) -> Question:
@@ -93,8 +93,15 @@ def is_any(number: int, text: str, names: Sequence[str], against: str = TRIMMED)
     return tuple(pair(number, f"{text} {label(name)}", name, against) for name in names if name != against)
 
 
+def _is_retired(method: str) -> bool:
+    """Whether a method of pooling is gone, or rows are of its pools of a trained baseline's tickets."""
+    return method.rpartition("+")[2] in RETIRED_METHODS
+
+
 SIMPLE = ("average", "uniform-soup")
-ASKED_APART = (TRIMMED, RULE, "best", "interpolation-likelihood", *SIMPLE)
+BY_LIKELIHOOD, BY_AGREEMENT = "interpolation-likelihood", "interpolation-agreement"
+"""The paper's search with the scores of the trimmed and of the consensus soup."""
+ASKED_APART = (TRIMMED, RULE, "best", BY_LIKELIHOOD, BY_AGREEMENT, *SIMPLE)
 OTHERS = tuple(name for name in (*METHODS, *RETIRED_METHODS) if name not in ASKED_APART)
 CONTROLS = ("held-out-training", "tuned-ticket", "tuned-pool")
 NOTHING_HELD_OUT = tuple(pooled_by(CONTROLS[0], method) for method in ("consensus-soup-training", "sparser-soup"))
@@ -116,8 +123,10 @@ QUESTIONS = (
     of_gains(4, "Where does the trimmed soup lose?", TRIMMED, answers.losses),
     of_gains(4, "Where does the paper's rule lose?", RULE, answers.losses),
     pair(5, "Does `best` beat the trimmed soup?", "best", TRIMMED),
-    pair(6, "Is the paper's rule better by likelihood?", "interpolation-likelihood", RULE),
-    pair(6, "Is the trimmed soup better than the paper's rule by likelihood?", TRIMMED, "interpolation-likelihood"),
+    pair(6, "Is the paper's rule better by likelihood?", BY_LIKELIHOOD, RULE),
+    pair(6, "Is the trimmed soup better than the paper's rule by likelihood?", TRIMMED, BY_LIKELIHOOD),
+    pair(6, "Is the paper's rule better by agreement?", BY_AGREEMENT, RULE),
+    pair(6, "Is the consensus soup better than the paper's rule by agreement?", CONSENSUS, BY_AGREEMENT),
     pair(7, "Is the trimmed soup more than taking over a better, sparser ticket?", TRIMMED, "admissible"),
     pair(7, "Is the paper's rule more than taking over a better, sparser ticket?", RULE, "admissible"),
     *is_any(8, "Is simple averaging better than the trimmed soup?", SIMPLE),
@@ -132,6 +141,7 @@ QUESTIONS = (
         )
         for method, words in WITHOUT_LABELS.items()
     ),
+    pair(9, "Is the fading soup better than the uniform soup of all tickets?", FADING, "uniform-soup"),
     *(of_gains(9, f"Where does {words} lose?", method, answers.losses) for method, words in WITHOUT_LABELS.items()),
     *(
         of_gains(10, f"At which densities does {words} gain?", method, answers.gaining)

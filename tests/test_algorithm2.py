@@ -22,7 +22,7 @@ from lottery_pools.errors import UserError
 from lottery_pools.pooling import batchnorm
 from lottery_pools.pooling.algorithm2 import greedy, neighbours
 from lottery_pools.pooling.checks import checked_tickets
-from lottery_pools.pooling.evaluator import Evaluator, optimism
+from lottery_pools.pooling.evaluator import Evaluator
 from lottery_pools.pooling.pool import Recipe, pool, replay
 from lottery_pools.pooling.pruning import Scope
 from lottery_pools.pooling.result import Pooled, Trial
@@ -524,7 +524,7 @@ def test_peak_memory_does_not_grow_with_the_number_of_tickets(tmp_path: Path) ->
     assert sixteen - four < 2  # MB, of which a ticket has 1
 
 
-# Budgets and optimism
+# Budgets
 
 
 def test_a_search_stops_before_it_evaluates_more_than_it_may() -> None:
@@ -560,47 +560,6 @@ def test_better_is_judged_sample_by_sample() -> None:
     evaluator.scores += [0.5, 0.6]  # without samples, higher is enough
     assert evaluator.is_better(-1, -2, 99)
     assert not evaluator.is_better(-2, -1)
-
-
-def test_optimism_is_what_choosing_the_best_of_noise_gains() -> None:
-    """Networks that are all alike: the best of k means of n fair coins is too good by all that it is above a half."""
-    networks, n = 20, 400
-    estimates, truths = [], []
-    for repeat in range(20):
-        coins = torch.rand(networks, n, generator=generator(repeat, "coins")) < 0.5
-        estimate = optimism(list(coins))
-        assert estimate is not None
-        estimates.append(estimate)
-        truths.append(float(coins.double().mean(1).max()) - 0.5)
-    assert sum(estimates) / 20 == pytest.approx(sum(truths) / 20, rel=0.35)
-    assert sum(estimates) <= sum(truths), "a lower bound"
-    assert optimism([torch.ones(5)]) == 0  # no choice, no optimism
-    assert optimism([0.5, torch.ones(5)]) is None
-
-
-def test_optimism_of_equal_scores_is_none_at_all() -> None:
-    """Two networks that are right on the same samples: nothing was chosen, whatever samples are drawn again."""
-    hits = torch.rand(500, generator=generator(0, "hits")) < 0.7
-    assert optimism([hits, hits.clone()]) == 0
-
-
-@pytest.mark.parametrize(("networks", "n"), [(2, 200), (11, 1000), (40, 400)])
-def test_optimism_is_a_lower_bound_on_average(networks: int, n: int) -> None:
-    """Networks that agree on nine samples of ten, as tickets do, and are all as good as the target, the first."""
-    estimates, truths = [], []
-    for repeat in range(60):
-        draws = generator(repeat, "networks")
-        shared = torch.rand(n, generator=draws) < 0.7
-        changed = torch.rand(networks, n, generator=draws) < 0.1
-        hits = torch.where(changed, torch.rand(networks, n, generator=draws) < 0.5, shared)
-        estimate = optimism(list(hits))
-        assert estimate is not None
-        estimates.append(estimate)
-        means = hits.double().mean(1)
-        truths.append(float(means.max() - means[0]))
-    ratio = sum(estimates) / sum(truths)
-    assert 0.5 < ratio <= 1
-    assert min(estimates) > 0
 
 
 def test_a_tensor_that_was_pruned_elsewhere_and_has_no_mask_is_refused() -> None:

@@ -36,7 +36,6 @@ def test_a_pool_tells_its_score_cost_parents_and_run() -> None:
         "score": -1.5,
         "target_score": -1.25,
         "scored_by": "log-likelihood",
-        "optimism": -0.002,
         "epoch": 3,
         "train_images": 1200,
         "search_images": 500,
@@ -48,11 +47,7 @@ def test_a_pool_tells_its_score_cost_parents_and_run() -> None:
     }
     assert lineage(origin)[1:] == [
         ("pruned back to", "the target's density (largest weights, global)"),
-        (
-            "score",
-            "log-likelihood −1.5000 on validation; the target, recalibrated: −1.2500 (−0.2500); too good by at least "
-            "−0.0020, as the best of several",
-        ),
+        ("score", "log-likelihood −1.5000 on validation; the target, recalibrated: −1.2500 (−0.2500)"),
         ("epoch", "3 of its training"),
         ("cost", "1,200 images trained on, 500 forwarded in search"),
         ("parents", "level  1 cc the target"),

@@ -674,9 +674,3 @@ def test_every_method_says_how_many_networks_it_evaluates() -> None:
             scored = pooled.evaluations if method.scored_by == "agreement" else 0
             assert len(passes) == method.passes(offer) + scored, (name, target)
             assert pooled.gradient_steps in (method.gradient_steps, 0)
-
-
-@pytest.mark.parametrize("method", ["uniform-soup", "learned-soup", "learned-soup-layers"])
-def test_what_is_not_chosen_is_not_optimistic(method: str) -> None:
-    assert pooled_by(method).optimism is None
-    assert pooled_by("ties").optimism is not None

@@ -11,8 +11,8 @@ from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 def test_recipes_are_read_as_their_methods_write_them() -> None:
     in_turn = (
-        *("average", "interpolation", "interpolation-likelihood", "swa", "swa-unguarded", "ema", "ema-unguarded"),
-        *("ema-as-published", "slerp", *CONTROLS),
+        *("average", "interpolation", "interpolation-likelihood", "interpolation-agreement", "swa"),
+        *("swa-unguarded", "ema", "ema-unguarded", "ema-as-published", "slerp", *CONTROLS),
     )
     assert [
         name for name in (*methods.METHODS, *RETIRED_METHODS, *CONTROLS, "mine", "ticket") if names.mixes_in_turn(name)
@@ -25,6 +25,9 @@ def test_methods_are_shown_in_the_order_of_their_tables() -> None:
     assert names.pooled(reversed(ours)) == ours[len(BASELINES) :]
     assert tuple(TRAINED_BASELINES) == names.TRAINED_BASELINES
     rewound = ("learning-rate-rewinding", *(f"learning-rate-rewinding+{m}" for m in ("interpolation", "trimmed-soup")))
+    of_retired = "held-out-training+consensus-soup-training"
+    assert sorted([of_retired, "held-out-training+ties"], key=names.place)[-1] == of_retired
+    assert names.instead(of_retired)
     assert sorted([*reversed(rewound), *TUNED, "longer"], key=names.place) == [*rewound, "longer", *TUNED]
     assert names.label(rewound[1]) == "Learning-rate rewinding: Interpolation"
     assert all(map(names.instead, (*TRAINED_BASELINES, *TUNED, *names.RETIRED, *rewound)))
@@ -51,7 +54,10 @@ def test_what_is_drawn_against_density_is_the_papers_ours_and_what_was_trained()
 
 
 def test_methods_have_names_for_people_and_unknown_ones_their_own() -> None:
-    assert list(map(names.label, RETIRED_METHODS)) == ["Best (ours, retired)", "SLERP (retired)", "DARE (retired)"]
+    assert list(map(names.label, RETIRED_METHODS)) == [
+        *("Best (ours, retired)", "Consensus soup on training inputs (ours, retired)"),
+        *("SLERP (retired)", "DARE (retired)"),
+    ]
     called = [*("ema-as-published", "learned-soup-layers", "other-seed", "mine"), "admissible"]
     assert list(map(names.label, called)) == [
         *("EMA as published (inverted weight)", "Learned soup, by layer", "Pool of another seed (control)", "Mine"),

@@ -18,7 +18,7 @@ def run_on(task: str) -> Any:
     return SimpleNamespace(levels=range(3), config=config, search=search)
 
 
-@pytest.mark.parametrize("method", ["consensus-soup", "consensus-soup-training", "fisher", "learned-soup"])
+@pytest.mark.parametrize("method", ["consensus-soup", "interpolation-agreement", "fisher", "learned-soup"])
 @pytest.mark.parametrize("task", ["multi-label", "regression"])
 def test_methods_for_classes_are_refused_where_there_are_none(method: str, task: Any) -> None:
     network: Any = None

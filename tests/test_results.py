@@ -259,11 +259,14 @@ def test_an_xz_file_of_several_parts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"seed": -1}, {"steps": [[1, "x"]]}, {"steps": [[1.5, 0.5]]}, {"steps": 3}, {"optimism": "x"}, {"density": 2}],
+    [{"seed": -1}, {"steps": [[1, "x"]]}, {"steps": [[1.5, 0.5]]}, {"steps": 3}, {"density": 2}],
 )
 def test_pools_of_wrong_types(tmp_path: Path, changes: dict[str, object]) -> None:
     pool = PoolRow(0, "average", 1, 0.8, ((2, 0.5),), 7)
     (tmp_path / "pools.jsonl").write_text(results.to_lines([pool]))
+    assert results.read_pools(tmp_path / "pools.jsonl") == [pool]
+    of_earlier_version = {**json.loads(results.to_lines([pool])), "optimism": 0.01}
+    (tmp_path / "pools.jsonl").write_text(json.dumps(of_earlier_version) + "\n")
     assert results.read_pools(tmp_path / "pools.jsonl") == [pool]
     (tmp_path / "pools.jsonl").write_text(json.dumps({**json.loads(results.to_lines([pool])), **changes}) + "\n")
     with pytest.raises(UserError, match=r"pools\.jsonl is missing or damaged") as error:

@@ -209,7 +209,7 @@ def _check_methods(config: Config, held: Config | None) -> None:
 def _warn_of_nothing_held_out(config: Config) -> None:
     """Say which methods would choose on samples that tickets are trained on."""
     methods = [METHODS[name] for name in config.pooling.methods if name in METHODS]
-    misled = [method.name for method in methods if method.chooses and method.scored_on != "training"]
+    misled = [method.name for method in methods if method.chooses]
     if config.data.train_on_validation and misled:
         warnings.warn(
             f"data.train_on_validation: tickets are trained on the samples by which {', '.join(misled)} would choose; "

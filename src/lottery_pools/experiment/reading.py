@@ -79,7 +79,6 @@ def _pool_row(path: Path, config: Config, seed: int) -> PoolRow:
         recipe,
         origin["search_images"],
         origin.get("scored_by", "accuracy"),
-        origin.get("optimism"),
     )
 
 

@@ -41,7 +41,7 @@ CLEAN: tuple[Condition, ...] = (("validation", "none", 0), ("test", "none", 0))
 POOLED_BY = {
     "learning-rate-rewinding": (PAPERS_RULE, BY_SCORE, DEFAULT),
     # methods that choose by held-out samples would choose by what these tickets were trained on
-    "held-out-training": (NOTHING_HELD_OUT, "consensus-soup-training"),
+    "held-out-training": (NOTHING_HELD_OUT,),
 }
 """Trained baselines whose tickets are pooled too → the methods that pool them."""
 TICKET_BYTES, TENSOR_BYTES = 1000, 80

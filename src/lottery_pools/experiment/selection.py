@@ -61,8 +61,6 @@ class Selection:
         self.split = validation
         if self.method.scored_on == "selection":
             self._score_on_few(validation)
-        elif self.method.scored_on == "training":
-            self._score_on_few(self.dataset.train)
         self.batch = min(self.config.training.batch, len(validation))
         self._order = generator(self.seed, "losses", self.method.name, self.target)
 

@@ -110,7 +110,6 @@ def _outcome(pooled: Pooled, images: int, scored_by: str) -> dict[str, Any]:
         "scored_by": scored_by,
         "score": pooled.score,
         "target_score": pooled.target_score,
-        "optimism": pooled.optimism,
         "trials": [trial.to_file() for trial in pooled.trials],
         "search_images": images,
     }

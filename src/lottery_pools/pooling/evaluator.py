@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from lottery_pools.errors import UserError
 from lottery_pools.pooling.arithmetic import Tensors
 from lottery_pools.pooling.guard import check_unchanged
-from lottery_pools.runs.seeds import generator
 from lottery_pools.tickets.ticket import load_into, snapshot
 
 Score = Callable[[nn.Module], "float | Tensor"]
@@ -91,33 +90,6 @@ def load_and_recalibrate(model: nn.Module, weights: Tensors, recalibrate: Recali
     load_into(model, weights)
     if recalibrate is not None:
         recalibrate(model)
-
-
-def optimism(scores: Sequence[Tensor | float], resamples: int = 100) -> float | None:
-    """By how much the best of several mean scores is too good beside the others, in their unit: a lower bound.
-
-    The samples are drawn anew with replacement, the best network is chosen on them, and its mean score there is
-    compared with its mean score on all samples: the bootstrap estimate of optimism (Efron, JASA 1983). How all networks
-    deviate together in a draw is subtracted, for it is noise that the choice has no part in. In simulations the
-    estimate is 60 to 100 % of the truth on average, so it is a lower bound of the average. It does not say by how much
-    a single choice was lucky. No further evaluation is needed. None where scores are not one per sample.
-
-    Args:
-        scores: one entry a network, each (n,).
-        resamples: how often the samples are drawn anew.
-    """
-    if not all(isinstance(score, Tensor) and score.ndim == 1 for score in scores):
-        return None
-    table = torch.stack([torch.as_tensor(score) for score in scores]).double()  # (networks, n)
-    n = table.shape[1]
-    draws = generator(0, "optimism")
-    counts = torch.stack(
-        [torch.bincount(torch.randint(n, (n,), generator=draws), minlength=n) for _ in range(resamples)]
-    )
-    means = table @ counts.double().T / n  # (networks, resamples)
-    deviations = means - table.mean(1, keepdim=True)
-    of_best = deviations.gather(0, means.argmax(0)[None])[0]
-    return float((of_best - deviations.mean(0)).mean())
 
 
 def _number_or_samples(value: float | Tensor) -> float | Tensor:

@@ -34,7 +34,7 @@ def no_passes(offer: Offer) -> int:
 
 
 def one_a_candidate(offer: Offer) -> int:
-    """How many networks a search evaluates that tries each candidate once: the target and as many as there are."""
+    """The target and each candidate once: networks that a search evaluates, or its passes over `samples`."""
     return 1 + offer.candidates
 
 
@@ -85,9 +85,9 @@ class Method:
     scored_by: Literal["accuracy", "log-likelihood", "agreement"] = "accuracy"
     """What an experiment compares networks by: accuracy, as the papers do, log-likelihood after temperature scaling, or
     agreement with all tickets together, for which the search itself sees and which needs no labels."""
-    scored_on: Literal["all", "selection", "training"] = "all"
-    """Which samples an experiment scores networks on: all validation samples, `pooling.selection` of them, or
-    `pooling.selection` training samples. The loss is computed on all validation samples."""
+    scored_on: Literal["all", "selection"] = "all"
+    """Which samples an experiment scores networks on: all validation samples, or `pooling.selection` of them. The loss
+    is computed on all validation samples."""
     chooses: bool = True
     """Whether scores, or a loss on held-out samples, decide which network is returned."""
     final_recalibration: bool = False

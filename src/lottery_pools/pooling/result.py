@@ -57,7 +57,8 @@ class Pooled:
     recipe: Steps
     """(level of a ticket, its coefficient), in order."""
     score: float
-    """Mean score on the samples that chose the network: so it is optimistic. Not a number where nothing scored it."""
+    """Mean score on the samples that chose the network: it is too good, the more so the more networks were tried. Not a
+    number where nothing scored it."""
     target_score: float
     """Mean score of the target on the same samples, recalibrated like every other network."""
     trials: tuple[Trial, ...]
@@ -68,6 +69,3 @@ class Pooled:
     """Mini-batches whose loss was differentiated."""
     settings: Settings = field(default_factory=dict)
     """What the method needs beside the recipe to rebuild the network."""
-    optimism: float | None = None
-    """By how much, at least, `score` is estimated to be too good because it is the best of several (see
-    `evaluator.optimism`). None where nothing was chosen, or where scores are not one per sample."""

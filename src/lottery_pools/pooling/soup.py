@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lottery_pools.pooling.result import Ingredients, Pooled, Settings
 
@@ -50,17 +50,9 @@ def best_of(
 ) -> Pooled:
     """The best of the networks that `build` makes of the tickets with each of `options`, the first of equals.
 
-    The target is not among them, so the result may score below it. Its score is optimistic where there are several
-    options; a single one is not chosen, so nothing is estimated for it.
+    The target is not among them, so the result may score below it.
     """
-    from lottery_pools.pooling.evaluator import optimism
-
     target_score, _ = task.evaluate(task.target_network)
     tried = ((*task.evaluate(build(task, ingredients, settings)), settings) for settings in options)
     score, network, settings = max(tried, key=lambda trial: trial[0])
-    details: dict[str, Any] = {
-        "gradient_steps": gradient_steps,
-        "settings": settings,
-        "optimism": optimism(task.evaluator.scores[1:]) if len(options) > 1 else None,
-    }
-    return task.result(network, ingredients, score, target_score, **details)
+    return task.result(network, ingredients, score, target_score, gradient_steps=gradient_steps, settings=settings)

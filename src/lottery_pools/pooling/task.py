@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lottery_pools.config.schema import PAPER_COEFFICIENTS
 from lottery_pools.pooling import arithmetic, pruning
 from lottery_pools.pooling.arithmetic import Tensors
-from lottery_pools.pooling.evaluator import Evaluator, Recalibrate, optimism
+from lottery_pools.pooling.evaluator import Evaluator, Recalibrate
 from lottery_pools.pooling.pruning import MaskRule, Scope
 from lottery_pools.pooling.result import Ingredients, Pooled, Settings, Steps, Trial
 from lottery_pools.tickets import masks
@@ -157,7 +157,5 @@ class PoolingTask:
     ) -> Pooled:
         """The result of a search. `details` are further fields of `Pooled`."""
         steps = tuple((part.level if isinstance(part, Ticket) else part, share) for part, share in recipe)
-        if "optimism" not in details:
-            details["optimism"] = optimism(self.evaluator.scores)
         ticket = Ticket(*network, self.target.level)
         return Pooled(ticket, steps, score, target_score, tuple(trials), self.evaluator.evaluations, **details)

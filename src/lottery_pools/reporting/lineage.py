@@ -56,8 +56,6 @@ def _score(origin: Mapping[str, Any]) -> Lines:
     score, before, scored_by = origin["score"], origin["target_score"], origin.get("scored_by", "accuracy")
     words = f"{scored_by} {fixed(score, 4)} on validation; the target, recalibrated: {fixed(before, 4)}"
     words += f" ({signed(score - before, 4)})"
-    if origin.get("optimism") is not None:
-        words += f"; too good by at least {fixed(origin['optimism'], 4)}, as the best of several"
     return [("score", words)]
 
 

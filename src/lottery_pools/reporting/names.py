@@ -71,7 +71,7 @@ def label(method: str) -> str:
 def pool_of_baseline(method: str) -> bool:
     """Whether rows of that name are of pools of a trained baseline's tickets (`rows.pooled_by`)."""
     baseline, plus, pooled_by = method.partition("+")
-    return bool(plus) and baseline in TRAINED_BASELINES and pooled_by in METHODS
+    return bool(plus) and baseline in TRAINED_BASELINES and _pooling(pooled_by) is not None
 
 
 def instead(method: str) -> bool:
@@ -104,7 +104,8 @@ def place(method: str) -> tuple[int, float]:
         return 1, METHODS[method].rank
     if pool_of_baseline(method):
         baseline, _, pooled_by = method.partition("+")
-        return 3, _INSTEAD.index(baseline) + (1 + METHODS[pooled_by].rank) / 1e6
+        rank = METHODS[pooled_by].rank if pooled_by in METHODS else 1e4  # retired ones come last
+        return 3, _INSTEAD.index(baseline) + (1 + rank) / 1e6
     for group, names in ((0, BASELINES), (2, tuple(RETIRED_METHODS)), (3, _INSTEAD), (5, APART)):
         if method in names:
             return group, names.index(method)

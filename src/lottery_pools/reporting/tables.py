@@ -206,7 +206,6 @@ def gains_by_level(title: str, gains: Sequence[Gain], corruption: str) -> Table:
 
 def recipes(pools: Sequence[PoolRow]) -> Table:
     """One line a pooled network: the tickets mixed in, in order, each with its coefficient in parentheses."""
-    estimated = any(pool.optimism is not None for pool in pools)
     lines = tuple(
         (
             label(pool.method),
@@ -215,23 +214,11 @@ def recipes(pools: Sequence[PoolRow]) -> Table:
             percent(pool.density),
             ", ".join(f"{level} ({coefficient:.2f})" for level, coefficient in pool.steps) or "none taken",
             big(pool.search_images),
-            *((_optimism(pool),) if estimated else ()),
         )
         for pool in sorted(pools, key=lambda pool: (pool.seed, place(pool.method), pool.level))
     )
     columns = ("Method", "Seed", "Target", "Density", "Steps: level (coefficient)", "Search images")
-    last = ("Selected score too good by at least",) if estimated else ()
-    return Table("Recipes", (*columns, *last), lines)
-
-
-def _optimism(pool: PoolRow) -> str:
-    """By how much a selected score is estimated to be too good: accuracy in points, log-likelihood in nats, another
-    metric in its unit."""
-    if pool.optimism is None:
-        return ""
-    if pool.scored_by == "accuracy":
-        return f"{fixed(100 * pool.optimism)} points"
-    return f"{fixed(pool.optimism, 4)} nats" if pool.scored_by == "log-likelihood" else fixed(pool.optimism, 4)
+    return Table("Recipes", columns, lines)
 
 
 def settings(config: Config) -> Table:

@@ -155,6 +155,7 @@ def read_pools(path: Path) -> list[PoolRow]:
         for line in path.read_text(encoding="utf-8").splitlines():
             values = strict_json.parse(line)
             steps = tuple((level, coefficient) for level, coefficient in values["steps"])
+            values.pop("optimism", None)  # an estimate that earlier versions made
             pools.append(PoolRow(**{**values, "steps": steps}))
             check(pools[-1])
     except (OSError, ValueError, TypeError, KeyError) as error:

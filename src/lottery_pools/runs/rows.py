@@ -198,9 +198,6 @@ class PoolRow:
     """Images forwarded in the search."""
     scored_by: str = "accuracy"
     """The score that the search compared networks by: accuracy, or log-likelihood in nats."""
-    optimism: float | None = None
-    """Lower bound of how much the score of the selected network is too high on average, because it is the best of many,
-    in the unit of the score; none: not estimated, as in the first studies, whose estimate was mostly noise."""
 
 
 def pooled_by(baseline: str, method: str) -> str:

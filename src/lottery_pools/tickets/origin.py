@@ -122,7 +122,7 @@ _KNOWN = {
     **dict.fromkeys(
         ("method", "scope", "mask", "scored_by", "candidates", "device", "data_digest"), (_is_text, "text")
     ),
-    **dict.fromkeys(("score", "target_score", "optimism", "accuracy"), (_is_number_or_none, "a number")),
+    **dict.fromkeys(("score", "target_score", "accuracy"), (_is_number_or_none, "a number")),
     **dict.fromkeys(("train_images", "search_images", "threads", "budget"), (_is_count, "a whole number, 0 or more")),
 }
 """The entries of an origin that this package reads: what each must be, as a function and in words."""

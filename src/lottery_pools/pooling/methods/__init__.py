@@ -52,6 +52,13 @@ RETIRED_METHODS = {
         colour="#009e73",
         marker="D",
     ),
+    "consensus-soup-training": RetiredMethod(
+        "Consensus soup on training inputs (ours, retired)",
+        summary="the consensus soup, choosing by training inputs instead of held-out ones",
+        nearest=NOTHING_HELD_OUT,
+        colour="#0072b2",
+        marker="X",
+    ),
     "slerp": RetiredMethod(
         "SLERP (retired)",
         summary="along the arc to the better of the two nearest tickets",

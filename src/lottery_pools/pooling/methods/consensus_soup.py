@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lottery_pools.pooling.method import Method, Offer
+from lottery_pools.pooling.method import Method, one_a_candidate
 from lottery_pools.pooling.methods import trimmed_soup
 
 if TYPE_CHECKING:
@@ -29,37 +28,24 @@ def consensus_soup(task: PoolingTask) -> Pooled:
     return trimmed_soup.trimmed_soup(scored_by_agreement(task), JOIN_MARGIN)
 
 
-def passes(offer: Offer) -> int:
-    """How often the search goes over `samples` before it evaluates: once a ticket."""
-    return 1 + offer.candidates
-
-
-ON_HELD_OUT = Method(
-    "consensus-soup",
-    consensus_soup,
-    label="Consensus soup (ours)",
-    summary="ours, the default for classes: the mean of the target and all sparser tickets, trimmed while it agrees "
-    "more with the mean prediction of all tickets, on held-out inputs without labels",
-    paper="https://arxiv.org/abs/2203.05482",
-    rank=109,
-    needs=("samples",),
-    classifies=True,
-    scored_by="agreement",
-    scored_on="selection",
-    final_recalibration=True,
-    stops_early=True,
-    evaluations=trimmed_soup.evaluations,
-    passes=passes,
-    colour="#0072b2",
-    marker="P",
+METHODS = (
+    Method(
+        "consensus-soup",
+        consensus_soup,
+        label="Consensus soup (ours)",
+        summary="ours, the default for classes: the mean of the target and all sparser tickets, trimmed while it "
+        "agrees more with the mean prediction of all tickets, on held-out inputs without labels",
+        paper="https://arxiv.org/abs/2203.05482",
+        rank=109,
+        needs=("samples",),
+        classifies=True,
+        scored_by="agreement",
+        scored_on="selection",
+        final_recalibration=True,
+        stops_early=True,
+        evaluations=trimmed_soup.evaluations,
+        passes=one_a_candidate,
+        colour="#0072b2",
+        marker="P",
+    ),
 )
-ON_TRAINING = replace(
-    ON_HELD_OUT,
-    name="consensus-soup-training",
-    label="Consensus soup on training inputs (ours)",
-    summary="ours: the consensus soup on training inputs; no use where tickets fit these",
-    rank=109.5,
-    scored_on="training",
-    marker="X",
-)
-METHODS = (ON_HELD_OUT, ON_TRAINING)

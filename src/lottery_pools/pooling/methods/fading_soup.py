@@ -80,7 +80,7 @@ def evaluations(offer: Offer) -> int:
 
 METHODS = (
     replace(
-        consensus_soup.ON_HELD_OUT,
+        consensus_soup.METHODS[0],
         name="fading-soup",
         run=fading_soup,
         label="Fading soup (ours)",

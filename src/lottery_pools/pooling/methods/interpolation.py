@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lottery_pools.pooling.algorithm2 import greedy
-from lottery_pools.pooling.method import Method, Offer
+from lottery_pools.pooling.method import Method, Offer, one_a_candidate
 
 if TYPE_CHECKING:
     from lottery_pools.pooling.result import Pooled
@@ -22,6 +22,13 @@ def average(task: PoolingTask) -> Pooled:
 def interpolation(task: PoolingTask) -> Pooled:
     """Lottery Pools (Interpolation): Algorithm 2 with every coefficient."""
     return greedy(task, lambda n: task.coefficients)
+
+
+def interpolation_by_agreement(task: PoolingTask) -> Pooled:
+    """The paper's search, scored as the consensus soup is: by agreement with the mean prediction of all tickets."""
+    from lottery_pools.pooling.agreement import scored_by_agreement
+
+    return interpolation(scored_by_agreement(task))
 
 
 def evaluations_of_interpolation(offer: Offer) -> int:
@@ -68,5 +75,23 @@ METHODS = (
         evaluations=evaluations_of_interpolation,
         colour="#d55e00",
         marker="P",
+    ),
+    Method(
+        "interpolation-agreement",
+        interpolation_by_agreement,
+        label="Interpolation by agreement",
+        summary="the paper's search, but comparing agreement with the mean prediction of all tickets, as "
+        "`consensus-soup` does, instead of accuracy",
+        paper=PAPER,
+        rank=26,
+        recipe="steps",
+        needs=("samples",),
+        classifies=True,
+        scored_by="agreement",
+        stops_early=True,
+        evaluations=evaluations_of_interpolation,
+        passes=one_a_candidate,
+        colour="#d55e00",
+        marker="*",
     ),
 )
