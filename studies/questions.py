@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from lottery_pools.experiment import report as reports
-from lottery_pools.reporting.names import label
+from lottery_pools.reporting.names import label, pooled
 from lottery_pools.reporting.table import Table, markdown
+from lottery_pools.reporting.words import interval
 from studies import answers
 from studies.answers import Study
 from studies.plan import CONSENSUS, FADING, QUESTIONS, RULE, TRIMMED, Question
@@ -51,21 +52,23 @@ of a study, with Student's 95 % interval over n seeds, on these test samples.
 - **–**: the study will not answer it: the method is retired, or the study was not measured under corruption.
 
 Questions 1 and 2 of the plan's studies a, b, b2 and c are corrected for their number, and claims about single levels
-for the number of levels, by Holm's method.
+for the number of levels, by Holm's method. The rows of each study are tables in its report: {reports}.
 """
+
+OVER_THE_RULE = """\
+The gain of every method over the paper's rule of the same study, over all levels. Nothing is corrected for the number
+of methods. "Learning-rate rewinding: Interpolation" means pools of the tickets of that trained baseline."""
 
 DECIDING = """\
 Two of the studies above, on seeds 15 to 19. They decided whether the fading soup becomes the default. The test that was
-planned is the first line below the table. All else describes, and nothing is corrected.
-"""
+planned is the first line below the table. All else describes, and nothing is corrected."""
 
 TOUCHED = """\
 These studies came before the plan. They hold out as many images as they train on, or more. Two are touched by
 selection: `cifar10-vgg`, whose seeds chose the rule that lets denser tickets join, and `cifar10-resnet` (and
 `cifar10-longer`, which has its tickets), whose seed 0 chose constants of the trimmed soup. So their answers are no
 confirmation. `cifar100-resnet` and `cifar10-vgg-fresh` have seeds that chose nothing. Nothing is corrected for the
-number of studies.
-"""
+number of studies."""
 
 
 def read(names: Sequence[str], root: Path = RESULTS) -> dict[str, Study | None]:
@@ -105,14 +108,29 @@ def table(title: str, studies: dict[str, Study | None], primary: Sequence[str], 
                 cell or _empty(question, study, missing) for cell, study in zip(cells, studies.values(), strict=True)
             ]
             lines.append((str(question.number), question.text, *row))
-    names = (f"[{name}]({name}/report.md)" if study else name for name, study in studies.items())
-    return Table(title, ("No.", "Question", *names), tuple(lines))
+    return Table(title, ("No.", "Question", *studies), tuple(lines))
 
 
 def _empty(question: Question, study: Study | None, missing: str) -> str:
     """What stands where a study has no answer."""
     never = question.retired or (question.optional and study is not None)
     return "–" if never or not missing else missing
+
+
+def over_the_rule(studies: dict[str, Study | None]) -> Table:
+    """All that was tried beside the paper's rule: a line a method, a column a study that has the rule."""
+    measured = [study for study in studies.values() if study and study.whole(RULE)]
+    methods = pooled(row.method for study in measured for row in study.rows)
+    lines = []
+    for method in methods:
+        gains = [
+            answers.over_all_levels(study.compared(method, RULE)) if study.whole(method) else None for study in measured
+        ]
+        if method != RULE and any(gains):
+            cells = (f"{answers.word(gain)}: {interval(gain)}" if gain else "not run" for gain in gains)
+            lines.append((label(method), *cells))
+    columns = ("Method", *(study.name for study in measured))
+    return Table("All that was tried, over the paper's rule", columns, tuple(lines), note=OVER_THE_RULE)
 
 
 def together(studies: Sequence[Study | None], pairs: Sequence[tuple[str, str]]) -> str:
@@ -129,14 +147,16 @@ def together(studies: Sequence[Study | None], pairs: Sequence[tuple[str, str]]) 
 def page(root: Path = RESULTS) -> str:
     """All answers as a page in Markdown."""
     planned, fresh, first = read(PLANNED, root), read(FRESH, root), read(FIRST, root)
+    with_rows = [name for name, study in {**planned, **fresh, **first}.items() if study]
     repeated = [planned[name.removesuffix("-fresh")] for name in FRESH]
     of_soups = ((FADING, CONSENSUS), (FADING, RULE), (CONSENSUS, RULE), (FADING, "recalibrated"))
     of_first = ((TRIMMED, "recalibrated"), (TRIMMED, RULE), (RULE, "recalibrated"))
     return "\n".join(
         (
             "# Questions and answers\n",
-            INTRODUCTION,
+            INTRODUCTION.format(reports=", ".join(f"[{name}]({name}/report.md)" for name in with_rows)),
             markdown(table("Studies of the plan", planned, PRIMARY, NOT_RUN)),
+            markdown(over_the_rule({**planned, **fresh})),
             markdown(replace(table("Fresh seeds", fresh, (), ""), note=DECIDING)),
             "Over all ten of these seeds:\n",
             together([*fresh.values()], of_soups),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
-from collections.abc import Container
+from collections import defaultdict
+from collections.abc import Container, Iterator
 from dataclasses import replace
-from itertools import takewhile
+from itertools import islice, permutations, takewhile
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
 import pytest
 
+from docs.figures import draw
 from lottery_pools.config import toml
 from lottery_pools.evaluation.intervals import student
 from lottery_pools.experiment import report as reports
@@ -21,6 +25,8 @@ from studies import answers, plan, questions, small
 from studies.answers import Study
 
 ROOT = Path(__file__).parents[1]
+Interval = tuple[float, float, float]
+"""A difference, and the ends of its interval."""
 
 
 FIRST = ("cifar10-longer", "cifar10-resnet", "cifar10-vgg", "cifar100-resnet")
@@ -166,7 +172,50 @@ def test_studies_without_rows_are_not_yet_run(tmp_path: Path) -> None:
     assert questions.table("t", studies, (), "").rows == ()
 
 
+ASKED = (
+    "1 Does the trimmed soup help?",
+    "2 Does the trimmed soup beat the paper's rule?",
+    "3 Does the paper's rule help?",
+    "4 Where does the trimmed soup lose?",
+    "4 Where does the paper's rule lose?",
+    "5 Does `best` beat the trimmed soup?",
+    "6 Is the paper's rule better by likelihood?",
+    "6 Is the trimmed soup better than the paper's rule by likelihood?",
+    "6 Is the paper's rule better by agreement?",
+    "6 Is the consensus soup better than the paper's rule by agreement?",
+    "7 Is the trimmed soup more than taking over a better, sparser ticket?",
+    "7 Is the paper's rule more than taking over a better, sparser ticket?",
+    "8 Is simple averaging better than the trimmed soup? Average",
+    "8 Is simple averaging better than the trimmed soup? Uniform soup",
+    *(f"9 Is another method better than the trimmed soup? {name}" for name in ("Model Stock", "Consensus soup (ours)")),
+    *(f"9 Is another method better than the consensus soup? {name}" for name in ("Average", "Fading soup (ours)")),
+    "9 Does the consensus soup help?",
+    "9 Does the consensus soup beat the paper's rule?",
+    "9 Does the fading soup beat the paper's rule?",
+    "9 Is the fading soup better than the uniform soup of all tickets?",
+    "9 Where does the consensus soup lose?",
+    "10 At which densities does the consensus soup gain?",
+    "10 At which densities does the paper's rule gain?",
+    "11 Are the held-out labels worth more otherwise? Trained on held-out too (control)",
+    "11 Are the held-out labels worth more otherwise? Ticket tuned on held-out (control)",
+    "11 Are the held-out labels worth more otherwise? Trimmed soup tuned on held-out (control)",
+    *(
+        f"12 Does it gain more at equal training cost? {name}"
+        for name in ("Trained for longer", "Sparse Model Soups (3 copies)", "SWAMP (2 particles)", "RigL (moving mask)")
+    ),
+    "12 Do such soups beat the paper's rule on the study's own tickets?",
+    "13 What does the search cost, beside the paper's? Trimmed soup (ours)",
+    "13 What does the search cost, beside the paper's? Consensus soup (ours)",
+    "14 What would one have claimed on the held-out images? Trimmed soup (ours)",
+    "14 What would one have claimed on the held-out images? Interpolation",
+    "15 Does the trimmed soup hold under corruption?",
+    "15 Does the paper's rule hold under corruption?",
+)
+"""What the plan asks, question by question, with what was added to it under its changes."""
+
+
 def test_every_question_of_the_plan_is_asked() -> None:
+    assert {f"{question.number} {question.text}" for question in plan.QUESTIONS} >= set(ASKED)
     words = (ROOT / "studies" / "PLAN.md").read_text(encoding="utf-8")
     numbers = {int(line.split(".")[0]) for line in words.splitlines() if line.split(".")[0].isdecimal()}
     assert numbers == {question.number for question in plan.QUESTIONS} | {16, 17}
@@ -195,6 +244,7 @@ def test_networks_fit_their_training_data() -> None:
         for row in reports.read(ROOT / "docs/results" / name)[1]
         if (name, row.seed) != LOST
     }
+    assert all(share >= 0.95 for (name, _, level), share in fit.items() if name in FITTING and not level)
     for (name, _, level), share in fit.items():
         assert share >= FITTING.get(name, {0: 0.90, 2: 0.95}.get(level, 0))
 
@@ -209,7 +259,6 @@ COMPARED = {
     "our default": ("consensus-soup", "recalibrated"),
     "consensus soup, our default": ("consensus-soup", "recalibrated"),
     "our default over the rule": ("consensus-soup", "interpolation"),
-    "the plain mean of all sparser tickets": ("sparser-soup", "recalibrated"),
     "the tenth trains too": ("held-out-training", "recalibrated"),
     "tuned on the tenth": ("tuned-ticket", "recalibrated"),
 }
@@ -218,38 +267,109 @@ SECOND_RUN = " (second run)"
 """Ends a cell that is of the study's second run, on a GPU."""
 
 
+def has_rows(name: str) -> bool:
+    return (ROOT / "docs/results" / name / "config.toml").exists()
+
+
 def read_study(name: str, seeds: Container[int] = ()) -> Study:
     """A committed study: some seeds of it, or all where none are named."""
     _, rows, _ = reports.read(ROOT / "docs/results" / name)
     return Study.of(name, [row for row in rows if not seeds or row.seed in seeds])
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/results/README.md"])
-def test_tables_of_gains_follow_from_committed_rows(page: str) -> None:
-    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
-    header = next(place for place, line in enumerate(lines) if "| the paper's rule |" in line)
-    columns = [cell.strip() for cell in lines[header].split("|")[1:-1]]
+def tables(page: str) -> Iterator[list[dict[str, str]]]:
+    """The tables of a page in Markdown: a list of lines, each a dictionary of cells by column."""
+    lines = iter((ROOT / page).read_text(encoding="utf-8").splitlines())
+    for line in lines:
+        if line.startswith("|"):
+            columns = cells_of(line)
+            body = takewhile(lambda line: line.startswith("|"), lines)
+            yield [dict(zip(columns, cells_of(line), strict=True)) for line in islice(body, 1, None)]
+
+
+def cells_of(line: str) -> list[str]:
+    return [cell.strip(" *") for cell in line.strip().strip("|").split("|")]
+
+
+def study_of_line(cells: dict[str, str]) -> Study:
+    """The study that a line of a table links to, with the seeds that its column `seeds` names."""
+    name = next(iter(cells.values())).partition("/report.md")[0].rpartition("(")[2].removeprefix("docs/results/")
+    seeds = {int(seed) for seed in re.findall(r"\d+", cells.get("seeds", ""))}
+    if "to" in cells.get("seeds", ""):
+        seeds = set(range(min(seeds), max(seeds) + 1))
+    return read_study(name, seeds)
+
+
+@pytest.mark.parametrize(("page", "count"), [("README.md", 14), ("docs/results/README.md", 30)])
+def test_tables_of_gains_follow_from_committed_rows(page: str, count: int) -> None:
     compared = 0
-    for line in takewhile(lambda line: line.startswith("|"), lines[header + 2 :]):
-        cells = dict(zip(columns, (cell.strip(" *") for cell in line.split("|")[1:-1]), strict=True))
-        name = line.partition("/report.md")[0].rpartition("(")[2].removeprefix("docs/results/")
-        seeds = {int(seed) for seed in re.findall(r"\d+", cells["seeds"])} if "seeds" in cells else set()
-        if "to" in cells.get("seeds", ""):
-            seeds = set(range(min(seeds), max(seeds) + 1))
-        study = read_study(name, seeds)
+    for cells in (line for table in tables(page) for line in table if "the tenth trains too" in line):
+        study = study_of_line(cells)
+        if page == "README.md":
+            assert study.name in questions.PLANNED, "README has studies alone whose seeds chose nothing"
         if "the ticket's accuracy" in cells:
             tickets = [row for row in study.rows if row.method == "recalibrated" and row.split == "test"]
             accuracies = [row.accuracy for row in tickets if not row.severity]
             assert cells["the ticket's accuracy"] == f"{100 * fmean(accuracies):.2f} %"
-        for column in COMPARED.keys() & cells.keys():
-            if "[" in cells[column]:
-                of_study = read_study(f"{name}-gpu") if cells[column].endswith(SECOND_RUN) else study
-                gain = answers.over_all_levels(of_study.compared(*COMPARED[column]))
-                assert gain is not None
-                cell = cells[column].removesuffix(SECOND_RUN)
-                assert cell == interval(gain).replace("\N{MINUS SIGN}", "-"), (name, column)
-                compared += 1
-    assert compared >= 6
+        for column in (column for column in COMPARED.keys() & cells.keys() if "[" in cells[column]):
+            of_study = read_study(f"{study.name}-gpu") if cells[column].endswith(SECOND_RUN) else study
+            gain = answers.over_all_levels(of_study.compared(*COMPARED[column]))
+            assert gain is not None
+            cell = cells[column].removesuffix(SECOND_RUN)
+            assert cell == interval(gain).replace("\N{MINUS SIGN}", "-"), (study.name, column)
+            compared += 1
+    assert compared == count
+
+
+@pytest.mark.parametrize("name", [name for name in (*questions.PLANNED, *questions.FRESH) if has_rows(name)])
+def test_rows_have_the_seeds_of_the_settings(name: str) -> None:
+    settings = next((ROOT / "studies").rglob(f"{name.removesuffix('-gpu')}.toml"))
+    assert {row.seed for row in read_study(name).rows} == set(toml.read_toml(settings).seeds)
+
+
+def test_figures_of_the_readme_show_planned_studies() -> None:
+    assert set(draw.STUDIES) <= set(questions.PLANNED)
+
+
+def differences(study: Study) -> Iterator[Interval]:
+    """All differences between two methods over all levels of a study, with Student's intervals over its seeds."""
+    correct: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in study.rows:
+        if row.split == "test" and not row.severity:
+            correct[row.method][row.seed].append(100 * row.accuracy)
+    seeds, levels = {row.seed for row in study.rows}, {row.level for row in study.rows}
+    means = {
+        method: np.array([fmean(accuracies[seed]) for seed in sorted(seeds)])
+        for method, accuracies in correct.items()
+        if all(len(accuracies[seed]) == len(levels) for seed in seeds)
+    }
+    half = student(len(seeds) - 1) / math.sqrt(len(seeds))
+    for first, second in permutations(means.values(), 2):
+        mean, width = float((first - second).mean()), half * float((first - second).std(ddof=1))
+        yield mean, mean - width, mean + width
+
+
+OTHERWISE: dict[Interval, str] = {
+    (2.17, 1.22, 3.13): "cifar10-longer, seeds 1 and 2",
+    (0.50, 0.16, 0.84): "the demo with a control",
+    (1.26, 0.72, 1.80): "the demo with a control",
+}
+"""Differences in README that are of no planned study."""
+
+
+def test_every_difference_in_the_readme_is_one_of_committed_rows() -> None:
+    text = re.sub(r"^```.*?^```", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.M | re.S)
+    number = r"([+-]?\d+\.\d\d)"
+    written = {tuple(map(float, match)) for match in re.findall(rf"{number}\s+\[{number},\s+{number}\]", text)}
+    assert len(written) > 30
+    studies = [read_study(name) for name in (*questions.PLANNED, *questions.FRESH) if has_rows(name)]
+    known = {
+        tuple(round(value, 2) for value in difference)
+        for study in studies
+        if len({row.seed for row in study.rows}) > 1
+        for difference in differences(study)
+    }
+    assert written - known - OTHERWISE.keys() == set()
 
 
 def test_a_run_beside_itself_is_alike() -> None:
