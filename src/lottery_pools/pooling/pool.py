@@ -79,7 +79,7 @@ def pool(
         coefficients: α, the weight of the best network so far, of the methods that try several.
         candidates: offer only so many of the nearest tickets; none: all.
         max_evaluations: recalibrate and score at most so many networks; none: as many as the method wants.
-        final_recalibrate: for `trimmed-soup` and `consensus-soup`: re-estimates the returned network, where
+        final_recalibrate: for our soups (trimmed, consensus, fading): re-estimates the returned network, where
             `recalibrate` is a quicker one that only serves to compare; `replay` then needs it as its `recalibrate`.
         scope: prune back over the whole network, as the paper does, or tensor by tensor.
         mask: which weights are kept first, as many as the target has: the largest (`magnitude`, as in the paper), the
@@ -88,9 +88,10 @@ def pool(
             the statistics of the batch, everything else is in evaluation mode. Give it samples that `score` does not
             have: on its own samples, what was learned scores too well.
         base: for `ties` and `model-stock`: the weights at the rewind point.
-        samples: for `consensus-soup`, `fisher`, `regmean` and `repair`: `samples()` gives batches of inputs, without
-            labels, the same at each call; of (inputs, labels) the first part is taken. Give held-out inputs for
-            `consensus-soup`: on training inputs that they fit, all tickets agree. For the others training inputs do.
+        samples: for methods that compare agreement (`consensus-soup`, `fading-soup`, `interpolation-agreement`), and for
+            `fisher`, `regmean` and `repair`: `samples()` gives batches of inputs, without labels, the same at each
+            call; of (inputs, labels) the first part is taken. Agreement takes held-out inputs: on training inputs that
+            they fit, all tickets agree. For the others training inputs do.
         seed: decides the classes that `fisher` draws.
         allow_other_run: take tickets whose origin names other data, settings or seed; as a control.
         allow_same_samples: `loss` has the samples of `score` knowingly; there is no warning then.

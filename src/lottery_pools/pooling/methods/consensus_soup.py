@@ -22,6 +22,11 @@ def consensus_soup(task: PoolingTask) -> Pooled:
 
     The search is that of `trimmed_soup`, with a higher bar for denser tickets. The score is not: it is how well
     predictions agree with those of all tickets together, on inputs without labels.
+
+    Args:
+        task: the target, its candidates and the tools; `samples` are inputs without labels.
+
+    Raises UserError where there are no samples, or the tickets do not predict classes, one a sample.
     """
     from lottery_pools.pooling.agreement import scored_by_agreement
 

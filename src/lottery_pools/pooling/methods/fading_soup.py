@@ -30,6 +30,8 @@ def fading_soup(task: PoolingTask) -> Pooled:
 
     Args:
         task: the target, its candidates and the tools; `samples` are inputs without labels.
+
+    Raises UserError where there are no samples, or the tickets do not predict classes, one a sample.
     """
     from lottery_pools.pooling.agreement import scored_by_agreement
 
