@@ -88,8 +88,8 @@ def pool(
             the statistics of the batch, everything else is in evaluation mode. Give it samples that `score` does not
             have: on its own samples, what was learned scores too well.
         base: for `ties` and `model-stock`: the weights at the rewind point.
-        samples: for methods that compare agreement (`consensus-soup`, `fading-soup`, `interpolation-agreement`), and for
-            `fisher`, `regmean` and `repair`: `samples()` gives batches of inputs, without labels, the same at each
+        samples: for methods that compare agreement (`consensus-soup`, `fading-soup`, `interpolation-agreement`), and
+            for `fisher`, `regmean` and `repair`: `samples()` gives batches of inputs, without labels, the same at each
             call; of (inputs, labels) the first part is taken. Agreement takes held-out inputs: on training inputs that
             they fit, all tickets agree. For the others training inputs do.
         seed: decides the classes that `fisher` draws.
