@@ -14,6 +14,7 @@ from lottery_pools.errors import UserError
 from lottery_pools.pooling.agreement import ensemble_probabilities
 from lottery_pools.pooling.algorithm2 import neighbours
 from lottery_pools.pooling.likelihood import log_likelihood
+from lottery_pools.pooling.method import Method
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.pooling.methods.consensus_soup import JOIN_MARGIN
 from lottery_pools.pooling.methods.trimmed_soup import trimmed_soup
@@ -42,7 +43,14 @@ def test_the_ensemble_is_the_mean_of_probabilities() -> None:
 
 
 @pytest.mark.parametrize("target", range(4))
-def test_the_soup_is_the_trimmed_soup_by_agreement(target: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "by_score"),
+    [
+        ("consensus-soup", replace(METHODS["trimmed-soup"], run=partial(trimmed_soup, join_margin=JOIN_MARGIN))),
+        ("interpolation-agreement", METHODS["interpolation"]),
+    ],
+)
+def test_it_is_the_same_search_by_agreement(name: str, by_score: Method, target: int) -> None:
     recalibrate = make_recalibrate(0)
     in_order = [TICKETS[target], *neighbours(TICKETS, target)]  # sums depend on it in the last bits
     targets = ensemble_probabilities(Net(), in_order, samples)
@@ -52,12 +60,11 @@ def test_the_soup_is_the_trimmed_soup_by_agreement(target: int) -> None:
             logits = torch.cat([model.eval()(batch).float() for batch in samples()])
             return log_likelihood(logits, targets)
 
-    method = replace(METHODS["trimmed-soup"], run=partial(trimmed_soup, join_margin=JOIN_MARGIN))
-    trimmed = pool(Net(), TICKETS, target, score, recalibrate, method=method)
-    consensus = pool(Net(), TICKETS, target, None, recalibrate, method="consensus-soup", samples=samples)
-    assert (consensus.recipe, consensus.trials) == (trimmed.recipe, trimmed.trials)
-    assert tensors_equal(consensus.ticket, trimmed.ticket)
-    assert consensus.ticket.origin["method"] == "consensus-soup"
+    scored = pool(Net(), TICKETS, target, score, recalibrate, method=by_score)
+    agreed = pool(Net(), TICKETS, target, None, recalibrate, method=name, samples=samples)
+    assert (agreed.recipe, agreed.trials) == (scored.recipe, scored.trials)
+    assert tensors_equal(agreed.ticket, scored.ticket)
+    assert agreed.ticket.origin["method"] == name
 
 
 def test_inputs_without_labels_and_no_score_choose_by_agreement() -> None:
