@@ -170,7 +170,7 @@ def read_cache(path: Path) -> Any:
 
 def write_published_pools(path: Path) -> None:
     """Write how four pools came about."""
-    pools = [PoolRow(0, "average", level, 0.5, ((level, 0.5), (3, 0.25)), 1000, "accuracy", 0.01) for level in range(4)]
+    pools = [PoolRow(0, "average", level, 0.5, ((level, 0.5), (3, 0.25)), 1000, "accuracy") for level in range(4)]
     path.write_text(results.to_lines(pools))
 
 
