@@ -524,7 +524,7 @@ def test_evaluations_are_counted(method: str) -> None:
     assert pooled.evaluations == len(calls) - again > 1
 
 
-@pytest.mark.parametrize("method", ["trimmed-soup", "consensus-soup"])
+@pytest.mark.parametrize("method", ["trimmed-soup", "consensus-soup", "fading-soup"])
 def test_the_network_that_is_returned_may_be_recalibrated_better_than_those_compared(method: str) -> None:
     quick: list[nn.Module] = []
     thorough = make_recalibrate(0)

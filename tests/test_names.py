@@ -45,7 +45,7 @@ def test_of_many_methods_the_papers_are_featured_and_controls_never() -> None:
 
 def test_what_is_drawn_against_density_is_the_papers_ours_and_what_was_trained() -> None:
     many = (*BASELINES, *methods.METHODS, *TRAINED_BASELINES, *CONTROLS)
-    assert names.drawn(many) == ["interpolation", "consensus-soup", "trimmed-soup", *TRAINED_BASELINES]
+    assert names.drawn(many) == ["interpolation", "fading-soup", "trimmed-soup", *TRAINED_BASELINES]
     assert names.drawn(("longer", "uniform-soup", "average", "best")) == ["average", "best", "longer"]
     assert names.drawn(("ema", "swa", "slerp", "interpolation", "average")) == [
         *("average", "interpolation", "swa", "ema")

@@ -40,7 +40,7 @@ from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 ONE = Machine(device="cpu", workers=1, threads=1)
 
 
-DEFAULTS = ("average", "interpolation", "trimmed-soup", "consensus-soup")
+DEFAULTS = ("average", "interpolation", "trimmed-soup", "fading-soup")
 
 
 def tiny(**changes: object) -> Config:

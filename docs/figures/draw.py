@@ -126,7 +126,7 @@ STUDIES = {
 SERIES = {
     "interpolation": ("the paper's rule", "best"),
     "trimmed-soup": ("ours with labels", "on"),
-    "consensus-soup": ("our default, without labels", "unlabelled"),
+    "fading-soup": ("our default, without labels", "unlabelled"),
 }
 
 

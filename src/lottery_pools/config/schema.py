@@ -55,7 +55,7 @@ class Pooling:
 
     methods: tuple[str, ...] = ()
     """Names of the methods that pool the tickets, each by itself; none: those that the folder has, or in a new one
-    `average`, `interpolation`, `trimmed-soup` and, for classes, `consensus-soup`; `sparser-soup` alone where
+    `average`, `interpolation`, `trimmed-soup` and, for classes, `fading-soup`; `sparser-soup` alone where
     nothing is held out (`data.train_on_validation`)."""
     coefficients: Rare[tuple[float, ...]] = PAPER_COEFFICIENTS
     """Coefficients α that `interpolation` tries: the weight of the best network so far, where the candidate has
@@ -72,8 +72,8 @@ class Pooling:
     training set, as in the paper."""
     selection: Rare[int | None] = 1000
     """Number of validation samples by which `trimmed-soup` compares networks, while a quarter as many training images
-    re-estimate the BatchNorm statistics; `consensus-soup` uses half as many samples; none: all samples, and all images
-    of `recalibration`. The other methods use all."""
+    re-estimate the BatchNorm statistics; the consensus and the fading soup use half as many samples; none: all
+    samples, and all images of `recalibration`. The other methods use all."""
     budget: int | None = None
     """Largest number of images that the search for one pooled ticket forwards; none: no limit."""
 

@@ -71,11 +71,11 @@ def pool(
         target: level of the ticket to strengthen.
         score: `score(model)` is one number, higher is better, or a 1-D tensor with one per sample. Use held-out data.
             For classifiers give `log_likelihood`: it tells networks apart with a tenth of the samples accuracy needs.
-            None: the tickets are classifiers, and `samples` without labels choose (`consensus-soup`); or the method
+            None: the tickets are classifiers, and `samples` without labels choose (`fading-soup`); or the method
             chooses nothing (`sparser-soup`), and the scores of the result are not numbers.
         recalibrate: `recalibrate(model)` re-estimates BatchNorm statistics; called after each change of weights.
         method: a name in `METHODS`, or a `Method` of your own; none: `trimmed-soup`, which needs a `score`, or
-            `consensus-soup` where `samples` are given and no `score`.
+            `fading-soup` where `samples` are given and no `score`.
         coefficients: α, the weight of the best network so far, of the methods that try several.
         candidates: offer only so many of the nearest tickets; none: all.
         max_evaluations: recalibrate and score at most so many networks; none: as many as the method wants.

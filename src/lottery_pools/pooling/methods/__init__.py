@@ -14,7 +14,7 @@ from lottery_pools.pooling.method import Method, RetiredMethod
 
 PAPERS_RULE = "interpolation"
 """The method of the paper, with every coefficient."""
-DEFAULT = "consensus-soup"
+DEFAULT = "fading-soup"
 """Our default for classifiers. It chooses by held-out inputs, without labels."""
 BY_SCORE = "trimmed-soup"
 """Our default where a score is to choose: for tasks without classes, and where a score is given."""

@@ -38,7 +38,7 @@ METHODS = (
         "consensus-soup",
         consensus_soup,
         label="Consensus soup (ours)",
-        summary="ours, the default for classes: the mean of the target and all sparser tickets, trimmed while it "
+        summary="ours: the mean of the target and all sparser tickets, trimmed while it "
         "agrees more with the mean prediction of all tickets, on held-out inputs without labels",
         paper="https://arxiv.org/abs/2203.05482",
         rank=109,

@@ -86,8 +86,8 @@ METHODS = (
         name="fading-soup",
         run=fading_soup,
         label="Fading soup (ours)",
-        summary="ours: the consensus soup, with denser tickets too, whose shares fade with distance, where that agrees "
-        "more with the mean prediction of all tickets; on held-out inputs without labels",
+        summary="ours, the default for classes: the consensus soup, with denser tickets too, whose shares fade with "
+        "distance, where that agrees more with the mean prediction of all tickets; on held-out inputs without labels",
         rank=108.5,
         evaluations=evaluations,
         marker="*",
