@@ -69,7 +69,7 @@ def test_it_is_the_same_search_by_agreement(name: str, by_score: Method, target:
 
 def test_inputs_without_labels_and_no_score_choose_by_agreement() -> None:
     recalibrate = make_recalibrate(0)
-    by_name = pool(Net(), TICKETS, 1, None, recalibrate, method="consensus-soup", samples=samples)
+    by_name = pool(Net(), TICKETS, 1, None, recalibrate, method="fading-soup", samples=samples)
     by_default = pool(Net(), TICKETS, 1, recalibrate=recalibrate, samples=samples)
     assert by_default.recipe == by_name.recipe
     assert by_default.ticket.origin == by_name.ticket.origin
