@@ -54,6 +54,13 @@ def over_all_levels(family: Iterable[Gain], corruption: str = "none") -> Gain | 
     return next((gain for gain in family if gain.level is None and gain.corruption == corruption), None)
 
 
+def gain_over(study: Study, method: str, against: str, corruption: str = "none") -> Gain | None:
+    """The gain of a method over another over all levels; None where one of them was not measured at every level."""
+    if not (study.whole(method) and study.whole(against)):
+        return None
+    return over_all_levels(study.compared(method, against), corruption)
+
+
 def at_levels(family: Iterable[Gain], corruption: str = "none") -> list[Gain]:
     """The gains at single levels."""
     return [gain for gain in family if gain.level is not None and gain.corruption == corruption]

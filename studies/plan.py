@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lottery_pools.pooling.methods import METHODS, RETIRED_METHODS
+from lottery_pools.pooling.methods import METHODS, RETIRED_METHODS, is_retired
 from lottery_pools.reporting.names import label
 from lottery_pools.runs.rows import Gain, pooled_by
 from lottery_pools.tickets.trained_baselines import RETIRED as RETIRED_BASELINES
@@ -44,9 +44,7 @@ def pair(number: int, text: str, method: str, against: str, corruption: str = "n
     """A question that a difference between two methods answers, over all levels."""
 
     def answer(study: Study) -> str:
-        if not (study.whole(method) and study.whole(against)):
-            return ""
-        gain = answers.over_all_levels(study.compared(method, against), corruption)
+        gain = answers.gain_over(study, method, against, corruption)
         return answers.said(gain, answers.word(gain)) if gain else ""
 
     return Question(number, text, answer, _is_retired(method), optional=corruption != "none")
@@ -95,7 +93,7 @@ def is_any(number: int, text: str, names: Sequence[str], against: str = TRIMMED)
 
 def _is_retired(method: str) -> bool:
     """Whether a method of pooling is gone, or rows are of its pools of a trained baseline's tickets."""
-    return method.rpartition("+")[2] in RETIRED_METHODS
+    return is_retired(method.rpartition("+")[2])
 
 
 SIMPLE = ("average", "uniform-soup")

@@ -123,9 +123,7 @@ def over_the_rule(studies: dict[str, Study | None]) -> Table:
     methods = pooled(row.method for study in measured for row in study.rows)
     lines = []
     for method in methods:
-        gains = [
-            answers.over_all_levels(study.compared(method, RULE)) if study.whole(method) else None for study in measured
-        ]
+        gains = [answers.gain_over(study, method, RULE) for study in measured]
         if method != RULE and any(gains):
             cells = (f"{answers.word(gain)}: {interval(gain)}" if gain else "not run" for gain in gains)
             lines.append((label(method), *cells))

@@ -6,8 +6,9 @@ import csv
 import math
 import re
 from collections import defaultdict
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import islice, permutations, takewhile
 from pathlib import Path
 from statistics import fmean
@@ -20,7 +21,7 @@ from lottery_pools.config import toml
 from lottery_pools.evaluation.intervals import is_equivalent, student
 from lottery_pools.experiment import report as reports
 from lottery_pools.reporting.words import interval
-from lottery_pools.runs.rows import Gain
+from lottery_pools.runs.rows import Gain, Row
 from studies import answers, plan, questions, small
 from studies.answers import Study
 
@@ -299,8 +300,12 @@ def has_rows(name: str) -> bool:
 
 def read_study(name: str, seeds: Container[int] = ()) -> Study:
     """A committed study: some seeds of it, or all where none are named."""
-    _, rows, _ = reports.read(ROOT / "docs/results" / name)
-    return Study.of(name, [row for row in rows if not seeds or row.seed in seeds])
+    return Study.of(name, [row for row in rows_of(name) if not seeds or row.seed in seeds])
+
+
+@cache
+def rows_of(name: str) -> Sequence[Row]:
+    return reports.read(ROOT / "docs/results" / name)[1]
 
 
 def tables(page: str) -> Iterator[list[dict[str, str]]]:

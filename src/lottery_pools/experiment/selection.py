@@ -60,7 +60,7 @@ class Selection:
         self.final_images = self.images if self.method.final_recalibration else 0
         self.split = validation
         if self.method.scored_on == "selection":
-            self._score_on_few(validation)
+            self._score_on_few()
         self.batch = min(self.config.training.batch, len(validation))
         self._order = generator(self.seed, "losses", self.method.name, self.target)
 
@@ -72,12 +72,12 @@ class Selection:
     def _by_agreement(self) -> bool:
         return self.method.scored_by == "agreement"
 
-    def _score_on_few(self, split: Split) -> None:
-        """Score on `pooling.selection` samples of a split, and re-estimate BatchNorm on a quarter as many images.
+    def _score_on_few(self) -> None:
+        """Score on `pooling.selection` validation samples, and re-estimate BatchNorm on a quarter as many images.
 
         For agreement, half as many samples do, and the number of images is also at most that of the samples.
         """
-        self.split, size = split, self.config.pooling.selection
+        split, size = self.split, self.config.pooling.selection
         if size is None:
             return
         self.images = min(self.images, max(2, size // 4))
