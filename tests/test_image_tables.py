@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pyarrow import parquet as parquet_files
 
 from lottery_pools.config.schema import Data
 from lottery_pools.data import arrow_tables, decoding, finding, image_tables
@@ -83,6 +84,26 @@ def test_damage_within_a_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"train.parquet .*: replace or remove it|cannot read the columns"):
         load(Data(name=str(tmp_path / "set"), validation=6))
+
+
+def test_a_parquet_file_that_contradicts_itself_about_its_rows_is_refused(tmp_path: Path) -> None:
+    """A bit of the description was flipped: the file says that it has another number of rows than its parts have."""
+    path = small(tmp_path / "set") / "train.parquet"
+    content = path.read_bytes()
+    whole = arrow_tables.describe(path)
+    contradictions = 0
+    for place in range(len(content) - whole.serialized_size - 8, len(content) - 8):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        try:
+            said = parquet_files.read_metadata(path)
+            parts = sum(said.row_group(group).num_rows for group in range(said.num_row_groups))
+        except Exception:
+            continue
+        if said.num_rows != parts:
+            contradictions += 1
+            with pytest.raises(UserError, match=f"it counts {said.num_rows} rows, its parts count {parts}"):
+                load(Data(name=str(tmp_path / "set"), validation=6))
+    assert contradictions >= 2  # of the whole, and of its only part
 
 
 def test_names_that_lead_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:

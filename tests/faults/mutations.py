@@ -72,7 +72,11 @@ def attempt(kind: Kind, path: Path, content: bytes, expected: Any, is_signed: bo
     before, start = _forget_peak(), time.process_time()
     counts.tried += 1
     try:
-        value = kind.read(path)
+        try:
+            value = kind.read(path)
+        finally:  # before the value is compared, which takes more than reading a large one
+            counts.seconds = max(counts.seconds, time.process_time() - start)
+            counts.megabytes = max(counts.megabytes, peak_megabytes() - before - 3 * len(content) / MEGABYTE)
     except kind.refusals as error:
         reason = _mistake_in(str(error), kind, path)
         counts.refused += not reason
@@ -91,8 +95,6 @@ def attempt(kind: Kind, path: Path, content: bytes, expected: Any, is_signed: bo
         else:
             counts.wrongly_accepted += 1
             counts.failures.append(f"{value!r}"[:500])
-    counts.seconds = max(counts.seconds, time.process_time() - start)
-    counts.megabytes = max(counts.megabytes, peak_megabytes() - before - 3 * len(content) / MEGABYTE)
     counts.failures = counts.failures[:5]
 
 

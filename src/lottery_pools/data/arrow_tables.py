@@ -116,17 +116,22 @@ def describe(path: Path) -> Any:
     """Read what a parquet file says of its content, pyarrow's `FileMetaData`; None where that cannot be read.
 
     Raises:
-        UserError: The content would be far larger than the file: few bytes can stand for any number of equal rows.
+        UserError: The file contradicts itself about its number of rows. Or the content would be far larger than the
+            file: few bytes can stand for any number of equal rows.
     """
     try:
         from pyarrow import parquet
 
         description = parquet.read_metadata(path)
-        groups = range(description.num_row_groups)
-        unpacked = sum(description.row_group(group).total_byte_size for group in groups)
+        groups = [description.row_group(group) for group in range(description.num_row_groups)]
+        unpacked = sum(group.total_byte_size for group in groups)
+        rows_of_groups = [group.num_rows for group in groups]
     except Exception:  # pyarrow is missing, or raises errors of many kinds; `datasets`, asked next, says what is wrong
         return None
     rows, size = description.num_rows, path.stat().st_size
+    if rows != sum(rows_of_groups) or min(rows_of_groups, default=0) < 0:
+        reason = f"it counts {rows} rows, its parts count {sum(rows_of_groups)}"
+        raise UserError(f"cannot read {path} ({reason}): replace or remove it")
     if rows > max(size, _ANY_ROWS) or unpacked > _MAX_RATIO * size + _ANY_BYTES:
         raise UserError(
             f"{path} has {size:,} bytes for {rows:,} rows of {unpacked:,} bytes: that is no set of images, replace it"
