@@ -125,6 +125,7 @@ QUESTIONS = (
     pair(6, "Is the trimmed soup better than the paper's rule by likelihood?", TRIMMED, BY_LIKELIHOOD),
     pair(6, "Is the paper's rule better by agreement?", BY_AGREEMENT, RULE),
     pair(6, "Is the consensus soup better than the paper's rule by agreement?", CONSENSUS, BY_AGREEMENT),
+    pair(6, "Is the fading soup better than the paper's rule by agreement?", FADING, BY_AGREEMENT),
     pair(7, "Is the trimmed soup more than taking over a better, sparser ticket?", TRIMMED, "admissible"),
     pair(7, "Is the paper's rule more than taking over a better, sparser ticket?", RULE, "admissible"),
     *is_any(8, "Is simple averaging better than the trimmed soup?", SIMPLE),

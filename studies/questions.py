@@ -18,7 +18,7 @@ from lottery_pools.reporting.table import Table, markdown
 from lottery_pools.reporting.words import interval
 from studies import answers
 from studies.answers import Study
-from studies.plan import CONSENSUS, FADING, QUESTIONS, RULE, TRIMMED, Question
+from studies.plan import BY_AGREEMENT, CONSENSUS, FADING, QUESTIONS, RULE, TRIMMED, Question
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 PLANNED = (
@@ -36,6 +36,8 @@ PRIMARY = PLANNED[:4]
 """The studies for whose number questions 1 and 2 are corrected."""
 FRESH = ("cifar10-resnet20-fit-fresh", "cifar100-vgg-small-fresh")
 """Studies b3 and c2 of PLAN.md, which decide about the fading soup."""
+CONFIRMING = ("cifar10-resnet20-fit-confirm", "cifar100-vgg-small-confirm")
+"""Studies b4 and c3 of PLAN.md, which hold the default against the paper's rule."""
 FIRST = ("cifar10-resnet", "cifar100-resnet", "cifar10-vgg", "cifar10-vgg-fresh", "cifar10-longer")
 """The studies that were made before the plan."""
 NOT_RUN = "not yet run"
@@ -62,6 +64,10 @@ of methods. "Learning-rate rewinding: Interpolation" means pools of the tickets 
 DECIDING = """\
 Two of the studies above, on seeds 15 to 19. They decided whether the fading soup becomes the default. The test that was
 planned is the first line below the table. All else describes, and nothing is corrected."""
+
+CONFIRMED = """\
+Two of the studies above, on seeds 25 to 29, which chose no method and did not decide about the default. The tests that
+were planned are below the table, one a study that has been run. All else describes, and nothing is corrected."""
 
 TOUCHED = """\
 These studies came before the plan. They hold out as many images as they train on, or more. Two are touched by
@@ -142,10 +148,40 @@ def together(studies: Sequence[Study | None], pairs: Sequence[tuple[str, str]]) 
     return "".join(lines)
 
 
+def confirmed(studies: dict[str, Study | None], repeated: Sequence[Study | None]) -> str:
+    """The studies that hold the default against the paper's rule, as far as they have been run; empty if none has.
+
+    Args:
+        studies: These studies by name.
+        repeated: The studies of the plan with the same settings and other seeds.
+    """
+    run = {name: study for name, study in studies.items() if study}
+    if not run:
+        return ""
+    over_rule = [answers.gain_over(study, FADING, RULE) for study in run.values()]
+    tests = [
+        f"- `{name}`: {label(FADING)} over {label(RULE)}: {answers.said(gain, answer)}.\n"
+        for name, gain, answer in zip(run, over_rule, answers.corrected(over_rule), strict=True)
+        if gain
+    ]
+    waiting = "".join(f"`{name}` is not yet run. " for name, study in studies.items() if not study)
+    pairs = ((FADING, RULE), (BY_AGREEMENT, RULE), (FADING, BY_AGREEMENT), (FADING, CONSENSUS))
+    return "\n".join(
+        (
+            markdown(replace(table("Confirming seeds", {**run}, (), ""), note=CONFIRMED)),
+            f"{waiting}The planned tests, corrected for their number:\n",
+            "".join(tests),
+            "Over all seeds of studies with these settings that have both methods:\n",
+            together([study for study in (*repeated, *run.values()) if study], pairs),
+        )
+    )
+
+
 def page(root: Path = RESULTS) -> str:
     """All answers as a page in Markdown."""
-    planned, fresh, first = read(PLANNED, root), read(FRESH, root), read(FIRST, root)
-    with_rows = [name for name, study in {**planned, **fresh, **first}.items() if study]
+    planned, fresh, confirming = read(PLANNED, root), read(FRESH, root), read(CONFIRMING, root)
+    first = read(FIRST, root)
+    with_rows = [name for name, study in {**planned, **fresh, **confirming, **first}.items() if study]
     repeated = [planned[name.removesuffix("-fresh")] for name in FRESH]
     of_soups = ((FADING, CONSENSUS), (FADING, RULE), (CONSENSUS, RULE), (FADING, "recalibrated"))
     of_first = ((TRIMMED, "recalibrated"), (TRIMMED, RULE), (RULE, "recalibrated"))
@@ -154,12 +190,13 @@ def page(root: Path = RESULTS) -> str:
             "# Questions and answers\n",
             INTRODUCTION.format(reports=", ".join(f"[{name}]({name}/report.md)" for name in with_rows)),
             markdown(table("Studies of the plan", planned, PRIMARY, NOT_RUN)),
-            markdown(over_the_rule({**planned, **fresh})),
+            markdown(over_the_rule({**planned, **fresh, **confirming})),
             markdown(replace(table("Fresh seeds", fresh, (), ""), note=DECIDING)),
             "Over all ten of these seeds:\n",
             together([*fresh.values()], of_soups),
             "Over these and the seeds of the two studies that they repeat:\n",
             together([*repeated, *fresh.values()], of_soups),
+            *filter(None, [confirmed(confirming, [*repeated, *fresh.values()])]),
             markdown(replace(table("The first studies", first, (), ""), note=TOUCHED)),
             f"Over all seeds of {', '.join(f'`{name}`' for name in FIRST[:4])}, whatever the study:\n",
             together([first[name] for name in FIRST[:4]], of_first),

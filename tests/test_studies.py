@@ -173,6 +173,20 @@ def test_studies_without_rows_are_not_yet_run(tmp_path: Path) -> None:
     assert questions.table("t", studies, (), "").rows == ()
 
 
+def test_the_default_is_held_against_the_rule_in_each_confirming_study_that_was_run() -> None:
+    study = read_study("mnist1d")
+    gain = answers.gain_over(study, plan.FADING, plan.RULE)
+    assert gain is not None
+    assert questions.confirmed({"one": None, "other": None}, []) == ""
+    said = questions.confirmed({"one": None, "other": study}, [])
+    assert "`one` is not yet run. The planned tests" in said
+    assert f"- `other`: Fading soup (ours) over Interpolation: yes: {interval(gain)}, n = 10." in said
+    words = "Fading soup (ours) over Interpolation by agreement"
+    assert re.search(rf"^- {re.escape(words)}: .*, n = 10\.$", said, re.M)
+    twice = questions.confirmed({"one": study, "other": study}, [study])
+    assert re.search(rf"^- {re.escape(words)}: .*, n = 30\.$", twice, re.M)
+
+
 ASKED = (
     "1 Does the trimmed soup help?",
     "2 Does the trimmed soup beat the paper's rule?",
@@ -184,6 +198,7 @@ ASKED = (
     "6 Is the trimmed soup better than the paper's rule by likelihood?",
     "6 Is the paper's rule better by agreement?",
     "6 Is the consensus soup better than the paper's rule by agreement?",
+    "6 Is the fading soup better than the paper's rule by agreement?",
     "7 Is the trimmed soup more than taking over a better, sparser ticket?",
     "7 Is the paper's rule more than taking over a better, sparser ticket?",
     "8 Is simple averaging better than the trimmed soup? Average",
@@ -298,6 +313,10 @@ def has_rows(name: str) -> bool:
     return (ROOT / "docs/results" / name / "config.toml").exists()
 
 
+WITH_ROWS = [name for name in (*questions.PLANNED, *questions.FRESH, *questions.CONFIRMING) if has_rows(name)]
+"""The studies of the plan that have been run."""
+
+
 def read_study(name: str, seeds: Container[int] = ()) -> Study:
     """A committed study: some seeds of it, or all where none are named."""
     return Study.of(name, [row for row in rows_of(name) if not seeds or row.seed in seeds])
@@ -356,7 +375,7 @@ def test_tables_of_gains_follow_from_committed_rows(page: str, count: int) -> No
     assert compared == count
 
 
-@pytest.mark.parametrize("name", [name for name in (*questions.PLANNED, *questions.FRESH) if has_rows(name)])
+@pytest.mark.parametrize("name", WITH_ROWS)
 def test_rows_have_the_seeds_of_the_settings(name: str) -> None:
     settings = next((ROOT / "studies").rglob(f"{name.removesuffix('-gpu')}.toml"))
     assert {row.seed for row in read_study(name).rows} == set(toml.read_toml(settings).seeds)
@@ -398,7 +417,7 @@ def test_every_difference_in_the_readme_is_one_of_committed_rows() -> None:
     number = r"([+-]?\d+\.\d\d)"
     written = {tuple(map(float, match)) for match in re.findall(rf"{number}\s+\[{number},\s+{number}\]", text)}
     assert len(written) > 30
-    studies = [read_study(name) for name in (*questions.PLANNED, *questions.FRESH) if has_rows(name)]
+    studies = map(read_study, WITH_ROWS)
     known = {
         tuple(round(value, 2) for value in difference)
         for study in studies
