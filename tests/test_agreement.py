@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -73,7 +74,8 @@ def test_inputs_without_labels_and_no_score_choose_by_agreement() -> None:
     by_default = pool(Net(), TICKETS, 1, recalibrate=recalibrate, samples=samples)
     assert by_default.recipe == by_name.recipe
     assert by_default.ticket.origin == by_name.ticket.origin
-    scored = pool(Net(), TICKETS, 1, lambda model: 0.0, recalibrate, samples=samples)
+    with pytest.warns(UserWarning, match="both `score` and `samples` were given: trimmed-soup chooses by the score"):
+        scored = pool(Net(), TICKETS, 1, lambda model: 0.0, recalibrate, samples=samples)
     assert scored.ticket.origin["method"] == "trimmed-soup"
     with pytest.raises(UserError, match="trimmed-soup needs a score: give one; or, of classifiers, samples alone"):
         pool(Net(), TICKETS, 1, recalibrate=recalibrate)
@@ -115,6 +117,51 @@ def test_of_inputs_with_labels_the_inputs_are_taken() -> None:
     bare, labelled = pooled(samples), pooled(lambda: [(batch, torch.zeros(len(batch))) for batch in samples()])
     assert labelled.recipe == bare.recipe
     assert tensors_equal(labelled.ticket, bare.ticket)
+
+
+def shuffled(rows: Callable[[], Tensor]) -> Callable[[], list[Tensor]]:
+    """Samples in the order that `rows` gives anew at each call."""
+    return lambda: [INPUTS[rows()]]
+
+
+def calls(*given: list[Tensor]) -> Callable[[], list[Tensor]]:
+    """Samples that give these batches in turn, and the last ones at every later call."""
+    left = list(given)
+    return lambda: left.pop(0) if len(left) > 1 else left[0]
+
+
+@pytest.mark.parametrize("method", ["fading-soup", "consensus-soup", "interpolation-agreement"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: shuffled(lambda: torch.randperm(len(INPUTS))),
+        lambda: calls(samples(), [INPUTS.flip(-1)]),  # mirrored
+        lambda: calls(samples(), samples()[:1]),
+        lambda: calls(samples(), [*samples(), INPUTS]),
+        lambda: calls(samples(), samples(), samples(), [*samples(), INPUTS]),  # more, after values are compared
+        lambda: calls(*[samples()] * 5, [*samples(), INPUTS]),  # while it searches
+    ],
+)
+def test_samples_that_differ_from_call_to_call_are_refused(
+    method: str, make: Callable[[], Callable[[], list[Tensor]]]
+) -> None:
+    with pytest.raises(UserError, match=r"^samples\(\) gave other inputs than at its first call"):
+        pooled_with(Net(), method=method, samples=make())
+
+
+def test_samples_of_which_a_ticket_predicts_nothing_are_refused() -> None:
+    with_nan = INPUTS.clone()
+    with_nan[3] = torch.nan
+    with pytest.raises(UserError, match=rf"^the ticket of level 0 predicts NaN for 1 of {len(INPUTS)} samples: look"):
+        pooled_with(Net(), samples=lambda: [with_nan])
+
+
+def test_samples_that_are_no_batches_are_refused() -> None:
+    shape = re.escape(str(tuple(INPUTS.shape)))
+    with pytest.raises(UserError, match=rf"^samples\(\) gave one tensor {shape}, of which each row would be a batch"):
+        pooled_with(Net(), samples=lambda: INPUTS)
+    with pytest.raises(UserError, match=r"^samples\(\) gave a NoneType: return batches of inputs"):
+        pooled_with(Net(), samples=lambda: None)
 
 
 def test_mistakes_are_refused() -> None:

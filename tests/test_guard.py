@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -73,6 +74,12 @@ def test_gradients_of_the_caller_stay(method: str) -> None:
         ),
         ({"samples": torch.ones(8, 4)}, r"^samples is a Tensor: give a function, called as samples\(\)$"),
         ({"target": TICKETS[1]}, r"^target is a ticket: give its level, 1$"),
+        ({"target": "1"}, r"^target is '1': give the level of a ticket, a whole number$"),
+        ({"target": 1.5}, r"^target is 1.5: give the level of a ticket, a whole number$"),
+        ({"tickets": TICKETS[1]}, r"^tickets is one ticket: give a list of two tickets or more, of one network$"),
+        ({"tickets": None}, r"^tickets is a NoneType: give a list of two tickets or more, of one network$"),
+        ({"model": Net}, r"^model is the class of a module: give a module, such as your network's class, called$"),
+        ({"model": {}}, r"^model is a dict: give a module, such as your network's class, called$"),
         ({"tickets": [TICKETS[0].weights, TICKETS[1]]}, r"among the tickets is no ticket: make one of each file"),
     ],
 )
@@ -84,7 +91,15 @@ def test_an_argument_of_the_wrong_kind_is_named(arguments: dict[str, Any], messa
         "recalibrate": make_recalibrate(0),
     }
     with pytest.raises(UserError, match=message):
-        pool(Net(), **(given | arguments))
+        pool(**({"model": Net()} | given | arguments))
+
+
+def test_a_level_may_be_a_number_of_another_package() -> None:
+    recipes = [
+        pool(Net(), TICKETS, level, make_score(0), make_recalibrate(0)).recipe  # type: ignore[arg-type]
+        for level in (1, np.int64(1), torch.tensor(1))
+    ]
+    assert recipes == [recipes[0]] * 3
 
 
 def test_a_score_that_changes_the_module_is_told() -> None:

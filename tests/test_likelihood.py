@@ -121,6 +121,7 @@ def test_labels_may_be_probabilities() -> None:
             "one class is always certain; .* task='multi-label'",
         ),
         (torch.zeros(3, 2), torch.zeros(3), "single-label", r"^labels are torch\.float32 \(3,\) for .* give int64"),
+        (torch.zeros(3, 2), None, "single-label", r"^labels are a NoneType: give a tensor, such as the classes, int64"),
         (torch.zeros(3, 2), torch.zeros(4).long(), "single-label", r"give int64 of shape \(3,\), or probabilities"),
         (
             torch.zeros(3, 2),

@@ -626,15 +626,18 @@ def test_mistakes_are_refused_in_one_line(options: dict[str, Any], message: str)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [NAN, float("inf")])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_parameter_that_is_nan_is_named_with_its_ticket_by_every_method(method: str) -> None:
+def test_a_number_that_is_not_finite_is_named_with_its_ticket_by_every_method(method: str, value: float) -> None:
     tickets = make_tickets(0, range(4))
-    unmasked = next(name for name, _ in Net().named_parameters() if name not in tickets[3].mask)
-    weights = {name: tensor.clone() for name, tensor in tickets[3].weights.items()}
-    weights[unmasked][0] = NAN
-    tickets[3] = replace(tickets[3], weights=weights)
-    with pytest.raises(UserError, match=f"^1 numbers of '{unmasked}' of the ticket of level 3 are NaN: leave that"):
-        pooled_by(method, tickets=tickets)
+    parameter = next(name for name, _ in Net().named_parameters() if name not in tickets[3].mask)
+    statistic = next(name for name, _ in Net().named_buffers() if name.endswith("running_var"))
+    for unmasked in (parameter, statistic):
+        weights = {name: tensor.clone() for name, tensor in tickets[3].weights.items()}
+        weights[unmasked][0] = value
+        odd = [*tickets[:3], replace(tickets[3], weights=weights)]
+        with pytest.raises(UserError, match=f"^1 numbers of '{unmasked}' of the ticket of level 3 are NaN or infinite"):
+            pooled_by(method, tickets=odd)
 
 
 def test_a_method_of_the_users_own_is_pooled_and_replayed() -> None:

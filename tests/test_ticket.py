@@ -72,9 +72,9 @@ def test_a_pruned_nan_is_not_zero() -> None:
         Ticket({"w": torch.tensor([1.0, float("nan")])}, {"w": torch.tensor([True, False])}, 0)
 
 
-def test_a_nan_among_the_survivors_is_named_with_its_ticket_and_tensor() -> None:
-    weights = {**WEIGHTS, "w": torch.tensor([[float("nan"), 0.0, float("nan")]])}
-    with pytest.raises(UserError, match=r"^2 weights of 'w' of the ticket of level 4 are NaN: "):
+def test_what_is_not_finite_among_the_survivors_is_named_with_its_ticket_and_tensor() -> None:
+    weights = {**WEIGHTS, "w": torch.tensor([[float("nan"), 0.0, float("-inf")]])}
+    with pytest.raises(UserError, match=r"^2 weights of 'w' of the ticket of level 4 are NaN or infinite: "):
         Ticket(weights, MASK, 4)
     assert Ticket({**WEIGHTS, "b": torch.tensor([float("nan")])}, MASK, 4).kept == 2  # no weight that is ranked
 

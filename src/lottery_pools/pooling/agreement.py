@@ -8,7 +8,8 @@ do. Training inputs are of no use where networks fit them: there all give the la
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,11 @@ from lottery_pools.pooling.likelihood import log_likelihood
 from lottery_pools.pooling.task import PoolingTask, Samples
 from lottery_pools.tickets.ticket import Ticket, load_into
 
+OTHER_SAMPLES = (
+    "samples() gave other inputs than at its first call, but networks are compared input by input: give the same ones "
+    "in the same order at each call (no shuffling, no random augmentation)"
+)
+
 
 def scored_by_agreement(task: PoolingTask) -> PoolingTask:
     """The task with agreement with all of its tickets in place of its score.
@@ -31,8 +37,8 @@ def scored_by_agreement(task: PoolingTask) -> PoolingTask:
     Args:
         task: its `samples` are the inputs that predictions are compared on.
 
-    Raises UserError where there are no samples, the tickets say that they predict other things than classes, or the
-    module's output is not logits, (n, classes), of two classes or more.
+    Raises UserError where there are no samples or they differ from call to call, the tickets say that they predict
+    other things than classes, or the module's output is not finite logits, (n, classes), of two classes or more.
     """
     if task.samples is None:
         raise UserError("this method compares predictions: give `samples`, which returns batches of inputs")
@@ -42,21 +48,64 @@ def scored_by_agreement(task: PoolingTask) -> PoolingTask:
     targets = ensemble_probabilities(evaluator.model, task.tickets, samples)
 
     def agreement(model: nn.Module) -> Tensor:
-        return log_likelihood(_logits(model, samples), targets)
+        logits = _logits(model, samples)
+        if logits.shape != targets.shape:
+            raise UserError(OTHER_SAMPLES)
+        return log_likelihood(logits, targets)
 
     return replace(task, evaluator=Evaluator(evaluator.model, agreement, evaluator.recalibrate, evaluator.limit))
 
 
 def ensemble_probabilities(model: nn.Module, tickets: Sequence[Ticket], samples: Samples) -> Tensor:
     """The mean of the tickets' class probabilities, (n, classes); the module is left with the last ticket in it."""
-    total = None
+    total, same_samples = None, SameSamples(samples)
     for ticket in tickets:
         load_into(model, ticket.weights)
-        probabilities = _logits(model, samples).softmax(1)
+        probabilities = _logits(model, same_samples).softmax(1)
+        if not_finite := int((~probabilities.isfinite()).any(1).sum()):
+            raise UserError(
+                f"the ticket of level {ticket.level} predicts NaN for {not_finite} of {len(probabilities)} samples: "
+                "look for NaN or infinite numbers in the samples and in the ticket"
+            )
+        if total is not None and total.shape != probabilities.shape:
+            raise UserError(OTHER_SAMPLES)
         total = probabilities if total is None else total + probabilities
     if total is None:
         raise UserError("no tickets to agree with: give one or more")
     return total / len(tickets)
+
+
+@dataclass
+class SameSamples:
+    """Samples that are refused where the second call gives other ones than the first.
+
+    A loader that shuffles or augments at random gives others at the second call already, so later calls are not
+    checked. Batches that are no tensors are not checked either.
+    """
+
+    samples: Samples
+    calls: int = 0
+    marks: list[Tensor] = field(default_factory=list)
+    """A number for each sample of the first call, which hardly any other sample has; a tensor a batch."""
+
+    def __call__(self) -> Iterator[Any]:
+        """The batches; raises UserError at the first that differs from that of the first call."""
+        self.calls += 1
+        call = self.calls
+        for number, batch in enumerate(self.samples()):
+            if call <= 2 and isinstance(batch, Tensor) and not batch.is_complex():
+                mark = _mark(batch)
+                if call == 1:
+                    self.marks.append(mark)
+                elif number >= len(self.marks) or not torch.equal(mark, self.marks[number]):
+                    raise UserError(OTHER_SAMPLES)
+            yield batch
+
+
+def _mark(batch: Tensor) -> Tensor:
+    """The sum of each sample's values, each by its place, (n,) float32; NaN and infinite values count as numbers."""
+    values = batch.detach().reshape(len(batch), -1).float().nan_to_num()
+    return values @ torch.linspace(1, 2, values.shape[1], device=batch.device)
 
 
 def _logits(model: nn.Module, samples: Samples) -> Tensor:

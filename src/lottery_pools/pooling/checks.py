@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from lottery_pools.errors import UserError, shown, unknown
 from lottery_pools.pooling.arithmetic import Tensors
+from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.pooling.pruning import MaskRule, Scope
 from lottery_pools.tickets.masks import SPARSE, share_of_zeros
 from lottery_pools.tickets.ticket import Ticket, aliased, check_fit, shapes, without_aliases
@@ -23,9 +25,10 @@ def checked_tickets(
 
     Raises UserError unless all are tickets, levels differ, the target is there and all tickets are of one network.
     Where their origins tell, they must also be of one model, and of one run unless `allow_other_run`. Where two tickets
-    share trained tensors with the module, they are one network, which is refused. So are tickets with parameters that
-    are NaN.
+    share trained tensors with the module, they are one network, which is refused. So are tickets with parameters or
+    BatchNorm statistics that are NaN or infinite.
     """
+    _check_kinds(model, tickets, target)
     by_level: dict[int, Ticket] = {}
     for ticket in tickets:
         if not isinstance(ticket, Ticket):
@@ -35,8 +38,7 @@ def checked_tickets(
         if ticket.level in by_level:
             raise UserError(f"two tickets have level {ticket.level}: give each a level of its own")
         by_level[ticket.level] = ticket
-    if isinstance(target, Ticket):
-        raise UserError(f"target is a ticket: give its level, {target.level}")
+    target = operator.index(target)
     if target not in by_level:
         raise UserError(f"no ticket of level {target} to strengthen: the tickets have levels {sorted(by_level)}")
     if len(by_level) < 2:
@@ -49,17 +51,37 @@ def checked_tickets(
     return _copied_where_aliased(model, by_level)
 
 
+def _check_kinds(model: nn.Module, tickets: Sequence[Ticket], target: int) -> None:
+    """Raise UserError where one of the arguments is of another kind."""
+    if not isinstance(model, nn.Module):
+        given = "the class of a module" if isinstance(model, type) else f"a {type(model).__name__}"
+        raise UserError(f"model is {given}: give a module, such as your network's class, called")
+    if isinstance(tickets, Ticket) or not isinstance(tickets, Iterable):
+        kind = "one ticket" if isinstance(tickets, Ticket) else f"a {type(tickets).__name__}"
+        raise UserError(f"tickets is {kind}: give a list of two tickets or more, of one network")
+    if isinstance(target, Ticket):
+        raise UserError(f"target is a ticket: give its level, {target.level}")
+    try:
+        operator.index(target)
+    except TypeError as error:
+        raise UserError(f"target is {shown(target, 40)}: give the level of a ticket, a whole number") from error
+
+
 def _check_numbers(model: nn.Module, tickets: Iterable[Ticket]) -> None:
-    """Raise UserError where a parameter without a mask is NaN in a ticket; those with one were checked with the ticket.
+    """Raise UserError where a number without a mask is NaN or infinite; those with one were checked with the ticket.
 
     A mixture of it would predict nothing, which scores do not always tell: the accuracy of NaN is that of chance.
+    Buffers but those of BatchNorm may be infinite, as masks of attention are.
     """
+    statistics = {id(buffer) for layer in tracked(model) for buffer in layer.buffers()}
+    buffers = [name for name, buffer in model.named_buffers() if id(buffer) in statistics]
+    names = [*(name for name, _ in model.named_parameters()), *buffers]
     for ticket in tickets:
-        for name, _ in model.named_parameters():
-            if name not in ticket.mask and (count := int(ticket.weights[name].isnan().sum())):
+        for name in names:
+            if name not in ticket.mask and (count := int((~ticket.weights[name].isfinite()).sum())):
                 raise UserError(
-                    f"{count} numbers of {name!r} of the ticket of level {ticket.level} are NaN: leave that ticket "
-                    "out, and train it with a lower learning rate"
+                    f"{count} numbers of {name!r} of the ticket of level {ticket.level} are NaN or infinite: leave "
+                    "that ticket out, and train it with a lower learning rate"
                 )
 
 

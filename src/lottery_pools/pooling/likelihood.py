@@ -87,6 +87,10 @@ def log_likelihood(logits: Tensor, labels: Tensor, task: Task = "single-label") 
 
 def _check(outputs: Tensor, labels: Tensor, task: Task) -> None:
     """Raise UserError unless `log_likelihood` can compare these."""
+    if not isinstance(labels, Tensor):
+        raise UserError(
+            f"labels are a {type(labels).__name__}: give a tensor, such as the classes, int64 of shape (n,)"
+        )
     shape, given = tuple(outputs.shape), f"labels are {labels.dtype} {tuple(labels.shape)}"
     if outputs.ndim != 2:
         raise UserError(f"logits are {shape}: give (n, classes), or (n, labels) with another task")

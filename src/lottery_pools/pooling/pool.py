@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import operator
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,6 +39,11 @@ INHERITED = ("model", "task", "preprocessing", "data", "data_digest", "config", 
 NOT_RECALIBRATED = (
     "the model has BatchNorm and no `recalibrate` was given: the statistics of mixtures are averages of the tickets', "
     "which usually costs accuracy; give `recalibrate=lambda model: lp.recalibrate(model, batches)`"
+)
+
+UNUSED_SAMPLES = (
+    f"both `score` and `samples` were given: {BY_SCORE} chooses by the score and does not use the samples; leave one "
+    f"of them out, or give a method, such as method={DEFAULT!r}, which compares predictions of the samples"
 )
 
 
@@ -97,13 +103,15 @@ def pool(
         allow_same_samples: `loss` has the samples of `score` knowingly; there is no warning then.
 
     Returns the pooled ticket, whose density is exactly the target's, with its recipe and every trial. Warns where the
-    model has BatchNorm and there is no `recalibrate`, and where a method learns on the samples of `score`.
+    model has BatchNorm and there is no `recalibrate`, where a method learns on the samples of `score`, and where both
+    `score` and `samples` are given and no method.
 
     Raises UserError where the target is not among the tickets, two share a level, one does not fit the model, their
     origins name different models or runs, two are the model's own tensors, a parameter is complex or masked under one
     of two names only, a coefficient is not strictly between 0 and 1, `candidates` or `max_evaluations` is below 1, the
     method needs more evaluations than that, the method, scope or mask is unknown, what the method needs is missing or
-    no function, the score is not finite or not one per sample, of the same samples each time, or the loss is NaN.
+    no function, the score is not finite or not one per sample, of the same samples each time, the loss is NaN, or
+    agreement is given other samples at each call.
 
     Source: Yin et al., "Lottery Pools", AAAI 2023, Algorithm 2; those of other methods are linked in `METHODS`.
 
@@ -116,6 +124,7 @@ def pool(
         with_nothing_held_out = lp.pool(model, tickets, 5, recalibrate=recalibrate, method="sparser-soup")
         ```
     """
+    is_either = method is None and score is not None and samples is not None
     if method is None:
         method = DEFAULT if score is None and samples is not None else BY_SCORE
     chosen, coefficients = find(method), checked_coefficients(coefficients)
@@ -124,7 +133,7 @@ def pool(
     check_rules(scope, mask)
     check_functions({"score": score, "recalibrate": recalibrate, "final_recalibrate": final_recalibrate})
     check_functions({"loss": loss, "samples": samples})
-    by_level = checked_tickets(model, tickets, target, allow_other_run)
+    by_level, target = checked_tickets(model, tickets, target, allow_other_run), operator.index(target)
     is_scored = score is not None or chosen.scored_by == "agreement"
     score = checked_score(score, chosen)
     if loss is not None and "loss" in chosen.needs and not allow_same_samples:
@@ -142,6 +151,8 @@ def pool(
         seed=seed,
         final_recalibrate=final_recalibrate,
     )
+    if is_either:
+        warnings.warn(UNUSED_SAMPLES, stacklevel=2)
     if recalibrate is None and tracked(model):
         warnings.warn(NOT_RECALIBRATED, stacklevel=2)
     with restored_on_failure(model):
@@ -166,8 +177,25 @@ def _origin(pooled: Pooled, method: Method, task: PoolingTask) -> dict[str, Any]
 
 
 def _of_inputs(samples: Samples | None) -> Samples | None:
-    """The same samples without what a loader of (inputs, labels) gives beside the inputs."""
-    return None if samples is None else lambda: map(inputs_of, samples())
+    """The same samples without what a loader of (inputs, labels) gives beside the inputs.
+
+    A call raises UserError where they are no batches.
+    """
+    if samples is None:
+        return None
+
+    def batches() -> Iterator[Any]:
+        given = samples()
+        if isinstance(given, Tensor):
+            shape = tuple(given.shape)
+            raise UserError(f"samples() gave one tensor {shape}, of which each row would be a batch: return [batch]")
+        if not isinstance(given, Iterable):
+            raise UserError(
+                f"samples() gave a {type(given).__name__}: return batches of inputs, such as a list of them"
+            )
+        return map(inputs_of, given)
+
+    return batches
 
 
 def checked_score(score: Score | None, method: Method) -> Score:

@@ -130,10 +130,10 @@ class Ticket:
                 f"{not_zero} pruned weights of {name!r} of the ticket of level {self.level} are not zero: "
                 "multiply the weights by the mask (masks.apply) first"
             )
-        if nan := int(weight.isnan().sum()):
+        if not_finite := int((~weight.isfinite()).sum()):
             raise UserError(
-                f"{nan} weights of {name!r} of the ticket of level {self.level} are NaN: leave that ticket out, and "
-                "train it with a lower learning rate"
+                f"{not_finite} weights of {name!r} of the ticket of level {self.level} are NaN or infinite: leave that "
+                "ticket out, and train it with a lower learning rate"
             )
 
     @property
