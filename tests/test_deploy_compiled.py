@@ -184,6 +184,7 @@ def test_a_ticket_knows_its_network(tmp_path: Path) -> None:
     x = torch.randn(20, 1, 12)
     from_file = lp.compile(lp.load(tmp_path / "ticket.safetensors"), engine="c")
     assert list(from_file.programs) == [(1, 12)], "compiled at once"
+    assert repr(from_file).endswith("engine='c', shapes: (1, 12))"), "not all of its C"
     model.load_state_dict(dict(ticket.weights))
     with torch.no_grad():
         torch.testing.assert_close(from_file(x), model.eval()(x), rtol=0, atol=1e-5)

@@ -219,9 +219,21 @@ def test_a_program_that_is_not_the_network_is_not_written(network: nn.Module, me
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("to", ["torch-export", "onnx"])
+def test_inputs_that_the_network_does_not_take_are_told(to: Any, tmp_path: Path) -> None:
+    odd = lp.Preprocessing((0.0,) * 7, (1.0,) * 7, (7,), (7,))
+    with pytest.raises(
+        UserError, match=r"^the network does not take inputs \(7,\) \(\w+: .*: give preprocessing whose"
+    ):
+        lp.export(made(), to, tmp_path / "a", preprocessing=odd)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_mistakes_are_told_before_anything_is_written(tmp_path: Path) -> None:
     ticket = made()
     bare = Ticket(ticket.weights, ticket.mask, 1)
+    with pytest.raises(UserError, match=r"^C is written by `lottery-pools export --to compiled`"):
+        lp.export(made(), "compiled", tmp_path / "c")
     with pytest.raises(UserError, match="unknown export format 'onx': did you mean 'onnx'"):
         lp.export(ticket, "onx", tmp_path / "a")
     with pytest.raises(UserError, match="normalise is for onnx and torch-export, and needs preprocessing"):

@@ -56,6 +56,8 @@ def test_arrays_and_their_files_are_predicted(tmp_path: Path) -> None:
         lp.predict(folder, [tmp_path / "samples.npy"], batch=3),
         lp.predict(tmp_path / "a.safetensors", samples().numpy(), preprocessing=PREPROCESSING),
         lp.predict(network_of(ticket), samples(), preprocessing=PREPROCESSING),
+        lp.predict(ticket, samples(), preprocessing=PREPROCESSING),
+        lp.predict(lp.load_model(ticket, model=network_of(ticket)), samples(), preprocessing=PREPROCESSING),
     ):
         torch.testing.assert_close(found.probabilities, wanted)
         assert found.samples == ("0", "1", "2", "3", "4", "5", "6")
@@ -140,12 +142,14 @@ def test_several_labels_have_a_probability_each(tmp_path: Path) -> None:
     of_labels = dataclasses.replace(PREPROCESSING, task="multi-label")
     for found in (
         lp.predict(with_task("multi-label", tmp_path), samples(), preprocessing=PREPROCESSING),
+        lp.predict(lp.load(with_task("multi-label", tmp_path)), samples(), preprocessing=PREPROCESSING),
         lp.predict(network_of(made()), samples(), preprocessing=of_labels),
         lp.predict(network_of(made()), samples(), preprocessing=PREPROCESSING, task="multi-label"),
     ):
         torch.testing.assert_close(found.probabilities, outputs.sigmoid())
         assert torch.equal(found.chosen, outputs > 0)
         assert found.task == "multi-label"
+        assert repr(found) == "Predictions(7 samples, 3 outputs, task='multi-label')"
         (first, *_) = found.top()
         assert sorted(name for name, _ in first) == ["no", "perhaps", "yes"]
         assert [value for _, value in first] == sorted((value for _, value in first), reverse=True)

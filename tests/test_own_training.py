@@ -250,7 +250,7 @@ def tied() -> nn.Module:
         ({"levels": 40}, r"density .* of level \d+ keeps none of 112"),
         ({"scope": "tensor"}, "unknown scope 'tensor'"),
         ({"rewind": "strat"}, "unknown rewind 'strat': did you mean 'start'"),
-        ({"prunable": ["0.wieght"]}, r"'0\.wieght' matches no tensor"),
+        ({"prunable": ["0.wieght"]}, r"'0\.wieght', which matches no tensor"),
         ({"model": tied()}, r"'0\.weight' is tied to another: leave it out with a pattern in prunable"),
         ({"train": lambda model, mask, level: None}, "the training of level 0 changed no weight"),
         ({"rewind": lambda model: None}, "the training to the rewind point changed no weight"),

@@ -94,7 +94,7 @@ from lottery_pools.errors import UserError
         (["run", "--pruning.densities", "0.5", "0"], "pruning.densities has 0.0 after 0.5"),
         (["run", "--data.validation", "0"], "data.validation is 0"),
         (["run", "--model.name", "resnet21"], "unknown model 'resnet21': did you mean 'resnet20'?"),
-        (["run", "--model.name", "mlp"], "'convolutions' matches no tensor"),
+        (["run", "--model.name", "mlp"], "'convolutions', which matches no tensor"),
         (["run", "--data.name", "./nowhere"], "there is no such folder"),
         (["pool", "nowhere"], "nowhere is no run folder"),
         (["report", "nowhere"], "nowhere is no run folder"),

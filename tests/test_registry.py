@@ -148,11 +148,11 @@ def test_rules_name_tensors_once_and_in_order(rule: str, expected: tuple[str, ..
     [
         (
             "convolutions",
-            "'convolutions' matches no tensor of this Sequential: try 'convolutions+linear', or a pattern",
+            "'convolutions', which matches no tensor of this Sequential: try 'convolutions+linear', or a pattern",
         ),
         ("convolutions", "such as 'layer1.linear.weight'"),
-        ("fc.weight,bloks.*", "'bloks.*' matches no tensor"),
-        ("", "'' matches no tensor"),
+        ("fc.weight,bloks.*", "'bloks.*', which matches no tensor"),
+        ("", "'', which matches no tensor"),
     ],
 )
 def test_rule_that_matches_nothing_says_what_to_try(rule: str, message: str) -> None:

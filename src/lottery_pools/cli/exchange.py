@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lottery_pools.cli import output
 from lottery_pools.cli.exchange_options import CompileOptions, ExportOptions, NamedNetwork, PredictOptions
 from lottery_pools.cli.parsing import import_options, parse
+from lottery_pools.config.trust import NOTHING, untrusted
 from lottery_pools.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def import_(arguments: list[str]) -> None:
         options.train_images or None,
     )
     tickets = import_checkpoints(checkpoints, options.folder, options.config)
-    output.show_import(options.folder, tickets, options.json)
+    needs_trust = untrusted(options.config, NOTHING) is not None
+    output.show_import(options.folder, tickets, needs_trust, options.json)
 
 
 def export(arguments: list[str]) -> None:

@@ -209,8 +209,15 @@ def show_ticket(file: Path, ticket: Ticket, metadata: Mapping[str, Any], as_json
         print(plain(f"{name and name + ':':<15} {text}"))
 
 
-def show_import(folder: Path, tickets: Sequence[Ticket], as_json: bool) -> None:
-    """Print what became the run in `folder`: each ticket, the file it came from and what was inferred of it."""
+def show_import(folder: Path, tickets: Sequence[Ticket], needs_trust: bool, as_json: bool) -> None:
+    """Print what became the run in `folder`: each ticket, the file it came from and what was inferred of it.
+
+    Args:
+        folder: Of the run.
+        tickets: As they were read.
+        needs_trust: Whether the run's settings name code, which the next command has to be allowed to run.
+        as_json: Print one JSON object.
+    """
     from lottery_pools.reporting import terminal
 
     if as_json:
@@ -228,7 +235,8 @@ def show_import(folder: Path, tickets: Sequence[Ticket], as_json: bool) -> None:
     for note, levels in notes.items():
         which = "all levels" if len(levels) == len(tickets) else f"level {', '.join(levels)}"
         terminal.say(f"- {note} ({which})")
-    print(f"Run: {folder}; go on with `lottery-pools pool {folder}`")
+    trust = " --trust-model" if needs_trust else ""
+    print(f"Run: {folder}; go on with `lottery-pools pool {folder}{trust}`")
 
 
 def _read(ticket: Ticket) -> Mapping[str, Any]:

@@ -44,7 +44,10 @@ def load(data: schema.Data) -> Source:
     """
     root = Path(data.name).expanduser()
     if data.size is not None or data.image_column or data.label_column:
-        raise UserError(f"data.size and columns are for images, {root} holds arrays: leave them out")
+        raise UserError(
+            f"data.size and columns are for images, {root} holds arrays: leave them out (`--data.size none`, where the "
+            "preset has a size)"
+        )
     arrays = {"train": _split(root, "train")}
     if (root / f"test_{_INPUTS}.npy").exists() or (root / f"test_{_LABELS}.npy").exists():
         arrays["test"] = _split(root, "test")

@@ -71,6 +71,12 @@ class Compiled:
     choice: Choice = field(default_factory=Choice)
     decided: dict[tuple[object, ...], Callable[[Tensor], Tensor]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        shapes = ", ".join(map(str, self.programs)) or "none yet"
+        return (
+            f"Compiled({type(self.module).__name__}, threads={self.threads}, engine={self.engine!r}, shapes: {shapes})"
+        )
+
     def program(self, shape: tuple[int, ...]) -> Program:
         """The program for samples of a shape, traced where it is new; warns of what PyTorch has to compute."""
         if shape not in self.programs:

@@ -117,6 +117,10 @@ def export(
         lp.export("stronger.safetensors", "onnx", "stronger.onnx", model=model, preprocessing=preprocessing)
         ```
     """
+    if to == "compiled":
+        raise UserError(
+            "C is written by `lottery-pools export --to compiled`; lp.compile compiles a network for Python"
+        )
     if to not in FORMATS:
         raise unknown("export format", to, FORMATS)
     if not isinstance(source, Ticket | str | Path):

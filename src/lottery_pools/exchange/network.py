@@ -24,8 +24,8 @@ SECTION = "lottery_pools"
 """The part of an exported folder's `config.json` that is for this package."""
 
 
-def load_model(path: str | Path, *, model: nn.Module | None = None, trust: bool = False) -> nn.Module:
-    """Load the network of a ticket file or of an exported folder, ready for use: in evaluation mode, on the CPU.
+def load_model(path: str | Path | Ticket, *, model: nn.Module | None = None, trust: bool = False) -> nn.Module:
+    """Load the network of a ticket, its file or an exported folder, ready for use: in evaluation mode.
 
     The file says which network it is of. That is built only if it runs no code of the file's choice: a network of this
     package, `timm:NAME` or `torchvision:NAME`, without arguments that make these read other files.
@@ -34,8 +34,9 @@ def load_model(path: str | Path, *, model: nn.Module | None = None, trust: bool 
     None if the file does not say how (tickets of earlier versions, or of `lp.pool` from tickets that do not say).
 
     Args:
-        path: A ticket file, or a folder that `lp.export` wrote as `hub` or `compressed-tensors`.
-        model: The network, if the file does not say which, or you build it yourself. It is changed in place.
+        path: A ticket, its file, or a folder that `lp.export` wrote as `hub` or `compressed-tensors`.
+        model: The network, if the file does not say which, or you build it yourself. It is changed in place, and stays
+            on its device. Without it the network is on the CPU.
         trust: Also build `package.module:factory`, which runs that module's code.
 
     Raises:
@@ -48,11 +49,11 @@ def load_model(path: str | Path, *, model: nn.Module | None = None, trust: bool 
         network(network.preprocess(samples)).argmax(1)
         ```
     """
-    file = opened(path)
-    network = built(file.model, str(path), trust, file.weights) if model is None else model
+    file, where = opened(path), "the ticket" if isinstance(path, Ticket) else str(path)
+    network = built(file.model, where, trust, file.weights) if model is None else model
     if not isinstance(getattr(network, "preprocess", None), Preprocessing | None):
-        raise UserError(f"the network of {path} has a `preprocess` of its own, which ours would hide: rename it")
-    load_into(network, file.weights, f"the tensors of {path}")
+        raise UserError(f"the network of {where} has a `preprocess` of its own, which ours would hide: rename it")
+    load_into(network, file.weights, f"the tensors of {where}")
     object.__setattr__(network, "preprocess", file.preprocessing)  # nn.Module's own is typed for tensors and modules
     return network.eval()
 
@@ -67,8 +68,10 @@ class NetworkFile:
     preprocessing: Preprocessing | None
 
 
-def opened(path: str | Path) -> NetworkFile:
-    """What a ticket file or an exported folder holds; raises UserError if it is damaged or of another kind."""
+def opened(path: str | Path | Ticket) -> NetworkFile:
+    """What a ticket, its file or an exported folder holds; raises UserError if it is damaged or of another kind."""
+    if isinstance(path, Ticket):
+        return _of_ticket(path)
     path = Path(path)
     if path.is_dir():
         section = settings(path)
@@ -77,7 +80,10 @@ def opened(path: str | Path) -> NetworkFile:
             values = section.get("preprocessing")
             preprocessing = None if values is None else Preprocessing.from_json(values)
         return NetworkFile(weights, section.get("model"), preprocessing)
-    ticket = files.load(path)
+    return _of_ticket(files.load(path))
+
+
+def _of_ticket(ticket: Ticket) -> NetworkFile:
     return NetworkFile(ticket.weights, ticket.origin.get("model"), preprocessing_of(ticket))
 
 
@@ -93,7 +99,10 @@ def named(path: str | Path, name: str) -> nn.Module:
     """
     file = opened(path)
     if not isinstance(file.model, Mapping):
-        raise UserError(f"{path} does not say what inputs and classes its network has: use lp.load_model(…, model=…)")
+        raise UserError(
+            f"{path} does not say what inputs and classes its network has, for its tickets did not: in Python, give "
+            "lp.predict, lp.export or lp.compile the network (model=); or pool a run that `lottery-pools import` made"
+        )
     return built({**file.model, "name": name}, str(path), True, file.weights)
 
 

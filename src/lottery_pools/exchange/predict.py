@@ -18,6 +18,7 @@ from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.errors import UserError, unknown
 from lottery_pools.exchange import network
 from lottery_pools.tickets import files
+from lottery_pools.tickets.ticket import Ticket
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Predictions:
     classes: tuple[str, ...]
     """Names of the classes, labels or numbers."""
     task: Task = "single-label"
+
+    def __repr__(self) -> str:
+        return f"Predictions({len(self.samples)} samples, {len(self.classes)} outputs, task={self.task!r})"
 
     @property
     def probabilities(self) -> Tensor:
@@ -66,7 +70,7 @@ class Predictions:
 
 
 def predict(
-    source: nn.Module | str | Path,
+    source: nn.Module | Ticket | str | Path,
     inputs: Tensor | NDArray[Any] | Sequence[str | Path],
     *,
     preprocessing: Preprocessing | None = None,
@@ -78,7 +82,7 @@ def predict(
     """Predict samples: probabilities of classes or of several labels, or the numbers of a regression.
 
     Args:
-        source: The network, the file of a ticket, or a folder that `lp.export` wrote.
+        source: The network, a ticket, its file, or a folder that `lp.export` wrote.
         inputs: Samples in their stored units, (n, *shape); or the paths of images, or of one `.npy` file of samples.
         preprocessing: How samples become inputs; by default what the file says, or the network's own `preprocess`.
         model: As for `lp.load_model`.
@@ -136,11 +140,12 @@ _PREDICTED: Mapping[Task, Callable[[Tensor], Tensor]] = {
 """From the outputs of a network, (n, outputs), to what is predicted, by task."""
 
 
-def _task_of(source: nn.Module | str | Path) -> str | None:
-    """What a ticket's file says that its network predicts, if it says so."""
-    if isinstance(source, nn.Module) or not Path(source).is_file():
+def _task_of(source: nn.Module | Ticket | str | Path) -> str | None:
+    """What a ticket or its file says that its network predicts, if it says so."""
+    if isinstance(source, nn.Module) or (not isinstance(source, Ticket) and not Path(source).is_file()):
         return None
-    task: str | None = files.read_metadata(Path(source))["origin"].get("task")
+    origin = source.origin if isinstance(source, Ticket) else files.read_metadata(Path(source))["origin"]
+    task: str | None = origin.get("task")
     return task
 
 

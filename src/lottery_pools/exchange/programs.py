@@ -39,6 +39,7 @@ def onnx(network: nn.Module, example: Tensor, metadata: Mapping[str, Any]) -> by
     runtime = _package("onnxruntime")
     for package in ("onnx", "onnxscript"):
         _package(package)
+    _check_takes(network, example)
     with _graph_errors("ONNX"):
         program = torch.onnx.export(
             network,
@@ -65,6 +66,7 @@ def torch_export(network: nn.Module, example: Tensor, metadata: Mapping[str, Any
 
     Arguments, result and errors are those of `onnx`. The metadata are in the archive's extra file `lottery_pools.json`.
     """
+    _check_takes(network, example)
     with _graph_errors("torch.export"):
         program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     archive = io.BytesIO()
@@ -79,6 +81,19 @@ def _package(name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise UserError(f"ONNX needs {error.name}: {installing('onnx')}") from error
+
+
+def _check_takes(network: nn.Module, example: Tensor) -> None:
+    """Raise UserError unless the network computes this batch."""
+    try:
+        with torch.inference_mode():
+            network(example)
+    except Exception as error:  # whatever the network's own code raises
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"the network does not take inputs {tuple(example.shape[1:])} ({type(error).__name__}: {reason}): give "
+            "preprocessing whose input_shape is that of one input"
+        ) from error
 
 
 @contextmanager

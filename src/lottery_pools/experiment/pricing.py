@@ -110,7 +110,7 @@ def check_pooling(network: NetworkFacts, run: Run, methods: Sequence[str]) -> No
     That is where there are too few tickets, a method is not for the task, or `pooling.budget` does not suffice.
     """
     if len(run.levels) < 2:
-        raise UserError("a pool of one ticket: give at least two tickets, with pruning.levels 1 or more")
+        raise UserError("a pool of one ticket: train at least two, with pruning.levels 1 or more, or import two")
     task = run.config.data.task
     for method in [search.method for search in map(run.search, methods)]:
         if method.classifies and task != "single-label":

@@ -151,7 +151,8 @@ def _no_match(model: nn.Module, pattern: str, names_of: Mapping[nn.Parameter, li
     alternatives = ", ".join(repr(rule) for rule in _LAYERS if rule != pattern)
     example = next((f" such as {names[0]!r}" for parameter, names in names_of.items() if parameter.dim() >= 2), "")
     return UserError(
-        f"model.prunable: {pattern!r} matches no tensor of this {type(model).__name__}: "
+        f"prunable (the setting model.prunable) says {pattern!r}, which matches no tensor of this "
+        f"{type(model).__name__}: "
         f"try {alternatives}, or a pattern over parameter names{example}"
     )
 
