@@ -495,6 +495,8 @@ def test_every_method_keeps_density_and_integers_and_can_be_replayed(
     given: dict[str, Any] = {"base": make_base(seed), "samples": make_inputs(seed)}
     again = replay(Net(), tickets[::-1], Recipe.of(pooled.ticket), recalibrate, **given)
     assert tensors_equal(again, ticket)
+    used = {str(level) for level in (target, *(level for level, _ in pooled.recipe))}
+    assert origin["mixed"] == {level: tickets[int(level)].digest for level in sorted(used)}
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

@@ -105,8 +105,9 @@ def _score_name(run: Run, method: Method) -> str:
 
 def _outcome(pooled: Pooled, images: int, scored_by: str) -> dict[str, Any]:
     """What the search says of a pooled ticket: its recipe, its scores, and the `images` that it forwarded."""
+    origin = pooled.ticket.origin
     return {
-        **pooled.ticket.origin,
+        **{key: origin[key] for key in origin if key != "mixed"},  # `parents` has the digests of their files
         "scored_by": scored_by,
         "score": pooled.score,
         "target_score": pooled.target_score,

@@ -166,12 +166,15 @@ def pool(
 def _origin(pooled: Pooled, method: Method, task: PoolingTask) -> dict[str, Any]:
     """What a pooled ticket says of itself: how it was made (`Recipe.of`), and as its target does, how it is used."""
     of_target = task.target.origin
+    offered = {ticket.level: ticket for ticket in (task.target, *task.candidates)}
+    used = sorted({task.target.level, *(level for level, _ in pooled.recipe)})
     return {
         **{key: of_target[key] for key in INHERITED if key in of_target},
         "method": method.name,
         "scope": task.scope,
         "mask": task.mask,
         "recipe": [list(step) for step in pooled.recipe],
+        "mixed": {str(level): offered[level].digest for level in used},
         "settings": dict(pooled.settings),
     }
 
@@ -230,6 +233,9 @@ class Recipe:
     mask: MaskRule = "magnitude"
     settings: Settings = field(default_factory=dict)
     """What the method needs beside the steps."""
+    mixed: Mapping[str, str] = field(default_factory=dict)
+    """Level of the target and of each ticket that was mixed, as text → the digest of its weights (`Ticket.digest`),
+    where it is known."""
 
     @classmethod
     def of(cls, ticket: Ticket) -> Recipe:
@@ -238,7 +244,8 @@ class Recipe:
         if "recipe" not in origin:
             raise UserError(f"the ticket of level {ticket.level} has no recipe: give one that was pooled")
         steps = tuple((int(level), float(coefficient)) for level, coefficient in origin["recipe"])
-        return cls(ticket.level, steps, *(origin[key] for key in ("method", "scope", "mask", "settings")))
+        how = {key: origin[key] for key in ("method", "scope", "mask", "settings")}
+        return cls(ticket.level, steps, **how, mixed=origin.get("mixed", {}))
 
 
 def replay(
@@ -251,19 +258,23 @@ def replay(
     samples: Samples | None = None,
     allow_other_run: bool = False,
 ) -> Ticket:
-    """The pooled ticket of a recipe, to the same bytes, without a search; `model` is left with it.
+    """The pooled ticket of a recipe, the same tensors, without a search; `model` is left with it.
 
     Args:
         model: the module that the weights are loaded into.
         tickets: those that were given to `pool`, in any order.
         recipe: how it was made; `Recipe.of(pooled.ticket)` reads it from the pooled ticket.
-        recalibrate: as `pool` was given it, or `pool`'s `final_recalibrate`.
+        recalibrate: as `pool` was given it, or `pool`'s `final_recalibrate`. Warns where the model has BatchNorm and
+            there is none.
         base: as `pool` was given it.
         samples: as `pool` was given it.
         allow_other_run: as `pool` was given it.
 
-    Raises UserError where a level of the recipe is not among the tickets, and as `pool`.
+    Raises UserError where a level of the recipe is not among the tickets, where a ticket has other weights than the one
+    that was mixed, and as `pool`.
     """
+    if recalibrate is None and tracked(model):
+        warnings.warn(NOT_RECALIBRATED, stacklevel=2)
     task, ingredients = task_of_recipe(model, tickets, recipe, recalibrate, base, allow_other_run)
     task = replace(task, samples=_of_inputs(samples))
     with restored_on_failure(model):
@@ -282,9 +293,14 @@ def task_of_recipe(
     check_rules(recipe.scope, recipe.mask)
     find(recipe.method)
     by_level = checked_tickets(model, tickets, recipe.target, allow_other_run)
-    for level, _ in recipe.steps:
+    for level in dict.fromkeys((recipe.target, *(level for level, _ in recipe.steps))):
         if level not in by_level:
             raise UserError(f"the recipe mixes in level {level}, which is not among the tickets: {sorted(by_level)}")
+        if (known := recipe.mixed.get(str(level))) and known != by_level[level].digest:
+            raise UserError(
+                f"the ticket of level {level} has other weights (digest {by_level[level].digest}) than that which was "
+                f"pooled ({known}): give the same tickets"
+            )
     task = PoolingTask(
         evaluator=Evaluator(model, lambda model: 0.0, recalibrate),
         target=by_level[recipe.target],

@@ -116,7 +116,7 @@ def _is_trials(value: object) -> bool:
 
 _KNOWN = {
     "recipe": (_is_recipe, "a list of pairs of a level and a number"),
-    "parents": (_is_parents, "a mapping of levels to digests"),
+    **dict.fromkeys(("parents", "mixed"), (_is_parents, "a mapping of levels to digests")),
     "trials": (_is_trials, "a list of mappings"),
     **dict.fromkeys(("settings", "preprocessing"), (_is_mapping, "a mapping")),
     **dict.fromkeys(

@@ -23,6 +23,7 @@ from lottery_pools.tickets import files, masks
 from lottery_pools.tickets.checks import check_not_tied
 from lottery_pools.tickets.forward import seeded
 from lottery_pools.tickets.held_at_zero import check_held, held_at_zero
+from lottery_pools.tickets.identity import add_tensors
 from lottery_pools.tickets.imp import next_mask
 from lottery_pools.tickets.ticket import Ticket, check_fit, load_into, shapes, snapshot, tensors_of
 
@@ -258,7 +259,5 @@ def _identity(settings: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str
     Tickets whose identities differ do not belong together, and `lp.pool` refuses to mix them.
     """
     digest = hashlib.sha256(json.dumps(settings).encode())
-    for name, tensor in weights.items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    add_tensors(digest, weights)
     return digest.hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn.parameter import is_lazy
 
 from lottery_pools.errors import UserError
 from lottery_pools.tickets import wrappers
+from lottery_pools.tickets.identity import weights_digest
 from lottery_pools.tickets.origin import check_known, plain
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -140,6 +142,11 @@ class Ticket:
     def density(self) -> float:
         """Surviving / prunable weights, from 0 to 1, by the mask."""
         return self.kept / self.prunable
+
+    @cached_property
+    def digest(self) -> str:
+        """Sixteen hexadecimal digits that tell its weights from others, as they were when this was first asked for."""
+        return weights_digest(self.weights)
 
     @property
     def nonzero_density(self) -> float:
