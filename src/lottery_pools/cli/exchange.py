@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from lottery_pools.cli import output
 from lottery_pools.cli.exchange_options import CompileOptions, ExportOptions, NamedNetwork, PredictOptions
 from lottery_pools.cli.parsing import import_options, parse
-from lottery_pools.config.trust import NOTHING, untrusted
 from lottery_pools.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,8 +37,7 @@ def import_(arguments: list[str]) -> None:
         options.train_images or None,
     )
     tickets = import_checkpoints(checkpoints, options.folder, options.config)
-    needs_trust = untrusted(options.config, NOTHING) is not None
-    output.show_import(options.folder, tickets, needs_trust, options.json)
+    output.show_import(options.folder, tickets, options.config, options.json)
 
 
 def export(arguments: list[str]) -> None:

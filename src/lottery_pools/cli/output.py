@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lottery_pools.errors import plain
 
 if TYPE_CHECKING:
+    from lottery_pools.config.schema import Config, Data
     from lottery_pools.deploy.ticket import Compilation
     from lottery_pools.exchange.predict import Predictions
     from lottery_pools.experiment.estimate import Plan, Step
@@ -209,15 +210,16 @@ def show_ticket(file: Path, ticket: Ticket, metadata: Mapping[str, Any], as_json
         print(plain(f"{name and name + ':':<15} {text}"))
 
 
-def show_import(folder: Path, tickets: Sequence[Ticket], needs_trust: bool, as_json: bool) -> None:
+def show_import(folder: Path, tickets: Sequence[Ticket], config: Config, as_json: bool) -> None:
     """Print what became the run in `folder`: each ticket, the file it came from and what was inferred of it.
 
     Args:
         folder: Of the run.
         tickets: As they were read.
-        needs_trust: Whether the run's settings name code, which the next command has to be allowed to run.
+        config: The settings that were asked for.
         as_json: Print one JSON object.
     """
+    from lottery_pools.config.trust import NOTHING, untrusted
     from lottery_pools.reporting import terminal
 
     if as_json:
@@ -235,8 +237,28 @@ def show_import(folder: Path, tickets: Sequence[Ticket], needs_trust: bool, as_j
     for note, levels in notes.items():
         which = "all levels" if len(levels) == len(tickets) else f"level {', '.join(levels)}"
         terminal.say(f"- {note} ({which})")
-    trust = " --trust-model" if needs_trust else ""
+    for line in _assumed(folder, config.data):
+        terminal.say(f"- {line}")
+    trust = "" if untrusted(config, NOTHING) is None else " --trust-model"
     print(f"Run: {folder}; go on with `lottery-pools pool {folder}{trust}`")
+
+
+def _assumed(folder: Path, data: Data) -> Iterator[str]:
+    """What an import takes for granted of checkpoints, which do not say it: how samples were normalised, and which of
+    them they were not trained on."""
+    from lottery_pools.reporting.lineage import lineage
+    from lottery_pools.runs.folder import RunFolder
+    from lottery_pools.tickets import files
+
+    origin = files.read_metadata(RunFolder(folder).ticket(0))["origin"]
+    for name, text in lineage(origin):
+        if name == "inputs":
+            yield f"assumed: the networks were trained on {text.partition(';')[0]}, as they are stored (otherwise set data.mean, data.std)"
+    which = "the last" if data.carve == "last" else "drawn from the"
+    yield (
+        f"assumed: they were not trained on the validation samples, {which} training samples ({data.validation}), "
+        "which choose the pools (otherwise set data.validation, data.carve)"
+    )
 
 
 def _read(ticket: Ticket) -> Mapping[str, Any]:
