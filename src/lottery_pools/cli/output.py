@@ -253,7 +253,10 @@ def _assumed(folder: Path, data: Data) -> Iterator[str]:
     origin = files.read_metadata(RunFolder(folder).ticket(0))["origin"]
     for name, text in lineage(origin):
         if name == "inputs":
-            yield f"assumed: the networks were trained on {text.partition(';')[0]}, as they are stored (otherwise set data.mean, data.std)"
+            yield (
+                f"assumed: the networks were trained on {text.partition(';')[0]}, as they are stored (otherwise set "
+                "data.mean, data.std)"
+            )
     which = "the last" if data.carve == "last" else "drawn from the"
     yield (
         f"assumed: they were not trained on the validation samples, {which} training samples ({data.validation}), "
