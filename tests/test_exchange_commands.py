@@ -182,6 +182,12 @@ def test_imported_tickets_predict_what_their_own_code_predicts(run: Path) -> Non
             torch.testing.assert_close(ready(ready.preprocess(paths)), logits)  # type: ignore[operator]
 
 
+def test_import_of_checkpoints_of_another_network_says_which_the_settings_name(place: Path) -> None:
+    with pytest.raises(UserError, match=r"\(the settings name the network 'resnet20': --model.name or"):
+        typed("lottery-pools import theirs --data.name photos --data.size 8 --out runs/none")
+    assert not (place / "runs/none").exists()
+
+
 def test_import_says_what_it_read(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = LINES.strip().splitlines()[0].replace("runs/theirs", "runs/again")
     with pytest.warns(Notice, match="it is given images from 0 to 1"):

@@ -16,7 +16,7 @@ from lottery_pools.exchange import imported_run
 from lottery_pools.exchange.read import read
 from lottery_pools.models import registry
 from lottery_pools.tickets import imp
-from lottery_pools.tickets.ticket import Ticket
+from lottery_pools.tickets.ticket import MisfitError, Ticket
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def import_checkpoints(checkpoints: Checkpoints, out: Path, config: Config) -> l
     with _status("loading the data"):
         dataset = sources.load(config.of_seed(config.seeds[0]).data)
     model = imp.network(config, dataset, config.seeds[0])
-    with _status("reading the checkpoints"):
+    with _status("reading the checkpoints"), _naming_network(config.model.name):
         files = checkpoints.files
         checkpoint_tickets: Ticket | list[Ticket] = read(
             files[0] if len(files) == 1 else files,
@@ -93,6 +93,17 @@ def _with_prunable(config: Config, by_settings: Sequence[str], ticket: Ticket) -
     if set(by_settings) == set(ticket.mask):
         return config
     return replace(config, model=replace(config.model, prunable=",".join(ticket.mask)))
+
+
+@contextmanager
+def _naming_network(name: str) -> Iterator[None]:
+    """Where checkpoints do not fit the network of the settings, say which that is: it may be that of a preset."""
+    try:
+        yield
+    except MisfitError as error:
+        raise UserError(
+            f"{error} (the settings name the network {name!r}: --model.name or --preset gives theirs)"
+        ) from error
 
 
 @contextmanager

@@ -249,8 +249,12 @@ def shapes(weights: Mapping[str, Tensor]) -> Shapes:
     return {name: tuple(tensor.shape) for name, tensor in weights.items()}
 
 
+class MisfitError(UserError):
+    """Tensors are not those of a model."""
+
+
 def check_fit(model: nn.Module, shapes: Shapes, whose: str) -> None:
-    """Raise UserError if tensors of these names and shapes are not what `model` has.
+    """Raise MisfitError if tensors of these names and shapes are not what `model` has.
 
     The message names the first tensor that differs, with both shapes; it calls the tensors `whose`. If names differ by
     what wrappers such as DataParallel put there, it says so.
@@ -264,15 +268,15 @@ def _check_fit(tensors: Mapping[str, Tensor], shapes: Shapes, whose: str) -> Non
     for name, shape in in_model.items():
         if name not in shapes:
             reason = wrappers.misfit(name, whose, shapes) or wrappers.inner(list(in_model), whose, list(shapes))
-            raise UserError(reason or f"{whose} lack {name!r} {shape}: they belong to another model")
+            raise MisfitError(reason or f"{whose} lack {name!r} {shape}: they belong to another model")
         if tuple(shapes[name]) != shape:
-            raise UserError(
+            raise MisfitError(
                 f"{name!r} is {tuple(shapes[name])} in {whose} and {shape} in the model: "
                 "give the model, with the arguments, that they were trained with"
             )
     for name in shapes:
         if name not in in_model:
-            raise UserError(
+            raise MisfitError(
                 f"{whose} have {name!r} {tuple(shapes[name])}, the model does not: give the model they are of"
             )
 
