@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lottery_pools.cli import output
+from lottery_pools.cli import exchange_output, output
 from lottery_pools.cli.exchange_options import CompileOptions, ExportOptions, NamedNetwork, PredictOptions
 from lottery_pools.cli.parsing import import_options, parse
 from lottery_pools.errors import UserError
@@ -37,7 +37,7 @@ def import_(arguments: list[str]) -> None:
         options.train_images or None,
     )
     tickets = import_checkpoints(checkpoints, options.folder, options.config)
-    output.show_import(options.folder, tickets, options.config, options.json)
+    exchange_output.show_import(options.folder, tickets, options.config, options.json)
 
 
 def export(arguments: list[str]) -> None:
@@ -81,7 +81,9 @@ def compile(arguments: list[str]) -> None:
     module, shape = _module(options.file, options.model)
     out = options.out or compiled_folder(options.file)
     choices = compiling.Choices(options.target, options.threads, not options.untimed)
-    output.show_compilation(out, compiling.compile_ticket(options.file, module, shape, out, choices), options.json)
+    exchange_output.show_compilation(
+        out, compiling.compile_ticket(options.file, module, shape, out, choices), options.json
+    )
 
 
 def _module(file: Path, given: NamedNetwork) -> tuple[nn.Module, tuple[int, ...]]:
@@ -105,7 +107,7 @@ def predict(arguments: list[str]) -> None:
     model = _named(options.file, options.model)
     source = _compiled(options.file, model) if options.compiled else options.file
     predictions = predicting.predict(source, inputs, model=model, batch=options.batch)
-    output.show_predictions(predictions, options.top, options.json)
+    exchange_output.show_predictions(predictions, options.top, options.json)
 
 
 def _compiled(file: Path, model: nn.Module | None) -> nn.Module:
