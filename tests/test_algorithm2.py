@@ -23,8 +23,9 @@ from lottery_pools.pooling import batchnorm
 from lottery_pools.pooling.algorithm2 import greedy, neighbours
 from lottery_pools.pooling.checks import checked_tickets
 from lottery_pools.pooling.evaluator import Evaluator
-from lottery_pools.pooling.pool import Recipe, pool, replay
+from lottery_pools.pooling.pool import pool
 from lottery_pools.pooling.pruning import Scope
+from lottery_pools.pooling.recipe import Recipe, replay
 from lottery_pools.pooling.result import Pooled, Trial
 from lottery_pools.pooling.task import PoolingTask
 from lottery_pools.runs.seeds import generator

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation.attribution import Measures, decisions, split_gain, unpruned
-from lottery_pools.pooling.pool import Recipe
+from lottery_pools.pooling.recipe import Recipe
 from lottery_pools.pooling.result import Trial
 from lottery_pools.tickets.ticket import Ticket
 from tests.test_paths import MISFIT, OTHER, close, linear, ticket

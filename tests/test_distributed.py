@@ -9,7 +9,7 @@ from lottery_pools.config import toml
 from lottery_pools.config.schema import Config, Pooling, Training
 from lottery_pools.errors import UserError
 from lottery_pools.experiment.report import read
-from lottery_pools.pooling.pool import Recipe
+from lottery_pools.pooling.recipe import Recipe
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.ranks import Ranks

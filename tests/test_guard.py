@@ -12,7 +12,8 @@ from torch import nn
 
 from lottery_pools.errors import UserError
 from lottery_pools.pooling.guard import check_unchanged, restored_on_failure
-from lottery_pools.pooling.pool import Recipe, pool, replay
+from lottery_pools.pooling.pool import pool
+from lottery_pools.pooling.recipe import Recipe, replay
 from lottery_pools.tickets.ticket import snapshot
 from tests.test_algorithm2 import Net, make_recalibrate, make_score, make_tickets
 from tests.test_methods import make_base, make_loss

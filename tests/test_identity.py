@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from lottery_pools.errors import UserError
-from lottery_pools.pooling.pool import Recipe, pool, replay
+from lottery_pools.pooling.pool import pool
+from lottery_pools.pooling.recipe import Recipe, replay
 from lottery_pools.tickets import files
 from lottery_pools.tickets.identity import weights_digest
 from lottery_pools.tickets.ticket import Ticket

@@ -20,8 +20,9 @@ from lottery_pools.errors import UserError
 from lottery_pools.pooling import batchnorm, learning
 from lottery_pools.pooling.method import Method, Offer
 from lottery_pools.pooling.methods import METHODS, find
-from lottery_pools.pooling.pool import Recipe, pool, replay
+from lottery_pools.pooling.pool import pool
 from lottery_pools.pooling.pruning import MaskRule, Scope
+from lottery_pools.pooling.recipe import Recipe, replay
 from lottery_pools.pooling.result import Pooled, Trial
 from lottery_pools.pooling.task import PoolingTask
 from lottery_pools.runs.seeds import generator

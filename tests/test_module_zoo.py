@@ -15,7 +15,8 @@ from lottery_pools.pooling import learning
 from lottery_pools.pooling.activations import layers
 from lottery_pools.pooling.fisher import diagonal_fisher
 from lottery_pools.pooling.methods import METHODS
-from lottery_pools.pooling.pool import Recipe, pool, replay
+from lottery_pools.pooling.pool import pool
+from lottery_pools.pooling.recipe import Recipe, replay
 from lottery_pools.tickets.ticket import Ticket, load_into, snapshot
 from tests.zoo import CLASSES, SAMPLES, ZOO, Specimen, perceptron
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from lottery_pools.pooling.likelihood import log_likelihood
     from lottery_pools.pooling.method import Method
     from lottery_pools.pooling.methods import METHODS
-    from lottery_pools.pooling.pool import Recipe, pool, replay
+    from lottery_pools.pooling.pool import pool
+    from lottery_pools.pooling.recipe import Recipe, replay
     from lottery_pools.pooling.result import Pooled, Trial
     from lottery_pools.tickets.default_training import DefaultTraining
     from lottery_pools.tickets.files import load, save
@@ -75,7 +76,7 @@ _HOMES = {
     "Pooled": "pooling.result",
     "Predictions": "exchange.predict",
     "Preprocessing": "data.preprocessing",
-    "Recipe": "pooling.pool",
+    "Recipe": "pooling.recipe",
     "Ticket": "tickets.ticket",
     "compile": "deploy.compiled",
     "Trial": "pooling.result",
@@ -90,7 +91,7 @@ _HOMES = {
     "predict": "exchange.predict",
     "read": "exchange.read",
     "recalibrate": "pooling.batchnorm",
-    "replay": "pooling.pool",
+    "replay": "pooling.recipe",
     "save": "tickets.files",
     "to_prune": "exchange.prune",
 }

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lottery_pools.config import toml
-from lottery_pools.pooling.pool import Recipe
+from lottery_pools.pooling.recipe import Recipe
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.tickets import files
 from tests import two_processes

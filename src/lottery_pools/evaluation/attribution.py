@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lottery_pools.pooling.algorithm2 import mix, mix_in_turn
 from lottery_pools.pooling.evaluator import Recalibrate
 from lottery_pools.pooling.methods import find
-from lottery_pools.pooling.pool import Recipe, build, task_of_recipe
+from lottery_pools.pooling.recipe import Recipe, build, task_of_recipe
 from lottery_pools.pooling.result import Trial
 from lottery_pools.tickets.ticket import Ticket
 

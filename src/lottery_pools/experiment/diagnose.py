@@ -29,7 +29,7 @@ from lottery_pools.experiment.reading import read_json
 from lottery_pools.experiment.run import CLEAN, Run
 from lottery_pools.experiment.selection import logits
 from lottery_pools.pooling.methods import defaults
-from lottery_pools.pooling.pool import Recipe
+from lottery_pools.pooling.recipe import Recipe
 from lottery_pools.pooling.result import Trial
 from lottery_pools.runs import results
 from lottery_pools.runs.disk import digest, write

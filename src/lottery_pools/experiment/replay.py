@@ -22,7 +22,7 @@ from lottery_pools.errors import UserError, shown
 from lottery_pools.experiment import tasks, ticket_cache
 from lottery_pools.experiment.run import Run, Search
 from lottery_pools.experiment.selection import calibration_batches, recalibration_images
-from lottery_pools.pooling import pool as pooling
+from lottery_pools.pooling import recipe as recipes
 from lottery_pools.pooling.methods import find
 from lottery_pools.runs.disk import digest
 from lottery_pools.runs.engine import Machine
@@ -167,10 +167,10 @@ def _rebuilt(run: Run, pooled: Path, parents: list[Path], origin: Mapping[str, A
     # As in the search, in the memory of the device: the same kernels give the same bits.
     tickets = ticket_cache.of_this_process().load([*parents, *rewind_points], model)
     recalibrating = recalibration_images(run.config, run.dataset)
-    ticket = pooling.replay(
+    ticket = recipes.replay(
         model,
         tickets[: len(parents)],
-        pooling.Recipe.of(files.load(pooled, model)),
+        recipes.Recipe.of(files.load(pooled, model)),
         run.recalibrate,
         base=tickets[-1].weights if rewind_points else None,
         samples=lambda: calibration_batches(run.config, run.dataset, run.seed, recalibrating),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from lottery_pools.errors import UserError, shown, unknown
 from lottery_pools.pooling.arithmetic import Tensors
-from lottery_pools.pooling.batchnorm import tracked
+from lottery_pools.pooling.batchnorm import inputs_of, tracked
 from lottery_pools.pooling.pruning import MaskRule, Scope
+from lottery_pools.pooling.task import Samples
 from lottery_pools.tickets.masks import SPARSE, share_of_zeros
 from lottery_pools.tickets.ticket import Ticket, aliased, check_fit, shapes, without_aliases
 
@@ -126,6 +127,28 @@ def checked_coefficients(coefficients: Iterable[float]) -> tuple[float, ...]:
             f"coefficients are {coefficients}: give numbers strictly between 0 and 1, one or more in a list"
         )
     return alphas
+
+
+def checked_samples(samples: Samples | None) -> Samples | None:
+    """The same samples without what a loader of (inputs, labels) gives beside the inputs.
+
+    A call raises UserError where they are no batches.
+    """
+    if samples is None:
+        return None
+
+    def batches() -> Iterator[Any]:
+        given = samples()
+        if isinstance(given, Tensor):
+            shape = tuple(given.shape)
+            raise UserError(f"samples() gave one tensor {shape}, of which each row would be a batch: return [batch]")
+        if not isinstance(given, Iterable):
+            raise UserError(
+                f"samples() gave a {type(given).__name__}: return batches of inputs, such as a list of them"
+            )
+        return map(inputs_of, given)
+
+    return batches
 
 
 def check_functions(functions: Mapping[str, object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
 from lottery_pools.pooling.arithmetic import Tensors
+from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.pooling.guard import check_unchanged
 from lottery_pools.tickets.ticket import load_into, snapshot
 
@@ -18,6 +20,10 @@ Score = Callable[[nn.Module], "float | Tensor"]
 """Scores a network: one number, higher is better, or one per sample, (n,)."""
 Recalibrate = Callable[[nn.Module], object]
 """Re-estimates the BatchNorm statistics of a network; what it returns is ignored."""
+_OLD_STATISTICS = (
+    "the model has BatchNorm and no `recalibrate` was given: the statistics of mixtures are averages of the tickets', "
+    "which usually costs accuracy; give `recalibrate=lambda model: lp.recalibrate(model, batches)`"
+)
 
 
 @dataclass
@@ -103,3 +109,9 @@ def _number_or_samples(value: float | Tensor) -> float | Tensor:
         raise UserError(
             f"score returned a {kind}: return a number, higher is better, or a tensor with one per sample, (n,)"
         ) from None
+
+
+def warn_of_old_statistics(model: nn.Module, recalibrate: Recalibrate | None) -> None:
+    """Warn the caller of the function that calls this where the model has BatchNorm that nothing re-estimates."""
+    if recalibrate is None and tracked(model):
+        warnings.warn(_OLD_STATISTICS, stacklevel=3)
