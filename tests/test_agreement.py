@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lottery_pools.errors import UserError
-from lottery_pools.pooling.agreement import ensemble_probabilities
+from lottery_pools.pooling.agreement import SameSamples, ensemble_probabilities
 from lottery_pools.pooling.algorithm2 import neighbours
 from lottery_pools.pooling.likelihood import log_likelihood
 from lottery_pools.pooling.method import Method
@@ -147,6 +147,67 @@ def test_samples_that_differ_from_call_to_call_are_refused(
 ) -> None:
     with pytest.raises(UserError, match=r"^samples\(\) gave other inputs than at its first call"):
         pooled_with(Net(), method=method, samples=make())
+
+
+class OfWords(Net):
+    """Takes a mapping, as networks of language do."""
+
+    def forward(self, x: dict[str, Tensor]) -> Tensor:  # type: ignore[override]
+        return super().forward(x["input"])
+
+
+def test_batches_that_are_mappings_are_compared_too() -> None:
+    """Through `ensemble_probabilities`, since recalibration gives tensors."""
+    same = ensemble_probabilities(OfWords(), TICKETS, lambda: [{"input": INPUTS, "name": "a"}])  # type: ignore[list-item]
+    assert torch.equal(same, ensemble_probabilities(Net(), TICKETS, lambda: [INPUTS]))
+
+    def shuffled_words() -> list[dict[str, Tensor]]:
+        return [{"input": INPUTS[torch.randperm(len(INPUTS))]}]
+
+    with pytest.raises(UserError, match=r"^samples\(\) gave other inputs"):
+        ensemble_probabilities(OfWords(), TICKETS, shuffled_words)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        torch.tensor([[torch.finfo(torch.float32).max, torch.finfo(torch.float32).min]] * 2),
+        torch.tensor([[torch.inf, torch.nan]]),
+        torch.zeros(0, 4),
+        torch.tensor(1.0),
+        torch.eye(3).to_sparse(),
+        torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged),
+        torch.ones(2, 2, dtype=torch.complex64),
+        torch.arange(6).view(2, 3),
+        torch.ones(2, 2, dtype=torch.bool),
+        torch.ones(2, 2, dtype=torch.float16),
+        ["a", None, {"b": (torch.ones(2), 3)}],
+    ],
+    ids=str,
+)
+def test_equal_batches_of_any_kind_are_the_same_samples(batch: object) -> None:
+    given = SameSamples(lambda: [batch, {"a": 1}, INPUTS])  # type: ignore[list-item]
+    assert [len(list(given())) for _ in range(3)] == [3, 3, 3]
+
+
+def test_the_default_type_of_numbers_does_not_matter() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert len(list(SameSamples(samples)())) == 2
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_samples_that_are_indexed_are_batches() -> None:
+    class Indexed:
+        def __len__(self) -> int:
+            return 2
+
+        def __getitem__(self, number: int) -> Tensor:
+            return samples()[number]  # IndexError ends the loop
+
+    bare = pool(Net(), TICKETS, 0, None, make_recalibrate(0), samples=samples)
+    assert pool(Net(), TICKETS, 0, None, make_recalibrate(0), samples=Indexed).recipe == bare.recipe  # type: ignore[arg-type]
 
 
 def test_samples_of_which_a_ticket_predicts_nothing_are_refused() -> None:

@@ -202,7 +202,7 @@ def test_import_says_what_it_read(run: Path, capsys: pytest.CaptureFixture[str])
     assert "5model_SA_best.pth.tar" in shown
     assert "(all levels)" in shown
     assert "- assumed: the networks were trained on samples of 3×" in shown
-    assert "- assumed: they were not trained on the validation samples, drawn from the training samples (" in shown
+    assert "- assumed: they were not trained on the validation samples (15% of the training set, drawn), which" in shown
     assert shown.endswith("Run: runs/shown; go on with `lottery-pools pool runs/shown --trust-model`\n")
     assert (
         files.load(Path("runs/again/tickets/level_03.safetensors")).kept

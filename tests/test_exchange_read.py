@@ -186,10 +186,7 @@ def test_open_lths_levels_are_found_below_one_folder(tmp_path: Path) -> None:
     assert [round(t.density, 1) for t in found] == [1.0, 0.5]
     notes = found[1].origin["read"]["notes"]
     assert any("those of model_ep10_it0.pth, the mask is that of mask.pth" in note for note in notes)
-    assert any(
-        note.endswith("weights beneath the masks, where torch.nn.utils.prune keeps what it prunes, were set to zero")
-        for note in notes
-    )
+    assert any(note.endswith("pruned weights, which masks hide, were set to zero") for note in notes)
 
 
 def test_of_the_papers_folder_only_the_best_epochs_are_taken(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from lottery_pools.errors import UserError
 from lottery_pools.pooling.guard import check_unchanged, restored_on_failure
 from lottery_pools.pooling.pool import pool
 from lottery_pools.pooling.recipe import Recipe, replay
-from lottery_pools.tickets.ticket import snapshot
+from lottery_pools.tickets.ticket import Ticket, snapshot
 from tests.test_algorithm2 import Net, make_recalibrate, make_score, make_tickets
 from tests.test_methods import make_base, make_loss
 
@@ -93,6 +93,30 @@ def test_an_argument_of_the_wrong_kind_is_named(arguments: dict[str, Any], messa
     }
     with pytest.raises(UserError, match=message):
         pool(**({"model": Net()} | given | arguments))
+
+
+def test_a_constant_that_is_infinite_is_no_fault() -> None:
+    """A mask of attention is a parameter without gradient; BatchNorm of one's own may have buffers that no file has."""
+
+    class Masked(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.causal = nn.Parameter(torch.tensor([0.0, -torch.inf]), requires_grad=False)
+            self.norm.register_buffer("scratch", torch.zeros(1), persistent=False)
+
+    constant = {"causal": torch.tensor([0.0, -torch.inf])}
+    tickets = [Ticket({**ticket.weights, **constant}, ticket.mask, ticket.level) for ticket in TICKETS]
+    pooled = pool(Masked(), tickets, 1, make_score(0), make_recalibrate(0))
+    assert pooled.recipe == pool(Net(), TICKETS, 1, make_score(0), make_recalibrate(0)).recipe
+    wrong = [*tickets[:3], Ticket({**tickets[3].weights, "causal": torch.tensor([0, torch.nan])}, tickets[3].mask, 3)]
+    with pytest.raises(UserError, match=r"^1 numbers of 'causal' of the ticket of level 3 are NaN"):
+        pool(Masked(), wrong, 1, make_score(0), make_recalibrate(0))
+
+
+def test_tickets_that_come_one_by_one_are_checked() -> None:
+    other = [Ticket(ticket.weights, ticket.mask, ticket.level, {"seed": ticket.level}) for ticket in TICKETS]
+    with pytest.raises(UserError, match="are of different runs: seed is"):
+        pool(Net(), (ticket for ticket in other), 1, make_score(0), make_recalibrate(0))  # type: ignore[arg-type]
 
 
 def test_a_level_may_be_a_number_of_another_package() -> None:

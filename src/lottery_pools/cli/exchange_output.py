@@ -90,10 +90,11 @@ def _assumed(folder: Path, data: Data) -> Iterator[str]:
                 f"assumed: the networks were trained on {text.partition(';')[0]}, as they are stored (otherwise set "
                 "data.mean, data.std)"
             )
-    which = "the last" if data.carve == "last" else "drawn from the"
+    number = f"{data.validation:.0%}" if data.validation < 1 else f"{data.validation:,}"
+    which = "the last" if data.carve == "last" else "drawn"
     yield (
-        f"assumed: they were not trained on the validation samples, {which} training samples ({data.validation}), "
-        "which choose the pools (otherwise set data.validation, data.carve)"
+        f"assumed: they were not trained on the validation samples ({number} of the training set, {which}), which "
+        "choose the pools (otherwise set data.validation, data.carve)"
     )
 
 

@@ -148,8 +148,7 @@ def _notes_on_names(renaming: Renaming, left_out: Iterable[str], own_attribute: 
 
 def _notes_on_pruned(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> list[str]:
     count = sum(int((weights[name] * ~mask).count_nonzero()) for name, mask in masks.items())
-    where = "beneath the masks, where torch.nn.utils.prune keeps what it prunes"
-    return [f"{count} weights {where}, were set to zero"] if count else []
+    return [f"{count} pruned weights, which masks hide, were set to zero"] if count else []
 
 
 def _loaded(masks: Masks | None) -> Mapping[str, Tensor]:

@@ -24,7 +24,7 @@ SECTION = "lottery_pools"
 """The part of an exported folder's `config.json` that is for this package."""
 
 
-def load_model(path: str | Path | Ticket, *, model: nn.Module | None = None, trust: bool = False) -> nn.Module:
+def load_model(source: str | Path | Ticket, *, model: nn.Module | None = None, trust: bool = False) -> nn.Module:
     """Load the network of a ticket, its file or an exported folder, ready for use: in evaluation mode.
 
     The file says which network it is of. That is built only if it runs no code of the file's choice: a network of this
@@ -34,7 +34,7 @@ def load_model(path: str | Path | Ticket, *, model: nn.Module | None = None, tru
     None if the file does not say how (tickets of earlier versions, or of `lp.pool` from tickets that do not say).
 
     Args:
-        path: A ticket, its file, or a folder that `lp.export` wrote as `hub` or `compressed-tensors`.
+        source: A ticket, its file, or a folder that `lp.export` wrote as `hub` or `compressed-tensors`.
         model: The network, if the file does not say which, or you build it yourself. It is changed in place, and stays
             on its device. Without it the network is on the CPU.
         trust: Also build `package.module:factory`, which runs that module's code.
@@ -49,7 +49,7 @@ def load_model(path: str | Path | Ticket, *, model: nn.Module | None = None, tru
         network(network.preprocess(samples)).argmax(1)
         ```
     """
-    file, where = opened(path), "the ticket" if isinstance(path, Ticket) else str(path)
+    file, where = opened(source), "the ticket" if isinstance(source, Ticket) else str(source)
     network = built(file.model, where, trust, file.weights) if model is None else model
     if not isinstance(getattr(network, "preprocess", None), Preprocessing | None):
         raise UserError(f"the network of {where} has a `preprocess` of its own, which ours would hide: rename it")
@@ -68,11 +68,11 @@ class NetworkFile:
     preprocessing: Preprocessing | None
 
 
-def opened(path: str | Path | Ticket) -> NetworkFile:
+def opened(source: str | Path | Ticket) -> NetworkFile:
     """What a ticket, its file or an exported folder holds; raises UserError if it is damaged or of another kind."""
-    if isinstance(path, Ticket):
-        return _of_ticket(path)
-    path = Path(path)
+    if isinstance(source, Ticket):
+        return _of_ticket(source)
+    path = Path(source)
     if path.is_dir():
         section = settings(path)
         with naming(path):

@@ -7,7 +7,7 @@ do. Training inputs are of no use where networks fit them: there all give the la
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -80,32 +80,42 @@ class SameSamples:
     """Samples that are refused where the second call gives other ones than the first.
 
     A loader that shuffles or augments at random gives others at the second call already, so later calls are not
-    checked. Batches that are no tensors are not checked either.
+    checked. Of a batch that is a mapping or a sequence, the tensors are compared; nothing else is.
     """
 
     samples: Samples
     calls: int = 0
-    marks: list[Tensor] = field(default_factory=list)
-    """A number for each sample of the first call, which hardly any other sample has; a tensor a batch."""
+    marks: list[list[Tensor]] = field(default_factory=list)
+    """Of each batch of the first call, and each of its tensors, a number for each sample that hardly any other has."""
 
     def __call__(self) -> Iterator[Any]:
         """The batches; raises UserError at the first that differs from that of the first call."""
         self.calls += 1
         call = self.calls
         for number, batch in enumerate(self.samples()):
-            if call <= 2 and isinstance(batch, Tensor) and not batch.is_complex():
-                mark = _mark(batch)
-                if call == 1:
-                    self.marks.append(mark)
-                elif number >= len(self.marks) or not torch.equal(mark, self.marks[number]):
-                    raise UserError(OTHER_SAMPLES)
+            if call == 1:
+                self.marks.append(_marks(batch))
+            elif call == 2 and (number >= len(self.marks) or not _alike(_marks(batch), self.marks[number])):
+                raise UserError(OTHER_SAMPLES)
             yield batch
 
 
-def _mark(batch: Tensor) -> Tensor:
-    """The sum of each sample's values, each by its place, (n,) float32; NaN and infinite values count as numbers."""
-    values = batch.detach().reshape(len(batch), -1).float().nan_to_num()
-    return values @ torch.linspace(1, 2, values.shape[1], device=batch.device)
+def _marks(batch: Any) -> list[Tensor]:
+    """Of each tensor in a batch the sum of each sample's values, each by its place, (n,) float32."""
+    if isinstance(batch, Mapping):
+        return _marks(list(batch.values()))
+    if isinstance(batch, list | tuple):
+        return [mark for item in batch for mark in _marks(item)]
+    is_plain = isinstance(batch, Tensor) and batch.layout == torch.strided and not batch.is_nested
+    if not is_plain or batch.is_complex() or not batch.numel():
+        return []
+    values = batch.detach().reshape(len(batch) if batch.ndim else 1, -1).float().nan_to_num(0, 1, -1)
+    return [values @ torch.linspace(1, 2, values.shape[1], device=batch.device, dtype=torch.float32)]
+
+
+def _alike(first: Sequence[Tensor], second: Sequence[Tensor]) -> bool:
+    """Whether the tensors are equal, one by one."""
+    return len(first) == len(second) and all(map(torch.equal, first, second))
 
 
 def _logits(model: nn.Module, samples: Samples) -> Tensor:

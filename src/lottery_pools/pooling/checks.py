@@ -30,6 +30,7 @@ def checked_tickets(
     BatchNorm statistics that are NaN or infinite.
     """
     _check_kinds(model, tickets, target)
+    tickets = list(tickets)
     by_level: dict[int, Ticket] = {}
     for ticket in tickets:
         if not isinstance(ticket, Ticket):
@@ -72,14 +73,17 @@ def _check_numbers(model: nn.Module, tickets: Iterable[Ticket]) -> None:
     """Raise UserError where a number without a mask is NaN or infinite; those with one were checked with the ticket.
 
     A mixture of it would predict nothing, which scores do not always tell: the accuracy of NaN is that of chance.
-    Buffers but those of BatchNorm may be infinite, as masks of attention are.
+    What is not trained may be infinite, as masks of attention are: parameters without gradients, and buffers but the
+    statistics of BatchNorm.
     """
-    statistics = {id(buffer) for layer in tracked(model) for buffer in layer.buffers()}
-    buffers = [name for name, buffer in model.named_buffers() if id(buffer) in statistics]
-    names = [*(name for name, _ in model.named_parameters()), *buffers]
+    statistics = {id(number) for layer in tracked(model) for number in (layer.running_mean, layer.running_var)}
+    names = [name for name, _ in model.named_parameters()]
+    names += [name for name, buffer in model.named_buffers() if id(buffer) in statistics]
+    constants = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     for ticket in tickets:
-        for name in names:
-            if name not in ticket.mask and (count := int((~ticket.weights[name].isfinite()).sum())):
+        for name in (name for name in names if name not in ticket.mask):
+            weight = ticket.weights[name]
+            if count := int((weight.isnan() if name in constants else ~weight.isfinite()).sum()):
                 raise UserError(
                     f"{count} numbers of {name!r} of the ticket of level {ticket.level} are NaN or infinite: leave "
                     "that ticket out, and train it with a lower learning rate"
@@ -142,11 +146,11 @@ def checked_samples(samples: Samples | None) -> Samples | None:
         if isinstance(given, Tensor):
             shape = tuple(given.shape)
             raise UserError(f"samples() gave one tensor {shape}, of which each row would be a batch: return [batch]")
-        if not isinstance(given, Iterable):
-            raise UserError(
-                f"samples() gave a {type(given).__name__}: return batches of inputs, such as a list of them"
-            )
-        return map(inputs_of, given)
+        try:
+            return map(inputs_of, given)
+        except TypeError as error:
+            kind = type(given).__name__
+            raise UserError(f"samples() gave a {kind}: return batches of inputs, such as a list of them") from error
 
     return batches
 

@@ -118,7 +118,7 @@ def pool(
         with_nothing_held_out = lp.pool(model, tickets, 5, recalibrate=recalibrate, method="sparser-soup")
         ```
     """
-    is_either = method is None and score is not None and samples is not None
+    is_ambiguous = method is None and score is not None and samples is not None
     if method is None:
         method = DEFAULT if score is None and samples is not None else BY_SCORE
     chosen, coefficients = find(method), checked_coefficients(coefficients)
@@ -145,7 +145,7 @@ def pool(
         seed=seed,
         final_recalibrate=final_recalibrate,
     )
-    if is_either:
+    if is_ambiguous:
         warnings.warn(UNUSED_SAMPLES, stacklevel=2)
     warn_of_old_statistics(model, recalibrate)
     with restored_on_failure(model):
@@ -167,7 +167,7 @@ def _origin(pooled: Pooled, method: Method, task: PoolingTask) -> dict[str, Any]
         "scope": task.scope,
         "mask": task.mask,
         "recipe": [list(step) for step in pooled.recipe],
-        "mixed": {str(level): offered[level].digest for level in used},
+        "mixed": {str(level): offered[level].digest for level in used if level in offered},
         "settings": dict(pooled.settings),
     }
 

@@ -78,11 +78,11 @@ def replay(
         samples: as `pool` was given it.
         allow_other_run: as `pool` was given it.
 
-    Raises UserError where a level of the recipe is not among the tickets, where a ticket has other weights than the one
-    that was mixed, and as `pool`.
+    Raises UserError where a level of the recipe is not among the tickets, where a ticket has other weights or masks
+    than the one that `lp.pool` was given (the command `replay` compares the files of a run), and as `pool`.
     """
-    warn_of_old_statistics(model, recalibrate)
     task, ingredients = task_of_recipe(model, tickets, recipe, recalibrate, base, allow_other_run)
+    warn_of_old_statistics(model, recalibrate)
     task = replace(task, samples=checked_samples(samples))
     with restored_on_failure(model):
         return Ticket(*task.recalibrated(build(task, recipe, ingredients)), recipe.target)

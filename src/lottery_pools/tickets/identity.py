@@ -1,9 +1,9 @@
-"""What identifies weights: digests of their names, types, shapes and values."""
+"""What identifies tensors: digests of their names, types, shapes and values."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,13 +21,20 @@ def add_tensors(digest: _Hash, tensors: Mapping[str, Tensor]) -> None:
         digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
 
 
-def weights_digest(weights: Mapping[str, Tensor]) -> str:
-    """Sixteen hexadecimal digits that tell weights from others, in whatever order and on whatever device they are.
+def tensors_digest(*several: Mapping[str, Tensor]) -> str:
+    """Sixteen hexadecimal digits that tell tensors from others, in whatever order and on whatever device they are.
 
     A zero counts the same whatever its sign, since files of tickets do not keep that of pruned weights.
     """
     digest = hashlib.sha256()
-    for name in sorted(weights):
-        tensor = weights[name]
-        add_tensors(digest, {name: tensor + 0 if tensor.is_floating_point() else tensor})
+    for tensors in several:
+        for name in sorted(tensors):
+            tensor = tensors[name]
+            add_tensors(digest, {name: tensor + 0 if tensor.is_floating_point() else tensor})
     return digest.hexdigest()[:16]
+
+
+def changes_in_place(tensors: Iterable[Tensor]) -> tuple[int, ...] | None:
+    """How often each tensor was changed in place; None where PyTorch does not count that (`torch.inference_mode`)."""
+    known = list(tensors)
+    return None if any(tensor.is_inference() for tensor in known) else tuple(tensor._version for tensor in known)

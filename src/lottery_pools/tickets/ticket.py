@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from lottery_pools.errors import UserError
 from lottery_pools.tickets import wrappers
-from lottery_pools.tickets.identity import weights_digest
+from lottery_pools.tickets.identity import changes_in_place, tensors_digest
 from lottery_pools.tickets.origin import check_known, plain
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -55,8 +54,9 @@ class Ticket:
 
     Raises:
         UserError: If something among the weights or masks is no tensor, a mask does not fit its weight, there is no
-            mask at all, a pruned weight is not zero, a weight under a mask is NaN, the weights still are in two parts
-            of `torch.nn.utils.prune`, the level is no whole number, or the origin has a value that JSON cannot hold.
+            mask at all, a pruned weight is not zero, a weight under a mask is NaN or infinite, the weights still are in
+            two parts of `torch.nn.utils.prune`, the level is no whole number, or the origin has a value that JSON
+            cannot hold.
 
     Example:
         ```python
@@ -80,6 +80,8 @@ class Ticket:
     """The number of surviving prunable weights."""
     prunable: int = field(init=False)
     """The number of prunable weights, surviving or not."""
+    _digest: tuple[tuple[int, ...] | None, str] | None = field(default=None, init=False, repr=False)
+    """What `digest` was, and how often each tensor had been changed in place then."""
 
     def __post_init__(self) -> None:
         self._set_plain_values()
@@ -143,10 +145,18 @@ class Ticket:
         """Surviving / prunable weights, from 0 to 1, by the mask."""
         return self.kept / self.prunable
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that tell its weights from others, as they were when this was first asked for."""
-        return weights_digest(self.weights)
+        """Sixteen hexadecimal digits that tell its weights and masks from others.
+
+        They are computed once, and again where a tensor of the weights was changed in place.
+        """
+        in_file = isinstance(self.weights, LazyTensors)
+        changes = () if in_file else changes_in_place(self.weights.values())
+        if changes is None or self._digest is None or self._digest[0] != changes:
+            object.__setattr__(self, "_digest", (changes, tensors_digest(self.weights, self.mask)))
+        assert self._digest is not None
+        return self._digest[1]
 
     @property
     def nonzero_density(self) -> float:
