@@ -42,7 +42,7 @@ def network() -> nn.Module:
 
 def main(folder: Path | None = None) -> None:
     """Five tickets; the second is strengthened; the overlap before and after on fresh images."""
-    training, validation, test = discs(300, 1), discs(100, 2), discs(200, 3)
+    training, validation, test = discs(300, 1), discs(600, 2), discs(600, 3)
 
     def fit(model: nn.Module, epochs: range) -> None:
         optimizer = torch.optim.Adam(model.parameters())
