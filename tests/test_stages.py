@@ -538,7 +538,7 @@ def test_training_longer_is_tried_for_the_targets_only(tmp_path: Path) -> None:
 
 def test_the_dense_network_alone_is_trained_but_not_pooled(tmp_path: Path) -> None:
     config = tiny(pruning=Pruning(levels=0, rewind=0))
-    with pytest.raises(UserError, match="at least two tickets"):
+    with pytest.raises(UserError, match="a pool of one ticket: train at least two"):
         stages.run(config, tmp_path / "run", ONE)
     assert not (tmp_path / "run/tickets").exists()
     stages.tickets(config, tmp_path / "run", ONE)
