@@ -166,15 +166,23 @@ def confirmed(studies: dict[str, Study | None], repeated: Sequence[Study | None]
     ]
     waiting = "".join(f"`{name}` is not yet run. " for name, study in studies.items() if not study)
     pairs = ((FADING, RULE), (BY_AGREEMENT, RULE), (FADING, BY_AGREEMENT), (FADING, CONSENSUS))
+    alike = [study for study in (*repeated, *run.values()) if study]
     return "\n".join(
         (
             markdown(replace(table("Confirming seeds", {**run}, (), ""), note=CONFIRMED)),
             f"{waiting}The planned tests, corrected for their number:\n",
             "".join(tests),
             "Over all seeds of studies with these settings that have both methods:\n",
-            together([study for study in (*repeated, *run.values()) if study], pairs),
+            together(alike, pairs),
+            *(part for name in run for part in _with_settings_of(name.removesuffix("-confirm"), alike, pairs)),
         )
     )
+
+
+def _with_settings_of(name: str, studies: Sequence[Study], pairs: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """The differences over all seeds of those studies that have the settings of one, and what stands before them."""
+    chosen = [study for study in studies if study.name.startswith(name)]
+    return f"Over those that have the settings of `{name}`:\n", together(chosen, pairs)
 
 
 def page(root: Path = RESULTS) -> str:
