@@ -32,6 +32,16 @@ def test_equal_weights_have_one_digest() -> None:
     assert digest not in {tensors_digest(other) for other in others}
 
 
+def test_batches_that_batchnorm_has_seen_do_not_count() -> None:
+    """A ticket of a state_dict that was not cloned shares that number with the model, where pooling changes it."""
+    model, tickets, recalibrate = Net(), make_tickets(0, range(4)), make_recalibrate(0)
+    seen = {"norm.num_batches_tracked": model.state_dict()["norm.num_batches_tracked"]}
+    tickets = [Ticket({**ticket.weights, **seen}, ticket.mask, ticket.level) for ticket in tickets]
+    pooled = pool(model, tickets, 1, make_score(0), recalibrate)
+    assert int(tickets[1].weights["norm.num_batches_tracked"]) == 3
+    assert tensors_equal(replay(model, tickets, Recipe.of(pooled.ticket), recalibrate), pooled.ticket)
+
+
 def test_a_digest_follows_masks_and_changes_in_place() -> None:
     weights = {"w": torch.tensor([1.0, 0.0, 2.0, 0.0])}
     ticket = Ticket(weights, {"w": weights["w"] != 0}, 0)

@@ -24,11 +24,13 @@ def add_tensors(digest: _Hash, tensors: Mapping[str, Tensor]) -> None:
 def tensors_digest(*several: Mapping[str, Tensor]) -> str:
     """Sixteen hexadecimal digits that tell tensors from others, in whatever order and on whatever device they are.
 
-    A zero counts the same whatever its sign, since files of tickets do not keep that of pruned weights.
+    A zero counts the same whatever its sign, since files of tickets do not keep that of pruned weights. How many
+    batches a BatchNorm layer has seen does not count: networks with other numbers compute the same, and a state_dict
+    that was not cloned goes on counting.
     """
     digest = hashlib.sha256()
     for tensors in several:
-        for name in sorted(tensors):
+        for name in sorted(name for name in tensors if name.rpartition(".")[2] != "num_batches_tracked"):
             tensor = tensors[name]
             add_tensors(digest, {name: tensor + 0 if tensor.is_floating_point() else tensor})
     return digest.hexdigest()[:16]
