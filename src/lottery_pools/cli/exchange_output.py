@@ -84,12 +84,8 @@ def _assumed(folder: Path, data: Data) -> Iterator[str]:
     from lottery_pools.tickets import files
 
     origin = files.read_metadata(RunFolder(folder).ticket(0))["origin"]
-    for name, text in lineage(origin):
-        if name == "inputs":
-            yield (
-                f"assumed: the networks were trained on {text.partition(';')[0]}, as they are stored (otherwise set "
-                "data.mean, data.std)"
-            )
+    inputs = dict(lineage(origin))["inputs"].partition(";")[0]
+    yield f"assumed: the networks were trained on {inputs}, as they are stored (otherwise set data.mean, data.std)"
     number = f"{data.validation:.0%}" if data.validation < 1 else f"{data.validation:,}"
     which = "the last" if data.carve == "last" else "drawn"
     yield (

@@ -89,11 +89,15 @@ def _check_takes(network: nn.Module, example: Tensor) -> None:
         with torch.inference_mode():
             network(example)
     except Exception as error:  # whatever the network's own code raises
-        reason = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"the network does not take inputs {tuple(example.shape[1:])} ({type(error).__name__}: {reason}): give "
-            "preprocessing whose input_shape is that of one input"
+            f"the network does not take inputs {tuple(example.shape[1:])} ({_first_line(error)}): give preprocessing "
+            "whose input_shape is that of one input"
         ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    """The kind of an error, and the first line of what it says."""
+    return f"{type(error).__name__}: " + str(error).strip().partition("\n")[0]
 
 
 @contextmanager
@@ -107,11 +111,9 @@ def _graph_errors(kind: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except Exception as error:  # whatever the network's own code raises when it is traced
-        cause = error.__cause__ or error
-        reason = str(cause).strip().partition("\n")[0]
         raise UserError(
-            f"the network cannot be written as {kind} ({type(cause).__name__}: {reason}): its forward must not depend "
-            "on the values of its input"
+            f"the network cannot be written as {kind} ({_first_line(error.__cause__ or error)}): its forward must not "
+            "depend on the values of its input"
         ) from error
     finally:
         logger.setLevel(level)

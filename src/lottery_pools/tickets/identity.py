@@ -6,8 +6,9 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
+
+from lottery_pools.tickets.container import bytes_of
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -17,8 +18,7 @@ def add_tensors(digest: _Hash, tensors: Mapping[str, Tensor]) -> None:
     """Add tensors, in their order, to what a digest is made of."""
     for name, tensor in tensors.items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        values = tensor.detach().cpu().contiguous()
-        digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(bytes_of(tensor.detach().cpu().contiguous()).data)
 
 
 def tensors_digest(*several: Mapping[str, Tensor]) -> str:
