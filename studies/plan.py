@@ -75,15 +75,14 @@ def cost(method: str) -> Question:
     return Question(13, text, lambda study: answers.cost(study, method, RULE), _is_retired(method))
 
 
-def equal_cost(baseline: str) -> Question:
-    """Whether what was trained instead gains more at equal cost."""
+def equal_cost(baseline: str, pool: str = TRIMMED, text: str = "Does it gain more at equal training cost?") -> Question:
+    """Whether what was trained instead gains more than a pool at equal cost."""
 
     def answer(study: Study) -> str:
-        gain = answers.at_equal_cost(study, baseline, TRIMMED)
+        gain = answers.at_equal_cost(study, baseline, pool)
         return answers.said(gain, answers.word(gain)) if gain else ""
 
-    text = f"Does it gain more at equal training cost? {label(baseline)}"
-    return Question(12, text, answer, baseline in RETIRED_BASELINES)
+    return Question(12, f"{text} {label(baseline)}", answer, baseline in RETIRED_BASELINES)
 
 
 def is_any(number: int, text: str, names: Sequence[str], against: str = TRIMMED) -> tuple[Question, ...]:
@@ -163,6 +162,8 @@ QUESTIONS = (
         )
     ),
     *map(equal_cost, TRAINED),
+    *(equal_cost(name, FADING, "Does it gain more than the fading soup at equal cost?") for name in ("longer", "rigl")),
+    pair(12, "Does SWAMP gain more than the fading soup at four times the cost?", "swamp-full", FADING),
     pair(12, "Do tickets whose learning rate alone was rewound make better consensus soups?", REWOUND, CONSENSUS),
     pair(12, "Do such soups beat the paper's rule on the study's own tickets?", REWOUND, RULE),
     cost(TRIMMED),

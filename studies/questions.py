@@ -23,6 +23,7 @@ from studies.plan import BY_AGREEMENT, CONSENSUS, FADING, QUESTIONS, RULE, TRIMM
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 PLANNED = (
     "mnist1d",
+    "mnist1d-costs",
     "cifar10-resnet20",
     "cifar10-resnet20-fit",
     "cifar100-vgg-small",
@@ -31,8 +32,8 @@ PLANNED = (
     "cifar100-vgg16",
     "cifar100-resnet18",
 )
-"""The studies of PLAN.md, in its order: a to e2, with the second run of c, on a GPU, after the first."""
-PRIMARY = PLANNED[:4]
+"""The studies of PLAN.md, in its order: a to e2, a2 after a, and the second run of c, on a GPU, after the first."""
+PRIMARY = ("mnist1d", "cifar10-resnet20", "cifar10-resnet20-fit", "cifar100-vgg-small")
 """The studies for whose number questions 1 and 2 are corrected."""
 FRESH = ("cifar10-resnet20-fit-fresh", "cifar100-vgg-small-fresh")
 """Studies b3 and c2 of PLAN.md, which decide about the fading soup."""

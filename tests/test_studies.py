@@ -219,6 +219,11 @@ ASKED = (
         f"12 Does it gain more at equal training cost? {name}"
         for name in ("Trained for longer", "Sparse Model Soups (3 copies)", "SWAMP (2 particles)", "RigL (moving mask)")
     ),
+    *(
+        f"12 Does it gain more than the fading soup at equal cost? {name}"
+        for name in ("Trained for longer", "RigL (moving mask)")
+    ),
+    "12 Does SWAMP gain more than the fading soup at four times the cost?",
     "12 Do such soups beat the paper's rule on the study's own tickets?",
     "13 What does the search cost, beside the paper's? Trimmed soup (ours)",
     "13 What does the search cost, beside the paper's? Consensus soup (ours)",
