@@ -20,10 +20,25 @@ def over_ticket(gain: float = 1.0, half: float = 0.5, seeds: int = 3) -> Gain:
     return replace(make_gain(gain=gain, half=half), seeds=seeds)
 
 
-def test_the_headline_is_the_papers_method_whatever_comes_after_it() -> None:
-    gains = [make_gain(method) for method in ("average", "interpolation", "swa", "other-seed", "ensemble")]
-    assert verdict.headline(gains) == gains[1]
-    assert verdict.headline(gains[3:]) is None
+@pytest.mark.parametrize(
+    ("methods", "first", "second"),
+    [
+        (("average", "interpolation", "swa", "other-seed", "ensemble"), "interpolation", "average"),
+        (("interpolation", "trimmed-soup"), "trimmed-soup", "interpolation"),
+        (("average", "interpolation", "trimmed-soup", "fading-soup"), "fading-soup", "interpolation"),
+        (("trimmed-soup", "fading-soup"), "fading-soup", "trimmed-soup"),
+        (("average", "swa"), "average", "swa"),
+    ],
+)
+def test_the_headline_is_our_default_else_the_papers_rule(methods: tuple[str, ...], first: str, second: str) -> None:
+    """Whatever they gain: here our method loses."""
+    gains = [make_gain(method, gain=-1.0 if method.endswith("-soup") else 1.0) for method in methods]
+    assert [gain.method for gain in verdict.headlines(gains)] == [first, second]
+    assert verdict.headline(gains) == verdict.headlines(gains)[0]
+
+
+def test_controls_are_no_headline() -> None:
+    assert verdict.headline([make_gain("other-seed"), make_gain("ensemble")]) is None
 
 
 def test_the_headline_is_over_all_levels_on_clean_samples() -> None:
