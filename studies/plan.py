@@ -173,6 +173,8 @@ QUESTIONS = (
     selected(FADING),
     selected(RULE),
     pair(15, "Does the trimmed soup hold under corruption?", TRIMMED, "recalibrated", "all"),
+    pair(15, "Does the fading soup hold under corruption?", FADING, "recalibrated", "all"),
     pair(15, "Does the paper's rule hold under corruption?", RULE, "recalibrated", "all"),
+    pair(15, "Does the fading soup beat the paper's rule under corruption?", FADING, RULE, "all"),
 )
 """All questions but 16 and 17, which are questions 1 to 4 in the columns of studies d and e."""

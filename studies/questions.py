@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lottery_pools.evaluation.intervals import p_value
 from lottery_pools.experiment import report as reports
 from lottery_pools.reporting.names import label, pooled
 from lottery_pools.reporting.table import Table, markdown
@@ -68,7 +69,7 @@ planned is the first line below the table. All else describes, and nothing is co
 
 CONFIRMED = """\
 Two of the studies above, on seeds 25 to 29, which chose no method and did not decide about the default. The tests that
-were planned are below the table, one a study that has been run. All else describes, and nothing is corrected."""
+were planned are below the table, one a study. All else describes, and nothing is corrected."""
 
 TOUCHED = """\
 These studies came before the plan. They hold out as many images as they train on, or more. Two are touched by
@@ -159,25 +160,33 @@ def confirmed(studies: dict[str, Study | None], repeated: Sequence[Study | None]
     run = {name: study for name, study in studies.items() if study}
     if not run:
         return ""
-    over_rule = [answers.gain_over(study, FADING, RULE) for study in run.values()]
-    tests = [
-        f"- `{name}`: {label(FADING)} over {label(RULE)}: {answers.said(gain, answer)}.\n"
-        for name, gain, answer in zip(run, over_rule, answers.corrected(over_rule), strict=True)
-        if gain
-    ]
-    waiting = "".join(f"`{name}` is not yet run. " for name, study in studies.items() if not study)
-    pairs = ((FADING, RULE), (BY_AGREEMENT, RULE), (FADING, BY_AGREEMENT), (FADING, CONSENSUS))
+    pairs = ((FADING, RULE), ("uniform-soup", RULE), (BY_AGREEMENT, RULE), (FADING, BY_AGREEMENT), (FADING, CONSENSUS))
     alike = [study for study in (*repeated, *run.values()) if study]
     return "\n".join(
         (
             markdown(replace(table("Confirming seeds", {**run}, (), ""), note=CONFIRMED)),
-            f"{waiting}The planned tests, corrected for their number:\n",
-            "".join(tests),
+            *_planned_tests(studies),
             "Over all seeds of studies with these settings that have both methods:\n",
             together(alike, pairs),
             *(part for name in run for part in _with_settings_of(name.removesuffix("-confirm"), alike, pairs)),
         )
     )
+
+
+def _planned_tests(studies: dict[str, Study | None]) -> tuple[str, str]:
+    """The default over the paper's rule in each study, corrected once all are run, and what stands before it."""
+    over_rule = {name: answers.gain_over(study, FADING, RULE) for name, study in studies.items() if study}
+    waiting = [f"`{name}`" for name in studies if name not in over_rule]
+    words = answers.corrected([*over_rule.values()])
+    tests = "".join(
+        f"- `{name}`: {label(FADING)} over {label(RULE)}: {answers.said(gain, answer)}; p = {p_value(gain):.3f}.\n"
+        for (name, gain), answer in zip(over_rule.items(), words, strict=True)
+        if gain
+    )
+    if not waiting:
+        return "The planned tests, corrected for their number by Holm's method (p is not corrected):\n", tests
+    number = f"corrected for their number, which is {len(studies)}"
+    return f"The planned tests, not yet {number}: {' and '.join(waiting)} is not run yet.\n", tests
 
 
 def _with_settings_of(name: str, studies: Sequence[Study], pairs: Sequence[tuple[str, str]]) -> tuple[str, str]:
@@ -192,7 +201,7 @@ def page(root: Path = RESULTS) -> str:
     first = read(FIRST, root)
     with_rows = [name for name, study in {**planned, **fresh, **confirming, **first}.items() if study]
     repeated = [planned[name.removesuffix("-fresh")] for name in FRESH]
-    of_soups = ((FADING, CONSENSUS), (FADING, RULE), (CONSENSUS, RULE), (FADING, "recalibrated"))
+    of_soups = ((FADING, CONSENSUS), (FADING, "uniform-soup"), (FADING, RULE), (CONSENSUS, RULE))
     of_first = ((TRIMMED, "recalibrated"), (TRIMMED, RULE), (RULE, "recalibrated"))
     return "\n".join(
         (

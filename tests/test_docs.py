@@ -281,11 +281,11 @@ def test_the_site_fetches_nothing_and_its_links_lead_somewhere(site: Path) -> No
 
 
 def test_the_site_has_a_whole_report(site: Path) -> None:
-    """Made from committed rows, and linked from Results."""
+    """Made from committed rows, and linked from the first studies."""
     page = (site / "results/cifar10-resnet/full-report.html").read_text(encoding="utf-8")
     assert "+0.73 [+0.56, +0.90]" in re.sub("&nbsp;|\u00a0", " ", page)
     assert page.count("<svg") > 5
-    assert "cifar10-resnet/full-report.html" in Page(site / "results/index.html").links
+    assert "cifar10-resnet/full-report.html" in Page(site / "results/first-studies.html").links
 
 
 @pytest.mark.parametrize(
