@@ -424,6 +424,34 @@ OTHERWISE: dict[Interval, str] = {
 """Differences on these pages that are neither of a planned study nor in questions.md."""
 
 
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        (
+            "README.md",
+            "forwards {mnist_fading:.0f} times as many images on MNIST-1D and {vgg_fading:.0f} times as many on",
+        ),
+        ("README.md", "it forwards {resnet:,.0f} images for one target"),
+        ("docs/results/README.md", "(+0.02 [-0.05, +0.08]), for {mnist_consensus:.0f} times its images"),
+        ("docs/results/README.md", "between them), for {vgg_fading:.0f} times its images"),
+    ],
+)
+def test_costs_of_searches_follow_from_committed_rows(page: str, words: str) -> None:
+    def images(name: str, method: str) -> float:
+        return fmean(row.search_images for row in rows_of(name) if row.method == method)
+
+    def times(name: str, method: str) -> float:
+        return images(name, plan.BY_AGREEMENT) / images(name, method)
+
+    expected = words.format(
+        mnist_fading=times("mnist1d", plan.FADING),
+        mnist_consensus=times("mnist1d", plan.CONSENSUS),
+        vgg_fading=times("cifar100-vgg-small-confirm", plan.FADING),
+        resnet=round(images("cifar10-resnet20-fit", plan.FADING), -2),
+    )
+    assert expected in " ".join((ROOT / page).read_text(encoding="utf-8").split())
+
+
 def over_samples(study: Study) -> Iterator[Interval]:
     """All differences between two methods of a study of one seed, with intervals over its test samples."""
     methods = sorted({row.method for row in study.rows if study.whole(row.method)})
