@@ -204,6 +204,9 @@ def test_import_says_what_it_read(run: Path, capsys: pytest.CaptureFixture[str])
     assert "- assumed: the networks were trained on samples of 3×" in shown
     assert "- assumed: they were not trained on the validation samples (15% of the training set, drawn), which" in shown
     assert shown.endswith("Run: runs/shown; go on with `lottery-pools pool runs/shown --trust-model`\n")
+    with pytest.warns(Notice):
+        typed(line.replace("import theirs", "import theirs/3model_SA_best.pth.tar").replace("again", "single"))
+    assert "a pool needs two or more, imported in one call" in capsys.readouterr().out
     assert (
         files.load(Path("runs/again/tickets/level_03.safetensors")).kept
         == files.load(run / "tickets/level_03.safetensors").kept

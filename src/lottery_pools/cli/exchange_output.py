@@ -73,7 +73,11 @@ def show_import(folder: Path, tickets: Sequence[Ticket], config: Config, as_json
     for line in _assumed(folder, config.data):
         terminal.say(f"- {line}")
     trust = "" if untrusted(config, NOTHING) is None else " --trust-model"
-    print(f"Run: {folder}; go on with `lottery-pools pool {folder}{trust}`")
+    if len(tickets) == 1:
+        use = "one ticket can be exported; a pool needs two or more, imported in one call"
+        print(f"Run: {folder}; {use}")
+    else:
+        print(f"Run: {folder}; go on with `lottery-pools pool {folder}{trust}`")
 
 
 def _assumed(folder: Path, data: Data) -> Iterator[str]:
