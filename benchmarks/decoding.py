@@ -26,7 +26,7 @@ class Times:
     """Seconds that decoding took."""
 
     wall: float
-    own: float
+    in_process: float
     """Processor time of the process that hands out the work."""
     others: float
     """Processor time of the processes that decode."""
@@ -36,7 +36,7 @@ def decoded(data: schema.Data, processes: int) -> Times:
     """Decode a set into an empty cache."""
     usual = engine.cores
     engine.cores = lambda: processes
-    before, start, own = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter(), time.process_time()
+    before, start, in_process = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter(), time.process_time()
     try:
         with tempfile.TemporaryDirectory() as cache:
             os.environ["LOTTERY_POOLS_CACHE"] = cache
@@ -45,7 +45,7 @@ def decoded(data: schema.Data, processes: int) -> Times:
         engine.cores = usual
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     others = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Times(time.perf_counter() - start, time.process_time() - own, others)
+    return Times(time.perf_counter() - start, time.process_time() - in_process, others)
 
 
 def main() -> None:
@@ -60,11 +60,9 @@ def main() -> None:
     for _ in range(options.rounds):
         for processes in options.processes:
             took = decoded(data, processes)
-            share = f", {took.own / (took.own + took.others):.0%} of it by the first" if took.others else ""
-            print(
-                f"{processes} processes: {took.wall:.1f} s; processor time {took.own + took.others:.1f} s{share}",
-                flush=True,
-            )
+            busy = took.in_process + took.others
+            share = f", {took.in_process / busy:.0%} of it by the first" if took.others else ""
+            print(f"{processes} processes: {took.wall:.1f} s; processor time {busy:.1f} s{share}", flush=True)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def measure(group: Sequence[Network], batch: int, options: argparse.Namespace, p
         for engine in (*ready.values(), *(lambda c=c: c(x) for c in compiled)):
             engine()
         return
-    faster = [replace(one, engine="auto") for one in compiled]
+    faster = [replace(network, engine="auto") for network in compiled]
     ours: dict[str, Engine] = {str(i): lambda c=c: c(x) for i, c in enumerate(compiled)}  # type: ignore[misc]
     ours |= {f"auto {i}": lambda c=c: c(x) for i, c in enumerate(faster)}  # type: ignore[misc]
     with torch.inference_mode():
@@ -164,9 +164,9 @@ def work(compiled: Compiled, dense: bool = False) -> int:
     return sum(network.work(dense) for network in program.traced.networks)
 
 
-def difference(found: Tensor, expected: Tensor) -> float:
+def difference(outputs: Tensor, expected: Tensor) -> float:
     """The largest difference, over the largest number."""
-    return float((found - expected).abs().max() / expected.abs().max())
+    return float((outputs - expected).abs().max() / expected.abs().max())
 
 
 def run(options: argparse.Namespace) -> list[Row]:

@@ -96,9 +96,9 @@ def _remembered(program: Step, key: tuple[object, ...], functions: Mapping[str, 
 
     The file's name is a digest of the compiled sources, the processor, the kind of batch and PyTorch's version.
     """
-    found = compiler.find()
+    c_compiler = compiler.find()
     texts = [network.library(part).source.text for network in program.networks.values() for part in network.parts]
-    content = "\n".join([*texts, found.version, found.processor, repr(key), torch.__version__])
+    content = "\n".join([*texts, c_compiler.version, c_compiler.processor, repr(key), torch.__version__])
     path = compiler.cache() / f"{hashlib.sha256(content.encode()).hexdigest()[:24]}.json"
     try:
         return _times(path)

@@ -116,7 +116,7 @@ class Compiled:
     @property
     def fallbacks(self) -> tuple[str, ...]:
         """What PyTorch computes in the programs so far: operation and name of each node."""
-        return tuple(dict.fromkeys(line for one in self.programs.values() for line in one.traced.fallbacks))
+        return tuple(dict.fromkeys(line for program in self.programs.values() for line in program.traced.fallbacks))
 
     @property
     def weights(self) -> int:
@@ -205,13 +205,13 @@ def compile(
     else:
         raise UserError(f"cannot compile a {type(network).__name__}: give a torch.nn.Module or a ticket")
     if engine != "torch":
-        found = compiler.find()
-        found.flags(target or found.target)
+        c_compiler = compiler.find()
+        c_compiler.flags(target or c_compiler.target)
     compiled = Compiled(module.eval().cpu(), threads or torch.get_num_threads(), target, engine)
     if example is not None and engine != "torch":
-        for one in compiled.program(tuple(example.shape[1:])).networks.values():
-            for part in one.parts:
-                one.library(part)
+        for in_c in compiled.program(tuple(example.shape[1:])).networks.values():
+            for part in in_c.parts:
+                in_c.library(part)
     return compiled
 
 

@@ -158,12 +158,12 @@ class CompiledNetwork:
             return
         count = samples.stop - samples.start
         between = {name: torch.empty(count, self.floats(name)) for name in self.parts["first"].outputs}
-        here = {name: tensor[samples] for name, tensor in values.items()}
-        self.run("first", here, between, slice(0, count), threads)
+        of_samples = {name: tensor[samples] for name, tensor in values.items()}
+        self.run("first", of_samples, between, slice(0, count), threads)
         out = {name: tensor[samples] for name, tensor in results.items()}
         for name in out.keys() & between.keys():
             out[name].copy_(between[name])
-        self.run("rest", {**here, **between}, out, slice(0, count), threads)
+        self.run("rest", {**of_samples, **between}, out, slice(0, count), threads)
 
     def run(self, part: str, values: Tensors, results: Tensors, samples: slice, threads: int) -> None:
         """Let one library compute some samples."""

@@ -84,7 +84,7 @@ def spoiled(network: Network, steps: Sequence[Step], layouts: Layouts, places: M
     The same workspace is used again and again, so what lies last in it counts as before what comes first.
     """
     order = [*network.inputs, *(step.out for step in steps)]
-    found: set[str] = set()
+    overwritten: set[str] = set()
     held: list[tuple[int, int, Layout | None]] = []  # (begin, end, the layout that is whole there)
     for name in order * 2:
         layout = layouts[name]
@@ -93,9 +93,9 @@ def spoiled(network: Network, steps: Sequence[Step], layouts: Layouts, places: M
         begin, end = places[name], places[name] + layout.floats
         beside = [stretch for stretch in held if stretch[0] < end and begin < stretch[1]]
         if layout.has_zeros and any(stretch != (begin, end, layout) for stretch in beside):
-            found.add(name)
+            overwritten.add(name)
         held = [stretch for stretch in held if stretch not in beside]
         held += [(first, min(last, begin), None) for first, last, _ in beside if first < begin]
         held += [(max(first, end), last, None) for first, last, _ in beside if end < last]
         held.append((begin, end, layout))
-    return frozenset(found)
+    return frozenset(overwritten)

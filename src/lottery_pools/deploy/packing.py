@@ -70,9 +70,9 @@ def _exchange(layout: Layout, inward: bool) -> Iterator[str]:
         yield "        (void)count;"
         yield f"        memcpy({'ours, theirs' if inward else 'theirs, ours'}, sizeof(float) * {width});"
     else:
-        one, other = f"ours[x * {unit} + lane]", f"theirs[lane * (ptrdiff_t){size} + x]"
+        in_ours, in_theirs = f"ours[x * {unit} + lane]", f"theirs[lane * (ptrdiff_t){size} + x]"
         yield "        for (int lane = 0; lane < count; lane++)"
         yield f"            for (int x = 0; x < {width}; x++)"
-        yield f"                {one if inward else other} = {other if inward else one};"
+        yield f"                {in_ours if inward else in_theirs} = {in_theirs if inward else in_ours};"
     yield "    }"
     yield "}"

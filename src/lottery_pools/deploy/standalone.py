@@ -84,15 +84,15 @@ def write_standalone(module: nn.Module, shape: tuple[int, ...], out: Path, targe
         ctypes.CDLL(files.library).network_predict
         ```
     """
-    found = compiler.find()
-    target = target or found.target
+    c_compiler = compiler.find()
+    target = target or c_compiler.target
     text = header(module, shape, name=NAME, target=target)
     with torch.no_grad():
         outputs = module(torch.zeros(1, *shape)).numel()
     flags = shlex.join([*compiler.FLAGS, "-march=native", "-shared", "-fPIC"])
     command = f"cc {flags} {NAME}.c -o {NAME}.so -lm"
     source = _SOURCE.format(name=NAME, command=command, ins=torch.Size(shape).numel(), outs=outputs)
-    files = Standalone(out / f"{NAME}.h", out / f"{NAME}.c", out / f"{NAME}.so" if found.has(target) else None)
+    files = Standalone(out / f"{NAME}.h", out / f"{NAME}.c", out / f"{NAME}.so" if c_compiler.has(target) else None)
     write(files.header, text)
     write(files.source, source)
     if files.library is not None:

@@ -63,14 +63,14 @@ def compile_ticket(
         ```
     """
     choices = choices or Choices()
-    found = compiler.find()
-    target = choices.target or found.target
+    c_compiler = compiler.find()
+    target = choices.target or c_compiler.target
     files = write_standalone(module, shape, out, target)
     network = compiled.compile(
-        module, threads=choices.threads, target=target if found.has(target) else None, engine="c"
+        module, threads=choices.threads, target=target if c_compiler.has(target) else None, engine="c"
     )
     measured: list[Speed] = []
-    if choices.timed and found.has(target):
+    if choices.timed and c_compiler.has(target):
         measured = speed.measure(network, shape)
         speeds.keep(measured, ticket, out)
     else:

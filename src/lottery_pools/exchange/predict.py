@@ -104,9 +104,9 @@ def predict(
     if batch < 1:
         raise UserError(f"batch is {batch}: give 1 or more")
     ready = source.eval() if isinstance(source, nn.Module) else network.load_model(source, model=model, trust=trust)
-    own = getattr(ready, "preprocess", None)
-    if preprocessing is None and isinstance(own, Preprocessing):
-        preprocessing = own
+    of_ticket = getattr(ready, "preprocess", None)
+    if preprocessing is None and isinstance(of_ticket, Preprocessing):
+        preprocessing = of_ticket
     if preprocessing is None:
         raise UserError(
             "how samples become inputs is not known: give preprocessing=lp.Preprocessing(mean, std, input_shape, "

@@ -47,11 +47,11 @@ def check(place: Place, level: int, origin: Mapping[str, Any]) -> None:
     What an origin does not say is not compared: files of early versions, and tickets of other software, say less.
     """
     wanted = {"level": place.level, "seed": place.seed, "config": place.config, "method": _made_by(place.method)}
-    said = {**origin, "level": level, "method": origin.get("method", TRAINED)}
+    claims = {**origin, "level": level, "method": origin.get("method", TRAINED)}
     for key, value in wanted.items():
-        if value is not None and said.get(key, value) != value:
+        if value is not None and claims.get(key, value) != value:
             raise UserError(
-                f"{place.path} is not what its place says: its {_WORDS[key]} is {_named(said[key])}, not "
+                f"{place.path} is not what its place says: its {_WORDS[key]} is {_named(claims[key])}, not "
                 f"{_named(value)}; put the right file there, or delete it to have it made again"
             )
 

@@ -35,7 +35,7 @@ def layers(model: nn.Module) -> dict[str, Layer]:
     for name, module in model.named_modules():
         if not isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d):
             continue
-        has_own_weight = any(own == "weight" for own, _ in module.named_parameters(recurse=False))
+        has_own_weight = any(tensor == "weight" for tensor, _ in module.named_parameters(recurse=False))
         if has_own_weight and module.weight not in known:
             known.add(module.weight)
             result[f"{name}.weight" if name else "weight"] = module
