@@ -119,7 +119,7 @@ def ladder() -> str:
 
 STUDIES = {
     "mnist1d": "MNIST-1D",
-    "cifar10-resnet20-fit": "ResNet, CIFAR-10",
+    "cifar10-resnet20-fit-confirm": "ResNet, CIFAR-10",
     "cifar100-vgg-small-confirm": "VGG, CIFAR-100",
 }
 """Studies of the plan, and their titles."""
