@@ -116,13 +116,13 @@ def show_predictions(predictions: Predictions, most: int | None, as_json: bool) 
     names = ("numbers", "name", "value") if numbers else ("classes", "class", "probability")
     if as_json:
         entries = [
-            {"sample": sample, names[0]: [{names[1]: name, names[2]: value} for name, value in found]}
-            for sample, found in zip(predictions.samples, outputs, strict=True)
+            {"sample": sample, names[0]: [{names[1]: name, names[2]: value} for name, value in pairs]}
+            for sample, pairs in zip(predictions.samples, outputs, strict=True)
         ]
         print(json.dumps({"predictions": entries}))
         return
     from lottery_pools.reporting import terminal
 
-    for sample, found in zip(predictions.samples, outputs, strict=True):
-        shown = (f"{name} {value:.4g}" if numbers else f"{name} {value:.1%}" for name, value in found)
+    for sample, pairs in zip(predictions.samples, outputs, strict=True):
+        shown = (f"{name} {value:.4g}" if numbers else f"{name} {value:.1%}" for name, value in pairs)
         terminal.say(f"{sample}: {', '.join(shown)}")
