@@ -73,11 +73,10 @@ def show_import(folder: Path, tickets: Sequence[Ticket], config: Config, as_json
     for line in _assumed(folder, config.data):
         terminal.say(f"- {line}")
     trust = "" if untrusted(config, NOTHING) is None else " --trust-model"
+    use = f"go on with `lottery-pools pool {folder}{trust}`"
     if len(tickets) == 1:
         use = "one ticket can be exported; a pool needs two or more, imported in one call"
-        print(f"Run: {folder}; {use}")
-    else:
-        print(f"Run: {folder}; go on with `lottery-pools pool {folder}{trust}`")
+    print(f"Run: {folder}; {use}")
 
 
 def _assumed(folder: Path, data: Data) -> Iterator[str]:

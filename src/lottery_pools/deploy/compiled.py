@@ -209,9 +209,9 @@ def compile(
         c_compiler.flags(target or c_compiler.target)
     compiled = Compiled(module.eval().cpu(), threads or torch.get_num_threads(), target, engine)
     if example is not None and engine != "torch":
-        for in_c in compiled.program(tuple(example.shape[1:])).networks.values():
-            for part in in_c.parts:
-                in_c.library(part)
+        for compiled_network in compiled.program(tuple(example.shape[1:])).networks.values():
+            for part in compiled_network.parts:
+                compiled_network.library(part)
     return compiled
 
 

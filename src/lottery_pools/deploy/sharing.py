@@ -49,16 +49,16 @@ class Sharing:
 
 def shifts(taps: NDArray[np.int64], steps: Pair) -> list[Shift]:
     """The shifts of a kernel whose weights meet floats `taps`, where registers of a tile lie `steps` apart."""
-    of_kernel = []
+    kernel_shifts = []
     for down, right in STEPS:
         if down >= taps.shape[0] or right >= taps.shape[1]:
             continue
         apart = int(taps[down, right] - taps[0, 0])
         if down and steps[0] and apart % steps[0] == 0:
-            of_kernel.append(Shift((down, right), (apart // steps[0], 0)))
+            kernel_shifts.append(Shift((down, right), (apart // steps[0], 0)))
         elif steps[1] and apart % steps[1] == 0 and apart > 0:
-            of_kernel.append(Shift((down, right), (0, apart // steps[1])))
-    return of_kernel
+            kernel_shifts.append(Shift((down, right), (0, apart // steps[1])))
+    return kernel_shifts
 
 
 def sharings(weight: NDArray[np.float32], shifts: list[Shift]) -> tuple[Sharing, ...]:

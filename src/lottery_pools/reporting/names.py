@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lottery_pools.pooling.method import Method, RetiredMethod
 from lottery_pools.pooling.methods import BY_SCORE, DEFAULT, METHODS, PAPERS_RULE, RETIRED_METHODS
@@ -124,8 +124,13 @@ def featured(methods: Iterable[str], count: int) -> list[str]:
     """
     names = [method for method in pooled(methods) if method not in APART]
     first = (PAPERS_RULE, DEFAULT, BY_SCORE, "average")
-    chosen = sorted(names, key=lambda method: first.index(method) if method in first else len(first))[:count]
+    chosen = with_first(first, names)[:count]
     return [method for method in names if method in chosen]
+
+
+def with_first(first: Sequence[str], methods: Iterable[str]) -> list[str]:
+    """The methods, those that `first` names before the others, in its order; the others keep theirs."""
+    return sorted(methods, key=lambda method: first.index(method) if method in first else len(first))
 
 
 def drawn(methods: Iterable[str]) -> list[str]:

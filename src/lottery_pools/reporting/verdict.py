@@ -8,7 +8,7 @@ from statistics import fmean
 
 from lottery_pools.pooling.methods import BY_SCORE, DEFAULT, PAPERS_RULE
 from lottery_pools.reporting.measure import ACCURACY, Measure
-from lottery_pools.reporting.names import featured, label
+from lottery_pools.reporting.names import featured, label, with_first
 from lottery_pools.reporting.words import plural
 from lottery_pools.runs.rows import Gain, Row, clean, complete
 
@@ -48,9 +48,8 @@ def headlines(gains: Sequence[Gain]) -> list[Gain]:
     So how much a method gains does not decide whether it comes first.
     """
     over_ticket = {g.method: g for g in gains if (g.level, g.corruption, g.against) == (None, "none", "recalibrated")}
-    shown = featured(over_ticket, 2)
-    first = [method for method in (DEFAULT, BY_SCORE, PAPERS_RULE) if method in shown]
-    return [over_ticket[method] for method in dict.fromkeys((*first, *shown))]
+    methods = with_first((DEFAULT, BY_SCORE, PAPERS_RULE), featured(over_ticket, 2))
+    return [over_ticket[method] for method in methods]
 
 
 def headline(gains: Sequence[Gain]) -> Gain | None:
