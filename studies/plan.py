@@ -148,6 +148,8 @@ QUESTIONS = (
     of_gains(10, "At which densities does the paper's rule gain?", RULE, answers.gaining),
     *is_any(11, "Are the held-out labels worth more otherwise?", CONTROLS),
     pair(11, "Are they worth more for training than the consensus soup?", CONTROLS[0], CONSENSUS),
+    pair(11, "Are they worth more for training than the fading soup?", CONTROLS[0], FADING),
+    pair(11, "Are they worth more for tuning than the fading soup?", CONTROLS[1], FADING),
     *(
         pair(11, f"Does pooling help with nothing held out? {label(pool)}", pool, CONTROLS[0])
         for pool in NOTHING_HELD_OUT
@@ -162,7 +164,10 @@ QUESTIONS = (
         )
     ),
     *map(equal_cost, TRAINED),
-    *(equal_cost(name, FADING, "Does it gain more than the fading soup at equal cost?") for name in ("longer", "rigl")),
+    *(
+        equal_cost(name, FADING, "Does it gain more than the fading soup at equal cost?")
+        for name in ("longer", "rigl", "sparse-model-soups")
+    ),
     pair(12, "Does SWAMP gain more than the fading soup at four times the cost?", "swamp-full", FADING),
     pair(12, "Do tickets whose learning rate alone was rewound make better consensus soups?", REWOUND, CONSENSUS),
     pair(12, "Do such soups beat the paper's rule on the study's own tickets?", REWOUND, RULE),

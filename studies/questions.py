@@ -32,14 +32,17 @@ PLANNED = (
     "cifar10-resnet20-19-levels",
     "cifar100-vgg16",
     "cifar100-resnet18",
+    "cifar100-vgg16-default",
 )
-"""The studies of PLAN.md, in its order: a to e2, a2 after a, and the second run of c, on a GPU, after the first."""
+"""The studies of PLAN.md, in its order: a to e3, a2 after a, and the second run of c, on a GPU, after the first."""
 PRIMARY = ("mnist1d", "cifar10-resnet20", "cifar10-resnet20-fit", "cifar100-vgg-small")
 """The studies for whose number questions 1 and 2 are corrected."""
 FRESH = ("cifar10-resnet20-fit-fresh", "cifar100-vgg-small-fresh")
 """Studies b3 and c2 of PLAN.md, which decide about the fading soup."""
 CONFIRMING = ("cifar10-resnet20-fit-confirm", "cifar100-vgg-small-confirm")
 """Studies b4 and c3 of PLAN.md, which hold the default against the paper's rule."""
+REPEATING = ("cifar10-resnet20-fit-costs", "cifar100-vgg-small-costs")
+"""Studies b5 and c4 of PLAN.md, on a GPU, which have controls and other training beside the default."""
 FIRST = ("cifar10-resnet", "cifar100-resnet", "cifar10-vgg", "cifar10-vgg-fresh", "cifar10-longer")
 """The studies that were made before the plan."""
 NOT_RUN = "not yet run"
@@ -70,6 +73,10 @@ planned is the first line below the table. All else describes, and nothing is co
 CONFIRMED = """\
 Two of the studies above, on seeds 25 to 29, which chose no method and did not decide about the default. The tests that
 were planned are below the table, one a study. All else describes, and nothing is corrected."""
+
+REPEATED = """\
+Two of the studies above, on seeds 30 to 34, trained on a GPU, with controls and with training at the cost of all
+tickets. RigL was trained for the last level alone. Nothing is corrected."""
 
 TOUCHED = """\
 These studies came before the plan. They hold out as many images as they train on, or more. Two are touched by
@@ -150,18 +157,18 @@ def together(studies: Sequence[Study | None], pairs: Sequence[tuple[str, str]]) 
     return "".join(lines)
 
 
-def confirmed(studies: dict[str, Study | None], repeated: Sequence[Study | None]) -> str:
+def confirmed(studies: dict[str, Study | None], others: Sequence[Study | None]) -> str:
     """The studies that hold the default against the paper's rule, as far as they have been run; empty if none has.
 
     Args:
         studies: These studies by name.
-        repeated: The studies of the plan with the same settings and other seeds.
+        others: The studies of the plan with the same settings and other seeds.
     """
     run = {name: study for name, study in studies.items() if study}
     if not run:
         return ""
     pairs = ((FADING, RULE), ("uniform-soup", RULE), (BY_AGREEMENT, RULE), (FADING, BY_AGREEMENT), (FADING, CONSENSUS))
-    alike = [study for study in (*repeated, *run.values()) if study]
+    alike = [study for study in (*others, *run.values()) if study]
     return "\n".join(
         (
             markdown(replace(table("Confirming seeds", {**run}, (), ""), note=CONFIRMED)),
@@ -198,9 +205,9 @@ def _with_settings_of(name: str, studies: Sequence[Study], pairs: Sequence[tuple
 def page(root: Path = RESULTS) -> str:
     """All answers as a page in Markdown."""
     planned, fresh, confirming = read(PLANNED, root), read(FRESH, root), read(CONFIRMING, root)
-    first = read(FIRST, root)
-    with_rows = [name for name, study in {**planned, **fresh, **confirming, **first}.items() if study]
-    repeated = [planned[name.removesuffix("-fresh")] for name in FRESH]
+    repeating, first = read(REPEATING, root), read(FIRST, root)
+    with_rows = [name for name, study in {**planned, **fresh, **confirming, **repeating, **first}.items() if study]
+    earlier = [planned[name.removesuffix("-fresh")] for name in FRESH]
     of_soups = ((FADING, CONSENSUS), (FADING, "uniform-soup"), (FADING, RULE), (CONSENSUS, RULE))
     of_first = ((TRIMMED, "recalibrated"), (TRIMMED, RULE), (RULE, "recalibrated"))
     return "\n".join(
@@ -208,13 +215,18 @@ def page(root: Path = RESULTS) -> str:
             "# Questions and answers\n",
             INTRODUCTION.format(reports=", ".join(f"[{name}]({name}/report.md)" for name in with_rows)),
             markdown(table("Studies of the plan", planned, PRIMARY, NOT_RUN)),
-            markdown(over_the_rule({**planned, **fresh, **confirming})),
+            markdown(over_the_rule({**planned, **fresh, **confirming, **repeating})),
             markdown(replace(table("Fresh seeds", fresh, (), ""), note=DECIDING)),
             "Over all ten of these seeds:\n",
             together([*fresh.values()], of_soups),
             "Over these and the seeds of the two studies that they repeat:\n",
-            together([*repeated, *fresh.values()], of_soups),
-            *filter(None, [confirmed(confirming, [*repeated, *fresh.values()])]),
+            together([*earlier, *fresh.values()], of_soups),
+            *filter(None, [confirmed(confirming, [*earlier, *fresh.values(), *repeating.values()])]),
+            *(
+                [markdown(replace(table("Repeated on a GPU", repeating, (), ""), note=REPEATED))]
+                if any(repeating.values())
+                else []
+            ),
             markdown(replace(table("The first studies", first, (), ""), note=TOUCHED)),
             f"Over all seeds of {', '.join(f'`{name}`' for name in FIRST[:4])}, whatever the study:\n",
             together([first[name] for name in FIRST[:4]], of_first),

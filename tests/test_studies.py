@@ -252,6 +252,8 @@ FITTING = {
     "cifar100-vgg-small-gpu": 0.95,
     "cifar100-vgg-small-confirm": 0.95,
     "cifar10-resnet20-fit-confirm": 0.95,
+    "cifar10-resnet20-fit-costs": 0.95,
+    "cifar100-vgg-small-costs": 0.95,
 }
 """Planned studies whose fit is known: the least share of training images that any network of them fits."""
 LOST = ("cifar10-resnet20-19-levels", 22)
@@ -325,7 +327,8 @@ def has_rows(name: str) -> bool:
     return (ROOT / "docs/results" / name / "config.toml").exists()
 
 
-WITH_ROWS = [name for name in (*questions.PLANNED, *questions.FRESH, *questions.CONFIRMING) if has_rows(name)]
+OF_THE_PLAN = (*questions.PLANNED, *questions.FRESH, *questions.CONFIRMING, *questions.REPEATING)
+WITH_ROWS = [name for name in OF_THE_PLAN if has_rows(name)]
 """The studies of the plan that have been run."""
 
 
