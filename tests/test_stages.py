@@ -23,7 +23,7 @@ from lottery_pools.config import toml
 from lottery_pools.config.schema import Config, Data, Evaluation, Model, Pooling, Pruning, Training
 from lottery_pools.data import sources
 from lottery_pools.data.shifts import SIGNAL_SHIFTS
-from lottery_pools.errors import UserError
+from lottery_pools.errors import Notice, UserError
 from lottery_pools.experiment import diagnose, opening, replay, stages, tasks
 from lottery_pools.experiment import report as reports
 from lottery_pools.experiment.run import CLEAN, OTHER_SEED, POOLED_BY, OtherRun
@@ -534,6 +534,24 @@ def test_training_longer_is_tried_for_the_targets_only(tmp_path: Path) -> None:
     _, rows, _ = reports.read(tmp_path / "run")
     assert {row.level for row in rows if row.method == "longer"} == {1}
     assert [path.name for path in (tmp_path / "run/trained_baselines/longer").iterdir()] == ["level_01"]
+    (tmp_path / "run/results.jsonl").unlink()
+    everywhere = toml.of_folder(tmp_path / "run")
+    everywhere = dataclasses.replace(everywhere, pooling=dataclasses.replace(everywhere.pooling, targets=()))
+    with pytest.warns(Notice, match=r"baselines/longer: levels 0, 2 are not trained, and are not measured"):
+        stages.evaluate(everywhere, tmp_path / "run", ONE)
+    _, again, _ = reports.read(tmp_path / "run")
+    assert sorted(again, key=str) == sorted(rows, key=str)
+    shutil.rmtree(tmp_path / "run/trained_baselines/longer/level_01")
+    with pytest.raises(UserError, match="level_00 has 0 of 1 tickets: train them first"):
+        stages.evaluate(everywhere, tmp_path / "run", ONE)
+
+
+def test_the_last_ticket_is_the_one_that_is_trained_for_longer(tmp_path: Path) -> None:
+    """As much as all tickets cost together, the last one costs by itself."""
+    stages.tickets(tiny(evaluation=Evaluation(trained_baselines=("longer",))), tmp_path / "run", ONE)
+    longest = tmp_path / "run/trained_baselines/longer/level_02/tickets/level_02.safetensors"
+    digests = [files.tensors_digest(path) for path in (longest, tmp_path / "run/tickets/level_02.safetensors")]
+    assert digests[0] == digests[1]
 
 
 def test_the_dense_network_alone_is_trained_but_not_pooled(tmp_path: Path) -> None:

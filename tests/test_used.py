@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from lottery_pools.config import toml, variants
-from lottery_pools.config.schema import Data
-from lottery_pools.data import workers
+from lottery_pools.config.schema import Data, Evaluation, Model, Pruning
+from lottery_pools.data import record, workers
 from lottery_pools.data.dataset import Dataset
 from lottery_pools.data.sources import load
+from lottery_pools.experiment import stages
+from lottery_pools.runs.engine import Machine
 from tests.image_sets import CAT_DOG, classes, parquet, pixels, png
 
 
@@ -114,3 +116,25 @@ def test_a_drawn_image_that_cannot_be_read_is_left_out(tmp_path: Path, decoded: 
 def test_a_limit_decodes_what_it_takes() -> None:
     assert variants.limited(toml.preset("cifar100-smoke"), 10).data.decode == "used"
     assert variants.limited(toml.preset("demo"), 10).data.decode == "all"
+
+
+def test_seeds_that_decode_their_own_images_go_on(tmp_path: Path) -> None:
+    """With `--limit` and `data.draw = "per-seed"` each seed has images of its own, and its folder remembers them."""
+    place = shards(tmp_path / "set", with_test=True)
+    preset = replace(toml.preset("demo"), model=Model("resnet20", {"width": 2, "blocks": 1}), seeds=(0, 1))
+    data = Data(str(place), draw="per-seed", validation=20)
+    methods = replace(preset.pooling, methods=("average",))
+    config = replace(preset, data=data, pruning=Pruning(rate=0.5, levels=1), pooling=methods)
+    config = variants.limited(replace(config, evaluation=Evaluation(corruptions=("contrast",), severities=(3,))), 12)
+    out, machine = tmp_path / "run", Machine("cpu")
+    for _ in range(2):
+        stages.run(config, out, machine)
+    records = [record.read(out / name / "data.json") for name in ("", "seed_0", "seed_1")]
+    assert records[0] == records[1]
+    assert records[1] != records[2]
+    before = (out / "seed_1/results.jsonl").read_bytes()
+    place.rename(tmp_path / "moved")
+    moved = replace(config, data=replace(config.data, name=str(tmp_path / "moved")))
+    stages.evaluate(moved, out, machine)
+    stages.evaluate(toml.of_folder(out / "seed_1"), out / "seed_1", machine)
+    assert (out / "seed_1/results.jsonl").read_bytes() == before

@@ -158,3 +158,8 @@ class Data:
     def of_seed(self, seed: int) -> Data:
         """These settings as the run with this seed has them: with the `seed` that it draws its samples with."""
         return replace(self, seed=self.seed + seed, draw="once") if self.draw == "per-seed" else self
+
+    @property
+    def decodes_by_seed(self) -> bool:
+        """Whether each seed decodes other images: those alone that it draws."""
+        return self.draw == "per-seed" and self.decode == "used"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lottery_pools.config.schema import Config
+from lottery_pools.config.schema import Config, Data
 from lottery_pools.data import record, shifts
 from lottery_pools.data.preprocessing import Preprocessing
 from lottery_pools.data.record import DataRecord
@@ -47,8 +47,6 @@ class Experiment:
     machine: Machine
     runs: tuple[Run, ...]
     """One a seed."""
-    data: DataRecord
-    """The data, as the folders of the experiment and of its runs are to remember them."""
     network: NetworkFacts
     trained_baselines: tuple[Run, ...]
     """The runs that train the baselines of all seeds."""
@@ -92,8 +90,7 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
     of_experiment = join(config, out)
     joined = of_experiment.joined
     runs = _runs(joined, out, device, other_run, replace(known, place=place) if known else None)
-    data = DataRecord.of(runs[0].dataset, place)
-    runs = tuple(replace(run, data=data) for run in runs)
+    runs = _recorded(runs, place, joined.data)
     for note in runs[0].dataset.notes:
         warnings.warn(note, Notice, stacklevel=2)
     checks.check_settings(runs[0].config, runs[0].dataset)
@@ -106,7 +103,6 @@ def resolve(config: Config, out: Path, machine: Machine = THIS_MACHINE, other_ru
         methods=_present(config.pooling.methods) if other_run.candidates_from is None else (OTHER_RUN,),
         machine=machine,
         runs=runs,
-        data=data,
         network=runs[0].network_facts(),
         trained_baselines=baselines,
         settings=(of_experiment, *(join(run.config, run.folder.path) for run in runs if run.folder.path != out)),
@@ -125,9 +121,12 @@ def hold(experiment: Experiment) -> Iterator[None]:
         for file in experiment.settings if ranks.of_this_process().leads else ():
             if held_settings(file.folder) != file.before:
                 raise UserError(f"another process has just changed {file.folder / 'config.toml'}: run the same again")
+        first = experiment.runs[0].data
+        of_folders = {run.folder.path: run.data for run in experiment.runs}
         for file in experiment.settings:
             file.write()
-            record.save(experiment.data, RunFolder(file.folder).data)
+            if (data := of_folders.get(file.folder, first)) is not None:
+                record.save(data, RunFolder(file.folder).data)
         yield
         ranks.of_this_process().wait()
 
@@ -168,8 +167,24 @@ def _runs(config: Config, out: Path, device: str, other_run: OtherRun, data: Dat
     folders = [run_folder(config, out, seed) for seed in config.seeds]
     siblings = [*folders[1:], folders[0]] if len(folders) > 1 else [None]
     return tuple(
-        Run(config.of_seed(seed), seed, folder, device, sibling, other_run, data)
+        Run(config.of_seed(seed), seed, folder, device, sibling, other_run, _data_of(folder, config, data))
         for seed, folder, sibling in zip(config.seeds, folders, siblings, strict=True)
+    )
+
+
+def _data_of(folder: RunFolder, config: Config, of_experiment: DataRecord | None) -> DataRecord | None:
+    """What is known of the data of a run; none if it is new."""
+    if of_experiment is None or not config.data.decodes_by_seed:
+        return of_experiment
+    of_run = record.read(folder.data)
+    return None if of_run is None else replace(of_run, place=of_experiment.place)
+
+
+def _recorded(runs: Sequence[Run], place: str, data: Data) -> tuple[Run, ...]:
+    """The runs with what their folders are to remember of the data: the same for all that decode the same images."""
+    first = DataRecord.of(runs[0].dataset, place)
+    return tuple(
+        replace(run, data=DataRecord.of(run.dataset, place) if data.decodes_by_seed else first) for run in runs
     )
 
 

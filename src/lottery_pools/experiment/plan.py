@@ -163,15 +163,18 @@ def networks(run: Run) -> list[Network]:
     """
     tickets = [(method, level) for method in ("ticket", "recalibrated") for level in run.levels]
     pools = [(method, level) for method in (*METHODS, *CONTROLS) for level in run.levels]
-    baselines = [
-        (name, level)
-        for name in run.baseline_names
-        for level in (run.targets if TRAINED_BASELINES[name].per_level else run.levels)
-    ]
+    baselines = [(name, level) for name in run.baseline_names for level in _levels_of(run, name)]
     pools += [(method, level) for method in (*TUNED, *run.pools_of_baselines) for level in run.targets]
     there = [(method, level) for method, level in pools if run.path(method, level).exists()]
     ensemble = [(ENSEMBLE, 0)] if run.config.measures_accuracy else []
     return [*tickets, *ensemble, *there, *baselines]
+
+
+def _levels_of(run: Run, name: str) -> Sequence[int]:
+    """The levels of a trained baseline that are measured: where each is trained by itself, those that there are."""
+    if not TRAINED_BASELINES[name].per_level:
+        return run.levels
+    return [level for level in run.targets if run.path(name, level).exists()] or run.targets
 
 
 def levels_of_rows(run: Run, method: str, level: int) -> Sequence[int]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from lottery_pools.config.schema import Config
-from lottery_pools.errors import UserError
+from lottery_pools.errors import Notice, UserError
 from lottery_pools.experiment import estimate, opening, plan, pricing, tasks
 from lottery_pools.experiment.estimate import Plan
 from lottery_pools.experiment.execution import IN_A_TERMINAL, Watching, check_sendable, do, progress
@@ -19,6 +20,7 @@ from lottery_pools.reporting.metric_report import MetricReport
 from lottery_pools.runs import results
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.rows import AnyRow
+from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 STAGES = ("tickets", "pool", "evaluate")
 """The commands that do the work, in their order."""
@@ -99,7 +101,7 @@ def pool(
 def evaluate(config: Config, out: Path, machine: Machine = THIS_MACHINE, watching: Watching = IN_A_TERMINAL) -> None:
     """Measure every ticket, itself recalibrated, its pools and the ensemble, clean and corrupted; as `run`."""
     experiment = opening.resolve(config, out, machine)
-    _need_tickets(experiment, (*experiment.runs, *experiment.trained_baselines))
+    _need_tickets(experiment, (*experiment.runs, *_to_measure(experiment)))
     with opening.hold(experiment), _progress([experiment], watching, ("evaluate",)):
         _evaluate([experiment])
 
@@ -118,7 +120,7 @@ def preview(
     experiment = opening.resolve(config, out, machine, other_run)
     methods = experiment.all_methods if "tickets" in stages else experiment.methods
     if "tickets" not in stages:
-        of_baselines = experiment.trained_baselines if "evaluate" in stages else ()
+        of_baselines = _to_measure(experiment) if "evaluate" in stages else ()
         _need_tickets(experiment, (*experiment.runs, *of_baselines))
     if "pool" in stages:
         _check_pooling(experiment, methods)
@@ -153,6 +155,23 @@ def _need_tickets(experiment: Experiment, runs: Sequence[Run]) -> None:
                 f"{run.folder.path} has {there} of {len(run.levels)} tickets: train them first with "
                 f"`lottery-pools tickets --preset {experiment.out / 'config.toml'} --out {experiment.out}`"
             )
+
+
+def _to_measure(experiment: Experiment) -> list[Run]:
+    """The runs of trained baselines that are measured; a notice names levels that are left out.
+
+    Of a baseline that trains each level by itself these are the levels that are trained, as with pools: it may have
+    been asked for some targets alone. If none is, these are all levels, and their tickets are missing.
+    """
+    runs = experiment.trained_baselines
+    by_itself = [run for run in runs if TRAINED_BASELINES[run.config.name].per_level]
+    there = [run for run in by_itself if run.folder.ticket(run.levels[-1]).exists()]
+    begun = {run.folder.path.parent for run in there}
+    left_out = [run for run in by_itself if run not in there and run.folder.path.parent in begun]
+    for folder in sorted({run.folder.path.parent for run in left_out}):
+        levels = ", ".join(str(run.levels[-1]) for run in left_out if run.folder.path.parent == folder)
+        warnings.warn(f"{folder}: levels {levels} are not trained, and are not measured", Notice, stacklevel=3)
+    return [run for run in runs if run not in left_out]
 
 
 def _check_pooling(experiment: Experiment, methods: Sequence[str]) -> None:
