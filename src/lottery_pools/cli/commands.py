@@ -175,21 +175,25 @@ def report(arguments: list[str]) -> None:
     options = parse(ReportOptions, arguments, report)
     from lottery_pools.experiment import report as reports
 
-    if options.others:
-        for name in ("reference", "publish"):
-            if getattr(options, name) is not None:
-                raise UserError(f"report --{name} is for one run: name one folder, or leave --{name} away")
-        folders, out = (options.folder, *options.others), options.out or Path("comparison.html")
-        output.show_comparison(*reports.compare(folders, out), options.json)
+    folder, folders = options.folder, (options.folder, *options.others)
+    if options.others and options.reference is not None:
+        raise UserError("report --reference is for one run: name one folder, or leave --reference away")
+    if options.others and options.publish is None:
+        output.show_comparison(*reports.compare(folders, options.out or Path("comparison.html")), options.json)
         return
-    if options.publish is not None:
-        reports.publish(options.folder, options.publish)
+    if options.others and options.publish is not None:
+        from lottery_pools.experiment import joining
+
+        joining.publish(folders, options.publish)
+        folder = options.publish
+    elif options.publish is not None:
+        reports.publish(folder, options.publish)
     try:
-        page, content = reports.make(options.folder, options.reference, options.out)
+        page, content = reports.make(folder, options.reference, options.out)
     except reports.UnwrittenError as error:  # what it says is shown all the same, as of a run on a read-only disk
-        output.show_report(options.folder, None, error.content, options.json)
+        output.show_report(folder, None, error.content, options.json)
         raise
-    output.show_report(options.folder, page, content, options.json)
+    output.show_report(folder, page, content, options.json)
 
 
 def replay(arguments: list[str]) -> None:

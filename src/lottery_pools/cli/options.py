@@ -220,7 +220,8 @@ class ReportOptions:
 
     folder: FolderArgument
     others: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Folders of further runs, to compare all of them on one page; none: the report of one run."""
+    """Folders of further runs, to compare all of them on one page; with `--publish`, to put all of them together as one
+    experiment whose seeds, methods or baselines were run apart; none: the report of one run."""
     reference: Path | None = None
     """Folder of another run whose dense network is the reference of a table of mean corruption errors (mCE); none: no
     such table."""

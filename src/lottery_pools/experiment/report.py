@@ -19,11 +19,13 @@ from lottery_pools.experiment import placement, reading
 from lottery_pools.reporting import corruption_tables, metric_report, page
 from lottery_pools.reporting.comparison import Reports
 from lottery_pools.reporting.content import ReportContent
+from lottery_pools.reporting.diagnosis import Diagnoses
 from lottery_pools.reporting.metric_report import MetricReport
 from lottery_pools.runs import results, speeds
 from lottery_pools.runs.disk import remove, write
 from lottery_pools.runs.folder import remove_unfinished, run_folder
 from lottery_pools.runs.rows import PoolRow, Row
+from lottery_pools.runs.speeds import SpeedRow
 
 Content = TypeVar("Content", ReportContent, MetricReport)
 
@@ -137,9 +139,15 @@ def publish(folder: Path, to: Path) -> None:
     `report` works there as in the run's own folder, and makes the same tables and page to the byte. Raises UserError
     where `to` holds a run: there the rows that were published would stand for all that it finds later.
     """
-    if (to / "config.toml").exists() and (to.resolve() == folder.resolve() or not (to / "results.jsonl.xz").exists()):
+    if to.resolve() == folder.resolve():
         raise UserError(f"{to} holds a run: publish into a folder of its own")
-    content = report_of(folder)
+    write_published(report_of(folder), to)
+
+
+def write_published(content: ReportContent, to: Path) -> None:
+    """Write what is worth sharing of an experiment into a folder, as `publish` does of a run."""
+    if (to / "config.toml").exists() and not (to / "results.jsonl.xz").exists():
+        raise UserError(f"{to} holds a run: publish into a folder of its own")
     remove_unfinished(to)
     # The rows come first: settings without them would be those of a run, into which nothing is published.
     write(to / "results.jsonl.xz", lzma.compress(results.to_lines(content.rows).encode()))
@@ -169,7 +177,17 @@ def report_of(folder: Path) -> ReportContent:
         names = set.intersection(*({path.name for path in run.glob("diagnosis_*.json")} for run in paths))
         best = sorted(names, key=lambda name: int(name.removeprefix("diagnosis_").removesuffix(".json")))[-1:]
         diagnoses = [reading.read_json(run / name) for name in best for run in paths]
-    diagnoses = reading.inert(diagnoses)
+    return content_of(config, rows, pools, reading.inert(diagnoses), reading.speeds_of(config, folder))
+
+
+def content_of(
+    config: Config,
+    rows: Sequence[Row],
+    pools: Sequence[PoolRow],
+    diagnoses: Diagnoses = (),
+    measured_speeds: Sequence[SpeedRow] = (),
+) -> ReportContent:
+    """What a report shows on these settings, rows, pools, diagnoses and speeds of one experiment."""
     compared = gains(rows)
     return ReportContent(
         config.name,
@@ -180,7 +198,7 @@ def report_of(folder: Path) -> ReportContent:
         diagnoses,
         comparable=comparable(rows, compared),
         accuracies=accuracies(rows),
-        speeds=reading.speeds_of(config, folder),
+        speeds=measured_speeds,
     )
 
 
