@@ -167,7 +167,10 @@ def confirmed(studies: dict[str, Study | None], others: Sequence[Study | None]) 
     run = {name: study for name, study in studies.items() if study}
     if not run:
         return ""
-    pairs = ((FADING, RULE), ("uniform-soup", RULE), (BY_AGREEMENT, RULE), (FADING, BY_AGREEMENT), (FADING, CONSENSUS))
+    pairs = (
+        *((FADING, RULE), ("uniform-soup", RULE), (BY_AGREEMENT, RULE)),
+        *((FADING, BY_AGREEMENT), (FADING, CONSENSUS), (FADING, "uniform-soup")),
+    )
     alike = [study for study in (*others, *run.values()) if study]
     return "\n".join(
         (
