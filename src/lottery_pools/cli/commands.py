@@ -181,7 +181,7 @@ def report(arguments: list[str]) -> None:
     if options.others and options.publish is None:
         output.show_comparison(*reports.compare(folders, options.out or Path("comparison.html")), options.json)
         return
-    if options.others and options.publish is not None:
+    if options.publish is not None and options.others:
         from lottery_pools.experiment import joining
 
         joining.publish(folders, options.publish)

@@ -54,13 +54,13 @@ def joined(parts: Parts) -> ReportContent:
     rows = _each_once({folder: part.rows for folder, part in parts.items()}, _network, _result)
     pools = _each_once({folder: part.pools for folder, part in parts.items()}, _pool, lambda pool: pool.steps)
     diagnoses = [diagnosis for part in parts.values() for diagnosis in part.diagnoses]
-    speeds = [speed for part in parts.values() for speed in part.speeds]
+    speeds = dict.fromkeys(speed for part in parts.values() for speed in part.speeds)
     return report.content_of(
         config,
         sorted(rows, key=lambda row: row.seed),
         sorted(pools, key=lambda pool: pool.seed),
         diagnoses if len(diagnoses) == len(config.seeds) else [],
-        speeds,
+        list(speeds),
     )
 
 
