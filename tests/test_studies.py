@@ -442,11 +442,11 @@ OTHERWISE: dict[Interval, str] = {
     [
         (
             "README.md",
-            "forwards {mnist_fading:.0f} times as many images on MNIST-1D and {vgg_fading:.0f} times as many on",
+            "forwards {mnist_fading:.0f} times as many images on MNIST-1D, {resnet_fading:.0f} on CIFAR-10 and",
         ),
         ("README.md", "it forwards {resnet:,.0f} images for one target"),
         ("docs/results/README.md", "(+0.02 [-0.05, +0.08]), for {mnist_consensus:.0f} times its images"),
-        ("docs/results/README.md", "between them), for {vgg_fading:.0f} times its images"),
+        ("docs/results/README.md", "between them), for {resnet_fading:.0f} and {vgg_fading:.0f} times its images"),
     ],
 )
 def test_costs_of_searches_follow_from_committed_rows(page: str, words: str) -> None:
@@ -459,6 +459,7 @@ def test_costs_of_searches_follow_from_committed_rows(page: str, words: str) -> 
     expected = words.format(
         mnist_fading=times("mnist1d", plan.FADING),
         mnist_consensus=times("mnist1d", plan.CONSENSUS),
+        resnet_fading=times("cifar10-resnet20-fit-confirm", plan.FADING),
         vgg_fading=times("cifar100-vgg-small-confirm", plan.FADING),
         resnet=round(images("cifar10-resnet20-fit-confirm", plan.FADING), -2),
     )
