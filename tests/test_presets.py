@@ -216,25 +216,31 @@ def test_the_documented_costs_are_those_of_the_formulas(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "methods"),
+    ("name", "methods", "severities"),
     [
-        (IMAGENET[0], ("average", "interpolation", "trimmed-soup")),
-        *(pytest.param(name, tuple(METHODS), marks=pytest.mark.slow) for name in CIFAR + IMAGENET),
+        (IMAGENET[0], ("average", "interpolation", "trimmed-soup"), (5,)),
+        *(pytest.param(name, tuple(METHODS), (1, 2, 3, 4, 5), marks=pytest.mark.slow) for name in CIFAR + IMAGENET),
     ],
 )
 def test_the_whole_story_at_a_limit(
-    name: str, methods: tuple[str, ...], noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    methods: tuple[str, ...],
+    severities: tuple[int, ...],
+    noise: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All levels and corruptions through `run`; one target, since the others only repeat it."""
     monkeypatch.setattr(learning, "LEARNED_SOUP_STEPS", 3)
     settings = small(name, noise)
     last = len(settings.pruning.schedule()) - 1
     pooling = dataclasses.replace(settings.pooling, methods=methods, targets=(last,))
-    settings = dataclasses.replace(settings, pooling=pooling)
+    evaluation = dataclasses.replace(settings.evaluation, severities=severities)
+    settings = dataclasses.replace(settings, pooling=pooling, evaluation=evaluation)
     stages.run(settings, tmp_path / "run", Machine(device="cpu", workers=1, threads=1))
     _, rows, _ = reports.read(tmp_path / "run")
     corrupted = {(row.corruption, row.severity) for row in rows if row.severity}
-    assert len(corrupted) == 75
+    assert len(corrupted) == 15 * len(severities)
     for method in methods:
         measured = {(row.level, row.corruption, row.severity) for row in rows if row.method == method}
         assert measured == {(last, *condition) for condition in {*corrupted, ("none", 0)}}
