@@ -442,7 +442,8 @@ OTHERWISE: dict[Interval, str] = {
     [
         (
             "README.md",
-            "forwards {mnist_fading:.0f} times as many images on MNIST-1D, {resnet_fading:.0f} on CIFAR-10 and",
+            "forwards {mnist_fading:.0f} times as many images on MNIST-1D, "
+            "{resnet_fading:.0f} on CIFAR-10 and {vgg_fading:.0f} on CIFAR-100",
         ),
         ("README.md", "it forwards {resnet:,.0f} images for one target"),
         ("docs/results/README.md", "(+0.02 [-0.05, +0.08]), for {mnist_consensus:.0f} times its images"),
