@@ -80,6 +80,9 @@ def test_what_is_not_of_one_experiment_is_refused(apart: Path, tmp_path: Path) -
     few = changed(apart / "more", tmp_path / "few", "corrupted = 20", "corrupted = 10")
     with pytest.raises(UserError, match=r"evaluation.corrupted = 20, not 10"):
         joining.publish([few, apart / "more"], tmp_path / "joined")
+    batches = changed(apart / "more", tmp_path / "batches", "batch = 500", "batch = 100")
+    with pytest.raises(UserError, match=r"evaluation.batch = 100, not 500"):
+        joining.publish([first, batches], tmp_path / "joined")
     with pytest.raises(UserError, match="named twice"):
         joining.publish([first, apart / "seed-1", first], tmp_path / "joined")
     with pytest.raises(UserError, match="is one of the folders: publish into a folder of its own"):
@@ -90,7 +93,7 @@ def test_what_is_not_of_one_experiment_is_refused(apart: Path, tmp_path: Path) -
 
 
 def test_other_results_for_the_same_network_are_refused(apart: Path) -> None:
-    content = reports.report_of(apart / "seed-0")
+    content = reports.held(apart / "seed-0")
     other = [replace(content.rows[-1], correct=content.rows[-1].correct - 1)]
     with pytest.raises(UserError, match=r"a and b have other results for the same network \(seed 0 .*leave one out"):
         joining.joined({Path("a"): content, Path("b"): replace(content, rows=other)})
@@ -100,7 +103,7 @@ def test_other_results_for_the_same_network_are_refused(apart: Path) -> None:
 
 
 def test_other_images_are_refused(apart: Path) -> None:
-    content = reports.report_of(apart / "seed-0")
+    content = reports.held(apart / "seed-0")
     images = replace(content.config, data=replace(content.config.data, name="cifar10"))
     of_first = replace(content, config=images, rows=[replace(row, data="a") for row in content.rows])
     of_other = replace(

@@ -175,13 +175,14 @@ def report(arguments: list[str]) -> None:
     options = parse(ReportOptions, arguments, report)
     from lottery_pools.experiment import report as reports
 
-    folder, folders = options.folder, (options.folder, *options.others)
-    if options.others and options.reference is not None:
-        raise UserError("report --reference is for one run: name one folder, or leave --reference away")
-    if options.others and options.publish is None:
-        output.show_comparison(*reports.compare(folders, options.out or Path("comparison.html")), options.json)
-        return
-    if options.publish is not None and options.others:
+    folder = options.folder
+    if options.others:
+        if options.reference is not None:
+            raise UserError("report --reference is for one run: name one folder, or leave --reference away")
+        folders = (folder, *options.others)
+        if options.publish is None:
+            output.show_comparison(*reports.compare(folders, options.out or Path("comparison.html")), options.json)
+            return
         from lottery_pools.experiment import joining
 
         joining.publish(folders, options.publish)

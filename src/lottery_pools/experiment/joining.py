@@ -11,12 +11,13 @@ from lottery_pools.config import toml
 from lottery_pools.config.schema import Config, Evaluation
 from lottery_pools.data.record import GENERATED
 from lottery_pools.errors import UserError
-from lottery_pools.experiment import report
+from lottery_pools.experiment import report, settings_files
+from lottery_pools.experiment.report import Held
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.runs.rows import PoolRow, Row
 
 Item = TypeVar("Item")
-Parts = Mapping[Path, ReportContent]
+Parts = Mapping[Path, Held]
 """What each of some folders holds."""
 
 
@@ -38,11 +39,10 @@ def publish(folders: Sequence[Path], to: Path) -> ReportContent:
         joining.publish([Path("runs/first-seeds"), Path("runs/other-seeds")], Path("results"))
         ```
     """
-    if len({folder.resolve() for folder in folders}) < len(folders):
-        raise UserError("a folder is named twice: name each once to put them together")
+    report.check_named_once(folders, "to put them together")
     if to.resolve() in {folder.resolve() for folder in folders}:
         raise UserError(f"{to} is one of the folders: publish into a folder of its own")
-    content = joined({folder: report.report_of(folder) for folder in folders})
+    content = joined({folder: report.held(folder) for folder in folders})
     report.write_published(content, to)
     return content
 
@@ -56,11 +56,13 @@ def joined(parts: Parts) -> ReportContent:
     diagnoses = [diagnosis for part in parts.values() for diagnosis in part.diagnoses]
     speeds = dict.fromkeys(speed for part in parts.values() for speed in part.speeds)
     return report.content_of(
-        config,
-        sorted(rows, key=lambda row: row.seed),
-        sorted(pools, key=lambda pool: pool.seed),
-        diagnoses if len(diagnoses) == len(config.seeds) else [],
-        list(speeds),
+        Held(
+            config,
+            sorted(rows, key=lambda row: row.seed),
+            sorted(pools, key=lambda pool: pool.seed),
+            diagnoses if len(diagnoses) == len(config.seeds) else [],
+            list(speeds),
+        )
     )
 
 
@@ -85,8 +87,11 @@ def _settings(configs: Mapping[Path, Config]) -> Config:
 def _added_up(first: Evaluation, second: Evaluation) -> Evaluation:
     """The settings of one with what the other adds: baselines and corruptions."""
     corrupting = [part for part in (first, second) if part.corruptions]
+    samples = (corrupting or [first])[0]
     return replace(
-        (corrupting or [first])[0],
+        first,
+        corrupted=samples.corrupted,
+        corrupted_from=samples.corrupted_from,
         trained_baselines=tuple(dict.fromkeys((*first.trained_baselines, *second.trained_baselines))),
         corruptions=tuple(dict.fromkeys((*first.corruptions, *second.corruptions))),
         severities=tuple(sorted({severity for part in corrupting or [first] for severity in part.severities})),
@@ -95,9 +100,7 @@ def _added_up(first: Evaluation, second: Evaluation) -> Evaluation:
 
 def _alike(config: Config, together: Config) -> Config:
     """Settings with all that may differ as those of all together have it."""
-    may_differ = ["trained_baselines", "corruptions", "severities"]
-    may_differ += [] if config.evaluation.corruptions else ["corrupted", "corrupted_from"]
-    evaluation = {name: getattr(together.evaluation, name) for name in may_differ}
+    evaluation = {name: getattr(together.evaluation, name) for name in settings_files.free(config.evaluation)}
     pooling = {name: getattr(together.pooling, name) for name in ("methods", "targets", "budget")}
     return replace(
         config,

@@ -6,7 +6,7 @@ import json
 import lzma
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -107,8 +107,7 @@ def compare(folders: Sequence[Path], out: Path) -> tuple[Path, Reports]:
     That is their settings' name, with the folder where two have the same. Raises UserError where a folder is named
     twice, or runs are measured by different metrics.
     """
-    if len({folder.resolve() for folder in folders}) < len(folders):
-        raise UserError("a folder is named twice: name each run once to compare them")
+    check_named_once(folders, "to compare them")
     by_accuracy = {folder: toml.of_folder(folder, NOT_RUN).measures_accuracy for folder in folders}
     reports = (
         _by_title({folder: report_of(folder) for folder in folders if by_accuracy[folder]}),
@@ -121,6 +120,12 @@ def compare(folders: Sequence[Path], out: Path) -> tuple[Path, Reports]:
     chosen: Reports = reports[0] or reports[1]
     write(out, page.compare(chosen))
     return out, chosen
+
+
+def check_named_once(folders: Sequence[Path], purpose: str) -> None:
+    """Raise UserError where a folder is named twice; `purpose` says what they are named for."""
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UserError(f"a folder is named twice: name each run once {purpose}")
 
 
 def _by_title(read: Mapping[Path, Content]) -> dict[str, Content]:
@@ -164,8 +169,25 @@ def write_published(content: ReportContent, to: Path) -> None:
     write(to / "report.md", page.markdown(content))
 
 
+@dataclass(frozen=True)
+class Held:
+    """What a folder holds of an experiment, from which all that its report shows follows."""
+
+    config: Config
+    rows: Sequence[Row]
+    pools: Sequence[PoolRow]
+    diagnoses: Diagnoses
+    """One a seed; none where the experiment was not diagnosed."""
+    speeds: Sequence[SpeedRow]
+
+
 def report_of(folder: Path) -> ReportContent:
-    """All that a report on a folder shows; of its diagnoses the one of most points that every seed has."""
+    """All that a report on a folder shows."""
+    return content_of(held(folder))
+
+
+def held(folder: Path) -> Held:
+    """What a folder holds; of its diagnoses the one of most points that every seed has."""
     config, rows, pools = read(folder)
     if (folder / "results.jsonl.xz").exists():
         path = folder / "diagnosis.json"
@@ -177,28 +199,22 @@ def report_of(folder: Path) -> ReportContent:
         names = set.intersection(*({path.name for path in run.glob("diagnosis_*.json")} for run in paths))
         best = sorted(names, key=lambda name: int(name.removeprefix("diagnosis_").removesuffix(".json")))[-1:]
         diagnoses = [reading.read_json(run / name) for name in best for run in paths]
-    return content_of(config, rows, pools, reading.inert(diagnoses), reading.speeds_of(config, folder))
+    return Held(config, rows, pools, reading.inert(diagnoses), reading.speeds_of(config, folder))
 
 
-def content_of(
-    config: Config,
-    rows: Sequence[Row],
-    pools: Sequence[PoolRow],
-    diagnoses: Diagnoses = (),
-    measured_speeds: Sequence[SpeedRow] = (),
-) -> ReportContent:
-    """What a report shows on these settings, rows, pools, diagnoses and speeds of one experiment."""
-    compared = gains(rows)
+def content_of(experiment: Held) -> ReportContent:
+    """All that a report shows on what a folder holds."""
+    compared = gains(experiment.rows)
     return ReportContent(
-        config.name,
-        rows,
+        experiment.config.name,
+        experiment.rows,
         compared,
-        pools,
-        config,
-        diagnoses,
-        comparable=comparable(rows, compared),
-        accuracies=accuracies(rows),
-        speeds=measured_speeds,
+        experiment.pools,
+        experiment.config,
+        experiment.diagnoses,
+        comparable=comparable(experiment.rows, compared),
+        accuracies=accuracies(experiment.rows),
+        speeds=experiment.speeds,
     )
 
 

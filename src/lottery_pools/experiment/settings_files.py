@@ -62,8 +62,8 @@ def _check_comparable(config: Config, before: Config, folder: Path) -> None:
     """Raise UserError where settings differ from those of the folder that may not."""
     kept = before.pooling
     pooling = replace(config.pooling, methods=kept.methods, targets=kept.targets, budget=kept.budget)
-    free = {name: getattr(before.evaluation, name) for name in _free(before.evaluation)}
-    comparable = replace(config, pooling=pooling, evaluation=replace(config.evaluation, **free))
+    kept_evaluation = {name: getattr(before.evaluation, name) for name in free(before.evaluation)}
+    comparable = replace(config, pooling=pooling, evaluation=replace(config.evaluation, **kept_evaluation))
     if comparable != before:
         raise UserError(
             f"{folder} holds a run with {toml.difference(before, comparable)}: "
@@ -71,7 +71,7 @@ def _check_comparable(config: Config, before: Config, folder: Path) -> None:
         )
 
 
-def _free(before: Evaluation) -> tuple[str, ...]:
+def free(before: Evaluation) -> tuple[str, ...]:
     """The settings of the evaluation that may differ from those that the folder was given before."""
     adding_up = ("trained_baselines", "corruptions", "severities")
     return adding_up if before.corruptions else (*adding_up, "corrupted", "corrupted_from")
