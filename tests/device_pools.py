@@ -80,7 +80,7 @@ def pooled(method: str, device: str, place: Place, folder: Path) -> tuple[lp.Poo
     with patch.object(learning, "LEARNED_SOUP_STEPS", STEPS):
         result = lp.pool(
             model, tickets, 1, score, recalibrate, method=method, coefficients=(0.3, 0.6), loss=loss, base=base,
-            samples=lambda: samples,
+            samples=lambda: samples, labels=labels,
         )  # fmt: skip
         recipe = lp.Recipe.of(result.ticket)
         again = lp.replay(model, tickets, recipe, recalibrate, base=base, samples=lambda: samples)

@@ -16,7 +16,7 @@ from lottery_pools.pooling.agreement import SameSamples, ensemble_probabilities
 from lottery_pools.pooling.algorithm2 import neighbours
 from lottery_pools.pooling.likelihood import log_likelihood
 from lottery_pools.pooling.method import Method
-from lottery_pools.pooling.methods import METHODS
+from lottery_pools.pooling.methods import METHODS, fading_soup
 from lottery_pools.pooling.methods.consensus_soup import JOIN_MARGIN
 from lottery_pools.pooling.methods.trimmed_soup import trimmed_soup
 from lottery_pools.pooling.pool import pool
@@ -66,6 +66,58 @@ def test_it_is_the_same_search_by_agreement(name: str, by_score: Method, target:
     assert (agreed.recipe, agreed.trials) == (scored.recipe, scored.trials)
     assert tensors_equal(agreed.ticket, scored.ticket)
     assert agreed.ticket.origin["method"] == name
+
+
+LABELS = torch.tensor([0, 1, 2] * len(INPUTS))[: len(INPUTS)]
+
+
+@pytest.mark.parametrize("target", range(4))
+def test_with_labels_half_of_what_to_agree_with_are_labels(target: int) -> None:
+    recalibrate = make_recalibrate(0)
+    in_order = [TICKETS[target], *neighbours(TICKETS, target)]
+    targets = ensemble_probabilities(Net(), in_order, samples) / 2
+    targets[torch.arange(len(LABELS)), LABELS] += 0.5
+
+    def score(model: nn.Module) -> Tensor:
+        with torch.no_grad():
+            logits = torch.cat([model.eval()(batch).float() for batch in samples()])
+            return log_likelihood(logits, targets)
+
+    by_score = replace(METHODS["fading-soup"], run=fading_soup.search, needs=())
+    scored = pool(Net(), TICKETS, target, score, recalibrate, method=by_score)
+    held = pool(
+        Net(), TICKETS, target, recalibrate=recalibrate, method="fading-soup-labels", samples=samples, labels=LABELS
+    )
+    assert (held.recipe, held.trials) == (scored.recipe, scored.trials)
+    assert tensors_equal(held.ticket, scored.ticket)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "this method compares predictions with labels too: give `labels`, the class of each sample"),
+        (LABELS[:-1], rf"labels are \({len(INPUTS) - 1},\) int64: give the class of each of the {len(INPUTS)} samples"),
+        (LABELS[:, None], r"labels are \(\d+, 1\) int64: give the class"),
+        (LABELS.float(), r"labels are \(\d+,\) float32: give the class .*, a whole number from 0 to 2"),
+        (LABELS > 0, r"labels are \(\d+,\) bool: give the class"),
+        (LABELS + 1, "labels go from 1 to 3: give the class of each"),
+        (LABELS - 1, "labels go from -1 to 1: give the class of each"),
+        ("dog", "labels are a str: give a tensor"),
+        (LABELS.tolist(), "labels are a list: give a tensor"),
+    ],
+)
+def test_labels_that_are_no_classes_of_the_samples_are_refused(labels: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        pooled_with(Net(), method="fading-soup-labels", samples=samples, labels=labels)
+
+
+def test_labels_of_any_whole_kind_choose_the_same() -> None:
+    def recipe(labels: Tensor) -> object:
+        recalibrate = make_recalibrate(0)
+        method = "fading-soup-labels"
+        return pool(Net(), TICKETS, 1, recalibrate=recalibrate, method=method, samples=samples, labels=labels).trials
+
+    assert recipe(LABELS.to(torch.uint8)) == recipe(LABELS.int()) == recipe(LABELS)
 
 
 def test_inputs_without_labels_and_no_score_choose_by_agreement() -> None:

@@ -74,7 +74,8 @@ STEPS = 20
 
 
 def pooled_by(method: str, seed: int = 0, target: int = 1, **options: Any) -> Pooled:
-    given = {"loss": make_loss(seed), "base": make_base(seed), "samples": make_inputs(seed)}
+    labels = make_samples(seed + 2)[1]
+    given = {"loss": make_loss(seed), "base": make_base(seed), "samples": make_inputs(seed), "labels": labels}
     options = {"tickets": make_tickets(seed, range(4)), **given, **options}
     model = options.pop("model", None) or Net()
     with patch.object(learning, "LEARNED_SOUP_STEPS", STEPS):
@@ -513,6 +514,7 @@ def test_the_order_in_which_tickets_are_given_does_not_matter(method: str) -> No
 def test_equal_candidates_come_in_a_fixed_order(method: str) -> None:
     tickets = [dense_ticket(level, 2, first) for level, first in ((1, 4), (2, 2), (3, 4))]
     options = {"loss": squared([2, 3]), "base": {"weight": torch.ones(1, 2)}, "samples": lambda: [torch.eye(2)]}
+    options["labels"] = torch.tensor([0, 1])
     for order in (tickets, tickets[::-1]):
         pooled, _ = by_hand(method, order, 2, lambda model: 1.0, **options)
         levels = [level for level, _ in pooled.recipe if level != 2]
@@ -527,7 +529,7 @@ def test_evaluations_are_counted(method: str) -> None:
     assert pooled.evaluations == len(calls) - again > 1
 
 
-@pytest.mark.parametrize("method", ["trimmed-soup", "consensus-soup", "fading-soup"])
+@pytest.mark.parametrize("method", ["trimmed-soup", "consensus-soup", "fading-soup", "fading-soup-labels"])
 def test_the_network_that_is_returned_may_be_recalibrated_better_than_those_compared(method: str) -> None:
     quick: list[nn.Module] = []
     thorough = make_recalibrate(0)
@@ -674,6 +676,7 @@ def test_every_method_says_how_many_networks_it_evaluates() -> None:
                 return [torch.eye(4)]
 
             options = {"loss": squared([2, 2, 1, 0]), "base": {"weight": torch.ones(1, 4)}, "coefficients": (0.3, 0.6)}
+            options["labels"] = torch.zeros(4, dtype=torch.long)
             pooled, _ = by_hand(name, tickets, target, lambda model: 0.0, samples=samples, **options)
             offer = Offer(sparser=3 - target, denser=target, coefficients=2)
             assert pooled.evaluations == method.evaluations(offer), (name, target)

@@ -74,6 +74,7 @@ def test_every_kind_of_module_is_pooled_by_every_method(kind: str, method: str) 
         method=method,
         coefficients=(0.3, 0.7),
         loss=functools.partial(loss, specimen),
+        labels=LABELS,
         **own,
     )
     target, ticket = tickets[TARGET], pooled.ticket
@@ -96,7 +97,7 @@ def test_every_kind_of_module_is_pooled_by_every_method(kind: str, method: str) 
 def test_tied_tensors_stay_one(kind: str) -> None:
     specimen = ZOO[kind]
     for method in METHODS:
-        options: dict[str, Any] = {"loss": functools.partial(loss, specimen), **given(specimen)}
+        options: dict[str, Any] = {"loss": functools.partial(loss, specimen), "labels": LABELS, **given(specimen)}
         ticket = pool(
             specimen.model(), tickets_of(kind), TARGET, functools.partial(score, specimen), method=method, **options
         ).ticket

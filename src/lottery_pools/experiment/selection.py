@@ -167,6 +167,7 @@ class Selection:
             scope=self.config.pruning.scope,
             loss=self.loss,
             samples=self.samples,
+            labels=self.split.labels,
             seed=self.seed,
             allow_same_samples=True,  # learned soups learn on all validation samples, as published
             **options,

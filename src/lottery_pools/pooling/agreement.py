@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from lottery_pools.errors import UserError
 from lottery_pools.pooling.activations import NO_BATCHES
@@ -40,12 +41,55 @@ def scored_by_agreement(task: PoolingTask) -> PoolingTask:
     Raises UserError where there are no samples or they differ from call to call, the tickets say that they predict
     other things than classes, or the module's output is not finite logits, (n, classes), of two classes or more.
     """
+    samples = _samples_of(task)
+    return _scored_against(task, samples, ensemble_probabilities(task.evaluator.model, task.tickets, samples))
+
+
+def scored_by_agreement_and_labels(task: PoolingTask) -> PoolingTask:
+    """The same, with the samples' labels as half of what predictions are to agree with.
+
+    A sample's target is half its label and half the tickets' mean probabilities, as in knowledge distillation (Hinton
+    et al., 2015). So the score follows the tickets together where these are right, and the labels where they are not.
+
+    Args:
+        task: its `labels` are the classes of its `samples`.
+
+    Raises UserError as `scored_by_agreement`, and where the labels are not the class of each sample.
+    """
+    samples = _samples_of(task)
+    if task.labels is None:
+        raise UserError("this method compares predictions with labels too: give `labels`, the class of each sample")
+    together = ensemble_probabilities(task.evaluator.model, task.tickets, samples)
+    labels = _checked_labels(task.labels, *together.shape).to(together.device)
+    return _scored_against(task, samples, (together + one_hot(labels, together.shape[1])) / 2)
+
+
+def _samples_of(task: PoolingTask) -> Samples:
+    """The samples that predictions are compared on; raises UserError where there are none, or no classes."""
     if task.samples is None:
         raise UserError("this method compares predictions: give `samples`, which returns batches of inputs")
     if other := task.target.origin.get("task"):
         raise UserError(f"agreement compares probabilities of classes, the tickets are of {other} data: give a score")
-    samples, evaluator = task.samples, task.evaluator
-    targets = ensemble_probabilities(evaluator.model, task.tickets, samples)
+    return task.samples
+
+
+def _checked_labels(labels: Tensor, samples: int, classes: int) -> Tensor:
+    """The labels as int64, (samples,); raises UserError where they are something else than the samples' classes."""
+    if not isinstance(labels, Tensor):
+        raise UserError(f"labels are a {type(labels).__name__}: give a tensor with the class of each sample")
+    wanted = f"give the class of each of the {samples} samples, a whole number from 0 to {classes - 1}"
+    is_whole = not (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool)
+    if labels.shape != (samples,) or not is_whole:
+        raise UserError(f"labels are {tuple(labels.shape)} {str(labels.dtype).removeprefix('torch.')}: {wanted}")
+    lowest, highest = int(labels.min()), int(labels.max())
+    if lowest < 0 or highest >= classes:
+        raise UserError(f"labels go from {lowest} to {highest}: {wanted}")
+    return labels.long()
+
+
+def _scored_against(task: PoolingTask, samples: Samples, targets: Tensor) -> PoolingTask:
+    """The task, scored by the log-likelihood of these probabilities, (n, classes), one value a sample."""
+    evaluator = task.evaluator
 
     def agreement(model: nn.Module) -> Tensor:
         logits = _logits(model, samples)

@@ -79,9 +79,9 @@ class Method:
     """Makes the network of a recipe again, before BatchNorm is recalibrated. None: as `recipe` says, by Algorithm 2's
     steps or as one weighted sum that is pruned once."""
 
-    needs: tuple[Literal["loss", "base", "samples"], ...] = ()
-    """What `lottery_pools.pool` must be given: a differentiable `loss`, `base`, the weights at the rewind point, or
-    `samples`, batches of inputs without labels."""
+    needs: tuple[Literal["loss", "base", "samples", "labels"], ...] = ()
+    """What `lottery_pools.pool` must be given: a differentiable `loss`, `base`, the weights at the rewind point,
+    `samples`, batches of inputs without labels, or `labels`, the classes of these."""
     scored_by: Literal["accuracy", "log-likelihood", "agreement"] = "accuracy"
     """What an experiment compares networks by: accuracy, as the papers do, log-likelihood after temperature scaling, or
     agreement with all tickets together, for which the search itself sees and which needs no labels."""

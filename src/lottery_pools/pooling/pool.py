@@ -58,6 +58,7 @@ def pool(
     loss: Loss | None = None,
     base: Mapping[str, Tensor] | None = None,
     samples: Samples | None = None,
+    labels: Tensor | None = None,
     seed: int = 0,
     allow_other_run: bool = False,
     allow_same_samples: bool = False,
@@ -88,10 +89,11 @@ def pool(
             the statistics of the batch, everything else is in evaluation mode. Give it samples that `score` does not
             have: on its own samples, what was learned scores too well.
         base: for `ties` and `model-stock`: the weights at the rewind point.
-        samples: for methods that compare agreement (`consensus-soup`, `fading-soup`, `interpolation-agreement`), and
+        samples: for methods that compare agreement (our consensus and fading soups, `interpolation-agreement`), and
             for `fisher`, `regmean` and `repair`: `samples()` gives batches of inputs, without labels, the same at each
             call; of (inputs, labels) the first part is taken. Agreement takes held-out inputs: on training inputs that
             they fit, all tickets agree. For the others training inputs do.
+        labels: for `fading-soup-labels`: the class of each of these samples in their order, (n,) int64.
         seed: decides the classes that `fisher` draws.
         allow_other_run: take tickets whose origin names other data, settings or seed; as a control.
         allow_same_samples: `loss` has the samples of `score` knowingly; there is no warning then.
@@ -142,6 +144,7 @@ def pool(
         loss=loss,
         base=checked_base(model, base),
         samples=checked_samples(samples),
+        labels=labels,
         seed=seed,
         final_recalibrate=final_recalibrate,
     )

@@ -44,6 +44,8 @@ class PoolingTask:
     base: Tensors | None = None
     """The weights at the rewind point."""
     samples: Samples | None = None
+    labels: Tensor | None = None
+    """The class of each of the samples, (n,)."""
     seed: int = 0
     final_recalibrate: Recalibrate | None = None
     """Recalibrates the network that is returned, where that is not the very one that was scored."""
