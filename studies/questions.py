@@ -17,7 +17,7 @@ from lottery_pools.experiment import report as reports
 from lottery_pools.reporting.names import label, pooled
 from lottery_pools.reporting.table import Table, markdown
 from lottery_pools.reporting.words import interval
-from studies import answers
+from studies import answers, labels
 from studies.answers import Study
 from studies.plan import BY_AGREEMENT, CONSENSUS, FADING, QUESTIONS, RULE, TRIMMED, Question
 
@@ -208,8 +208,9 @@ def _with_settings_of(name: str, studies: Sequence[Study], pairs: Sequence[tuple
 def page(root: Path = RESULTS) -> str:
     """All answers as a page in Markdown."""
     planned, fresh, confirming = read(PLANNED, root), read(FRESH, root), read(CONFIRMING, root)
-    repeating, first = read(REPEATING, root), read(FIRST, root)
-    with_rows = [name for name, study in {**planned, **fresh, **confirming, **repeating, **first}.items() if study]
+    repeating, first, short = read(REPEATING, root), read(FIRST, root), read(labels.STUDIES, root)
+    of_plan = {**planned, **fresh, **confirming, **repeating, **short}
+    with_rows = [name for name, study in {**of_plan, **first}.items() if study]
     earlier = [planned[name.removesuffix("-fresh")] for name in FRESH]
     of_soups = ((FADING, CONSENSUS), (FADING, "uniform-soup"), (FADING, RULE), (CONSENSUS, RULE))
     of_first = ((TRIMMED, "recalibrated"), (TRIMMED, RULE), (RULE, "recalibrated"))
@@ -218,7 +219,7 @@ def page(root: Path = RESULTS) -> str:
             "# Questions and answers\n",
             INTRODUCTION.format(reports=", ".join(f"[{name}]({name}/report.md)" for name in with_rows)),
             markdown(table("Studies of the plan", planned, PRIMARY, NOT_RUN)),
-            markdown(over_the_rule({**planned, **fresh, **confirming, **repeating})),
+            markdown(over_the_rule(of_plan)),
             markdown(replace(table("Fresh seeds", fresh, (), ""), note=DECIDING)),
             "Over all ten of these seeds:\n",
             together([*fresh.values()], of_soups),
@@ -230,6 +231,7 @@ def page(root: Path = RESULTS) -> str:
                 if any(repeating.values())
                 else []
             ),
+            *filter(None, [labels.page({**short, **confirming, **repeating})]),
             markdown(replace(table("The first studies", first, (), ""), note=TOUCHED)),
             f"Over all seeds of {', '.join(f'`{name}`' for name in FIRST[:4])}, whatever the study:\n",
             together([first[name] for name in FIRST[:4]], of_first),
