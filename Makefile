@@ -8,7 +8,7 @@ export LOTTERY_POOLS_DATA ?= $(abspath ../shared/data)
 .PHONY: demo test test-all gpu test-gpu bench-gpu study-gpu study-gpu-controls lint bench docs study-small lock release audit clean
 
 demo: .venv/core
-	$(BIN)/lottery-pools run --preset demo --out runs/demo
+	$(BIN)/lottery-pools run --preset demo --evaluation.trained-baselines held-out-training tuned-ticket --out runs/demo
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile

@@ -126,6 +126,8 @@ def test_inputs_without_labels_and_no_score_choose_by_agreement() -> None:
     by_default = pool(Net(), TICKETS, 1, recalibrate=recalibrate, samples=samples)
     assert by_default.recipe == by_name.recipe
     assert by_default.ticket.origin == by_name.ticket.origin
+    labelled = pool(Net(), TICKETS, 1, recalibrate=recalibrate, samples=samples, labels=LABELS)
+    assert labelled.ticket.origin["method"] == "fading-soup-labels"
     with pytest.warns(UserWarning, match="both `score` and `samples` were given: trimmed-soup chooses by the score"):
         scored = pool(Net(), TICKETS, 1, lambda model: 0.0, recalibrate, samples=samples)
     assert scored.ticket.origin["method"] == "trimmed-soup"

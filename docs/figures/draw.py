@@ -125,8 +125,8 @@ STUDIES = {
 """Studies of the plan, and their titles."""
 SERIES = {
     "interpolation": ("the paper's rule", "best"),
-    "trimmed-soup": ("ours with labels", "on"),
-    "fading-soup": ("our default, without labels", "unlabelled"),
+    "trimmed-soup": ("our trimmed soup", "on"),
+    "fading-soup": ("our fading soup", "unlabelled"),
 }
 
 

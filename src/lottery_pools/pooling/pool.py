@@ -26,7 +26,7 @@ from lottery_pools.pooling.checks import (
 from lottery_pools.pooling.evaluator import Evaluator, Recalibrate, Score, warn_of_old_statistics
 from lottery_pools.pooling.guard import restored_on_failure
 from lottery_pools.pooling.method import Method
-from lottery_pools.pooling.methods import BY_SCORE, DEFAULT, NOTHING_HELD_OUT, find
+from lottery_pools.pooling.methods import BY_SCORE, DEFAULT, NOTHING_HELD_OUT, WITH_LABELS, find
 from lottery_pools.pooling.overlap import warn_of_overlap
 from lottery_pools.pooling.pruning import MaskRule, Scope
 from lottery_pools.pooling.result import Pooled
@@ -72,11 +72,11 @@ def pool(
         target: level of the ticket to strengthen.
         score: `score(model)` is one number, higher is better, or a 1-D tensor with one per sample. Use held-out data.
             For classifiers give `log_likelihood`: it tells networks apart with a tenth of the samples accuracy needs.
-            None: the tickets are classifiers, and `samples` without labels choose (`fading-soup`); or the method
-            chooses nothing (`sparser-soup`), and the scores of the result are not numbers.
+            None: the tickets are classifiers, and `samples` choose, with their `labels` where there are any; or the
+            method chooses nothing (`sparser-soup`), and the scores of the result are not numbers.
         recalibrate: `recalibrate(model)` re-estimates BatchNorm statistics; called after each change of weights.
         method: a name in `METHODS`, or a `Method` of your own; none: `trimmed-soup`, which needs a `score`, or
-            `fading-soup` where `samples` are given and no `score`.
+            `fading-soup-labels` where `samples` and `labels` are given and no `score`, or `fading-soup` without labels.
         coefficients: α, the weight of the best network so far, of the methods that try several.
         candidates: offer only so many of the nearest tickets; none: all.
         max_evaluations: recalibrate and score at most so many networks; none: as many as the method wants.
@@ -116,13 +116,15 @@ def pool(
         pooled = lp.pool(model, tickets, target=5, score=score, recalibrate=recalibrate)
         print(pooled.recipe, pooled.ticket.density)
         lp.save(pooled.ticket, "stronger.safetensors")
-        without_labels = lp.pool(model, tickets, 5, recalibrate=recalibrate, samples=lambda: batches_of_inputs)
+        by_labels = lp.pool(model, tickets, 5, recalibrate=recalibrate, samples=lambda: batches, labels=labels)
+        without_labels = lp.pool(model, tickets, 5, recalibrate=recalibrate, samples=lambda: batches)
         with_nothing_held_out = lp.pool(model, tickets, 5, recalibrate=recalibrate, method="sparser-soup")
         ```
     """
     is_ambiguous = method is None and score is not None and samples is not None
     if method is None:
-        method = DEFAULT if score is None and samples is not None else BY_SCORE
+        of_samples = DEFAULT if labels is None else WITH_LABELS
+        method = of_samples if score is None and samples is not None else BY_SCORE
     chosen, coefficients = find(method), checked_coefficients(coefficients)
     check_at_least_one("candidates", candidates)
     check_at_least_one("max_evaluations", max_evaluations)

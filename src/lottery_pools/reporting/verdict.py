@@ -103,7 +103,8 @@ def undertrained(rows: Sequence[Row]) -> str:
     return (
         f"A sign of under-training: tickets improve with sparsity, {ends}. A gain over the ticket of the same density "
         "then includes what a sparser ticket has without any pooling: judge pooling by its gain over the best "
-        "admissible ticket. Pools that are chosen without labels, as our default is, are weak there."
+        "admissible ticket. Pools that are chosen without labels, as our default is, are weak there: pool by "
+        "`fading-soup-labels` too."
     )
 
 
