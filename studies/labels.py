@@ -47,10 +47,10 @@ def page(studies: Mapping[str, Study | None]) -> str:
     """
     if not any(studies[name] for name in STUDIES):
         return ""
-    columns = (*STUDIES, "eleven earlier seeds")
+    columns, existing = (*STUDIES, "eleven earlier seeds"), _existing(studies)
     rows = []
     for method, against in PAIRS:
-        gains = (*(_gain(studies[name], method, against) for name in STUDIES), _on_existing(studies, method, against))
+        gains = (*(_gain(studies[name], method, against) for name in STUDIES), _on_existing(existing, method, against))
         if any(gains):
             cells = (answers.said(gain, answers.word(gain)) if gain else "–" for gain in gains)
             rows.append((f"{label(method)} over {label(against)}", *cells))
@@ -61,7 +61,7 @@ def page(studies: Mapping[str, Study | None]) -> str:
             "The planned tests, corrected for their number by Holm's method (p is not corrected):\n",
             _tests([_gain(studies[name], LABELS, FADING) for name in SHORT]),
             "That it harms nowhere else, which was to be equivalent:\n",
-            "".join(_harmless(studies)),
+            "".join(_harmless(studies[LONG], existing)),
             "Where the fading soup with labels loses, and the fading soup:\n",
             "".join(_losses(studies)),
         )
@@ -81,10 +81,10 @@ def _existing(studies: Mapping[str, Study | None]) -> list[Study]:
     ]
 
 
-def _on_existing(studies: Mapping[str, Study | None], method: str, against: str) -> Gain | None:
+def _on_existing(existing: Sequence[Study], method: str, against: str) -> Gain | None:
     """The gain over all seeds of study f4; none where one of its studies lacks the methods."""
-    existing = [study for study in _existing(studies) if study.whole(method) and study.whole(against)]
-    return answers.over_all_seeds(existing, method, against) if len(existing) == len(EXISTING) else None
+    measured = [study for study in existing if study.whole(method) and study.whole(against)]
+    return answers.over_all_seeds(measured, method, against) if len(measured) == len(EXISTING) else None
 
 
 def _tests(gains: Sequence[Gain | None]) -> str:
@@ -95,8 +95,8 @@ def _tests(gains: Sequence[Gain | None]) -> str:
     )
 
 
-def _harmless(studies: Mapping[str, Study | None]) -> list[str]:
-    gains = (_gain(studies[LONG], LABELS, FADING), _on_existing(studies, LABELS, FADING))
+def _harmless(long: Study | None, existing: Sequence[Study]) -> list[str]:
+    gains = (_gain(long, LABELS, FADING), _on_existing(existing, LABELS, FADING))
     return [
         f"- {name}: {answers.said(gain, answers.word(gain))}.\n" if gain else f"- {name}: not yet run.\n"
         for name, gain in zip((f"`{LONG}`", "eleven earlier seeds"), gains, strict=True)
