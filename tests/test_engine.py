@@ -17,7 +17,7 @@ import torch
 
 from lottery_pools.errors import UserError
 from lottery_pools.runs import engine
-from lottery_pools.runs.engine import Machine, run_tasks
+from lottery_pools.runs.engine import Machine, Workers, run_tasks
 
 
 def work(name: int, seconds: float) -> tuple[int, int, int]:
@@ -59,6 +59,33 @@ def test_two_workers_keep_the_order_and_a_mistake_ends_what_is_under_way() -> No
     finally:
         bystander.kill()
         bystander.join()
+
+
+def test_processes_stay_for_the_parts_that_follow() -> None:
+    bystanders = set(multiprocessing.active_children())
+    with Workers(Machine("cpu")) as workers:
+        assert multiprocessing.active_children() == list(bystanders), "none is started before there is work"
+
+        def processes(threads: int) -> set[int]:
+            return {process for _, given, process in workers.do(work, [(1, 0.5)] * 2, 2, threads) if given == threads}
+
+        first = processes(1)
+        assert len(first) == 2
+        assert processes(1) == first
+        others = processes(2)
+        assert len(others) == 2
+        assert not others & first, "a part with other threads has processes of its own"
+        assert {process.pid for process in set(multiprocessing.active_children()) - bystanders} == others
+    assert set(multiprocessing.active_children()) == bystanders
+
+
+def test_an_exception_between_two_parts_stops_what_is_under_way() -> None:
+    start = time.monotonic()
+    with pytest.raises(KeyError), Workers(Machine("cpu")) as workers:  # noqa: PT012
+        assert next(workers.do(work, [(1, 0), (9, 60)], 2, 1))[0] == 1
+        raise KeyError
+    assert time.monotonic() - start < 50
+    assert multiprocessing.active_children() == []
 
 
 def die() -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from lottery_pools.experiment import execution, plan, pricing, stages
 from lottery_pools.experiment.plan import Part, Task
+from lottery_pools.runs.engine import Workers
 from tests.test_stages import ONE, tiny
 
 
@@ -23,7 +24,7 @@ def double(n: int) -> int:
 def test_what_is_left_is_done_in_order_and_kept() -> None:
     kept: list[tuple[int, int]] = []
     part = Part("pooling", double, [Task((n,), 1, int(n == 2)) for n in (3, 2, 1)])
-    execution.do(part, ONE, lambda task, result: kept.append((task.arguments[0], result)))
+    execution.do(part, Workers(ONE), lambda task, result: kept.append((task.arguments[0], result)))
     assert kept == [(3, 6), (1, 2)]
 
 

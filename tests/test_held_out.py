@@ -54,6 +54,23 @@ def test_where_no_rate_helps_the_weights_stay(monkeypatch: pytest.MonkeyPatch) -
     assert wrecked.images == 10 * 16
 
 
+def test_no_rate_is_tried_after_one_that_does_not_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rate that lowers the loss only by chance, after a lower one that did not, cost a control two points."""
+    tried: list[float] = []
+    losses = iter((1.0, 0.9, 0.95, 0.1))  # of no tuning, and after each rate
+
+    def train(attempt: object, samples: object, rate: float) -> int:
+        tried.append(rate)
+        return 1
+
+    monkeypatch.setattr(held_out._Attempt, "train", train)
+    monkeypatch.setattr(held_out._Attempt, "loss", lambda attempt, samples: next(losses))
+    tuned = held_out.tune(imp.network(CONFIG, DATA, SEED), ticket(), DATA, CONFIG.training, SEED)
+    lowest, second, *_ = held_out.RATES
+    assert tried == [lowest, second, lowest]
+    assert (tuned.rate, tuned.images) == (lowest, 3)
+
+
 @pytest.mark.parametrize(("samples", "epochs"), [(24, 100), (7, 200), (1, 200), (6400, 10)])
 def test_small_sets_are_passed_over_more_often(samples: int, epochs: int) -> None:
     settings = held_out.tuning(Training(batch=16, nesterov=True), samples, 0.01)

@@ -75,7 +75,7 @@ from lottery_pools.errors import UserError
         (["run", "--pooling.targets", "none", "1"], "--pooling.targets is 'none': give whole numbers"),
         (["run", "--preset", "demo", "extra"], "run has no use for extra: leave it out"),
         (["run", "--pooling.methods", "averge"], "unknown method 'averge': did you mean 'average'?"),
-        (["run", "--pooling.targets", "99"], "this run has levels 0 to 5"),
+        (["run", "--pooling.targets", "99"], "this run has levels 0 to 4"),
         (["run", "--evaluation.corruptions", "sheer"], "unknown corruption of mnist1d 'sheer': did you mean 'shear'?"),
         (
             ["run", "--evaluation.trained-baselines", "longr"],

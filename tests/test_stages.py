@@ -29,9 +29,8 @@ from lottery_pools.experiment import report as reports
 from lottery_pools.experiment.run import CLEAN, OTHER_SEED, POOLED_BY, OtherRun
 from lottery_pools.pooling import learning
 from lottery_pools.pooling.methods import METHODS
-from lottery_pools.runs import engine
 from lottery_pools.runs.disk import digest
-from lottery_pools.runs.engine import Machine
+from lottery_pools.runs.engine import Machine, Workers
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.runs.rows import ENSEMBLE, TUNED, Row
 from lottery_pools.tickets import checks, files, retraining
@@ -122,7 +121,7 @@ def test_a_finished_run_starts_no_work(finished: Path, monkeypatch: pytest.Monke
     def refuse(*arguments: object) -> None:
         raise AssertionError(f"there is nothing to do, but this is: {arguments}")
 
-    monkeypatch.setattr(engine, "run_tasks", refuse)
+    monkeypatch.setattr(Workers, "do", refuse)
     stages.run(tiny(), finished, Machine(device="cpu", workers=2, threads=1))
 
 

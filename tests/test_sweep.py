@@ -16,7 +16,7 @@ from lottery_pools.config.schema import Config, Pooling, Pruning
 from lottery_pools.errors import UserError
 from lottery_pools.experiment import stages, sweep
 from lottery_pools.experiment.execution import Watching
-from lottery_pools.runs import engine
+from lottery_pools.runs.engine import Workers
 from tests.test_stages import ONE, hashes, tiny
 
 ROOT = Path(__file__).parents[1]
@@ -74,13 +74,15 @@ def test_runs_done_one_by_one_are_the_same_and_are_not_done_again(finished: Path
 
 def test_the_tasks_of_all_variants_are_given_out_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[tuple[str, int]] = []
-    usual = engine.run_tasks
+    usual = Workers.do
 
-    def run_tasks(function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], *rest: Any) -> Iterator[Any]:
+    def do(
+        workers: Workers, function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], *shape: int
+    ) -> Iterator[Any]:
         given.append((function.__name__, len(tasks)))
-        return usual(function, tasks, *rest)
+        return usual(workers, function, tasks, *shape)
 
-    monkeypatch.setattr(engine, "run_tasks", run_tasks)
+    monkeypatch.setattr(Workers, "do", do)
     sweep.sweep(variants((0,)), tmp_path / "rates", ONE)
     # 2 variants, each of 2 tickets, as many recalibrated and pooled ones, and the ensemble
     assert given == [("train", 2), ("pool", 4), ("measure", 14)]

@@ -33,7 +33,7 @@ from lottery_pools.pooling.recipe import Recipe
 from lottery_pools.pooling.result import Trial
 from lottery_pools.runs import results
 from lottery_pools.runs.disk import digest, write
-from lottery_pools.runs.engine import Machine
+from lottery_pools.runs.engine import Machine, Workers
 from lottery_pools.runs.rows import BASELINES, Row, unpack_hits
 from lottery_pools.tickets.ticket import Ticket
 
@@ -78,8 +78,9 @@ def diagnose(
     def keep(task: Task, diagnosis: dict[str, Any]) -> None:
         write(_path(task.arguments[0], points), json.dumps(diagnosis, indent=1) + "\n")
 
-    with opening.hold(experiment), progress(experiment.runs, lambda: ([part], _logged(part)), watching):
-        do(part, machine, keep)
+    watched = progress(experiment.runs, lambda: ([part], _logged(part)), watching)
+    with opening.hold(experiment), watched, Workers(machine) as workers:
+        do(part, workers, keep)
     return [read_json(_path(run, points)) for run in experiment.runs]
 
 

@@ -50,12 +50,14 @@ def estimate(experiment: Experiment, parts: Sequence[Part]) -> Plan:
     prices = {part.stage: price(part, experiment.network) for part in parts}
     shares = {part.stage: experiment.machine.share(len(part.tasks)) for part in parts if part.left}
     speeds = _speeds(experiment, prices, shares)
-    steps = []
+    steps, running = [], None
     for part in parts:
         seconds = 0.0
         if part.left:
-            speed, (workers, _) = speeds[shares[part.stage]], shares[part.stage]
-            seconds = speed.start + makespan(map(speed.seconds, prices[part.stage]), workers)
+            share = shares[part.stage]
+            start = 0.0 if share == running else speeds[share].start  # the processes of the part before stay
+            seconds = start + makespan(map(speeds[share].seconds, prices[part.stage]), share[0])
+            running = share
         items, done = sum(task.items for task in part.tasks), sum(task.done for task in part.tasks)
         if items:
             steps.append(Step(part.stage, part.detail, items, done, sum(prices[part.stage], NOTHING), seconds))

@@ -15,15 +15,15 @@ from lottery_pools.experiment.plan import Part, Task
 from lottery_pools.experiment.run import Run
 from lottery_pools.reporting.plain_progress import lines
 from lottery_pools.reporting.progress import watch
-from lottery_pools.runs import engine, ranks
-from lottery_pools.runs.engine import Machine
+from lottery_pools.runs import ranks
+from lottery_pools.runs.engine import Machine, Workers
 from lottery_pools.runs.events import Observer, observed
 
 Keep = Callable[[Task, Any], None]
 """What becomes of the result of a task."""
 
 
-def do(part: Part, machine: Machine, keep: Keep | None = None) -> None:
+def do(part: Part, workers: Workers, keep: Keep | None = None) -> None:
     """Do the tasks of a part that are left, and give each result to `keep`, in the order of the tasks.
 
     The machine is shared out over all tasks, done or not: so a run that is continued computes the same bits.
@@ -31,9 +31,9 @@ def do(part: Part, machine: Machine, keep: Keep | None = None) -> None:
     if not part.left:
         return
     ranks.of_this_process().wait()  # all have the same plan before the first of them changes what it was made of
-    workers, threads = machine.share(len(part.tasks)) if machine.cluster is None else (1, machine.threads)
-    arguments = [task.arguments for task in part.left]
-    outcomes = engine.run_tasks(part.function, arguments, workers, threads, machine.cluster, machine.deterministic)
+    machine = workers.machine
+    processes, threads = machine.share(len(part.tasks)) if machine.cluster is None else (1, machine.threads)
+    outcomes = workers.do(part.function, [task.arguments for task in part.left], processes, threads)
     for task, outcome in zip(part.left, outcomes, strict=True):
         if keep is not None:
             keep(task, outcome)

@@ -18,7 +18,7 @@ from lottery_pools.experiment.run import OtherRun, Run
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.metric_report import MetricReport
 from lottery_pools.runs import results
-from lottery_pools.runs.engine import Machine
+from lottery_pools.runs.engine import Machine, Workers
 from lottery_pools.runs.rows import AnyRow
 from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
@@ -66,16 +66,17 @@ def work(experiments: Sequence[Experiment], watching: Watching = IN_A_TERMINAL) 
         for experiment in experiments:
             held.enter_context(opening.hold(experiment))
         held.enter_context(_progress(experiments, watching, STAGES, methods))
-        _train(experiments)
-        _pool(experiments, methods)
-        _evaluate(experiments)
+        workers = held.enter_context(Workers(experiments[0].machine))
+        _train(experiments, workers)
+        _pool(experiments, methods, workers)
+        _evaluate(experiments, workers)
 
 
 def tickets(config: Config, out: Path, machine: Machine = THIS_MACHINE, watching: Watching = IN_A_TERMINAL) -> None:
     """Train the tickets of every seed and of its trained baselines, from where an earlier call stopped; as `run`."""
     experiment = opening.resolve(config, out, machine)
-    with opening.hold(experiment), _progress([experiment], watching, ("tickets",)):
-        _train([experiment])
+    with opening.hold(experiment), _progress([experiment], watching, ("tickets",)), Workers(machine) as workers:
+        _train([experiment], workers)
 
 
 def pool(
@@ -94,16 +95,16 @@ def pool(
     _need_tickets(experiment, (*experiment.runs, *(run for run in experiment.trained_baselines if run.own_methods)))
     _check_pooling(experiment, experiment.methods)
     methods = {experiment.out: experiment.methods}
-    with opening.hold(experiment), _progress([experiment], watching, ("pool",), methods):
-        _pool([experiment], methods)
+    with opening.hold(experiment), _progress([experiment], watching, ("pool",), methods), Workers(machine) as workers:
+        _pool([experiment], methods, workers)
 
 
 def evaluate(config: Config, out: Path, machine: Machine = THIS_MACHINE, watching: Watching = IN_A_TERMINAL) -> None:
     """Measure every ticket, itself recalibrated, its pools and the ensemble, clean and corrupted; as `run`."""
     experiment = opening.resolve(config, out, machine)
     _need_tickets(experiment, (*experiment.runs, *_to_measure(experiment)))
-    with opening.hold(experiment), _progress([experiment], watching, ("evaluate",)):
-        _evaluate([experiment])
+    with opening.hold(experiment), _progress([experiment], watching, ("evaluate",)), Workers(machine) as workers:
+        _evaluate([experiment], workers)
 
 
 def preview(
@@ -180,21 +181,21 @@ def _check_pooling(experiment: Experiment, methods: Sequence[str]) -> None:
     check_sendable(plan.pooling(experiment, methods), experiment.machine)
 
 
-def _train(experiments: Sequence[Experiment]) -> None:
+def _train(experiments: Sequence[Experiment], workers: Workers) -> None:
     for experiment in experiments:
         for settings in experiment.baseline_settings:
             settings.write()
-    do(plan.together(plan.training(experiment) for experiment in experiments), experiments[0].machine)
+    do(plan.together(plan.training(experiment) for experiment in experiments), workers)
 
 
-def _pool(experiments: Sequence[Experiment], methods: Methods) -> None:
+def _pool(experiments: Sequence[Experiment], methods: Methods, workers: Workers) -> None:
     parts = (plan.pooling(experiment, methods[experiment.out]) for experiment in experiments)
-    do(plan.together(parts), experiments[0].machine)
+    do(plan.together(parts), workers)
 
 
-def _evaluate(experiments: Sequence[Experiment]) -> None:
-    do(plan.together(plan.tuning(experiment) for experiment in experiments), experiments[0].machine)
-    _corrupt(experiments)
+def _evaluate(experiments: Sequence[Experiment], workers: Workers) -> None:
+    do(plan.together(plan.tuning(experiment) for experiment in experiments), workers)
+    _corrupt(experiments, workers)
     runs = [run for experiment in experiments for run in experiment.runs]
     for run in runs:
         results.mend(run.folder.results)
@@ -205,7 +206,7 @@ def _evaluate(experiments: Sequence[Experiment]) -> None:
         # the rows of all levels of an ensemble come together: a kill may have left the first of them
         results.append(folder.results, [row for row in rows if row.key not in there[folder]])
 
-    do(plan.together(plan.measuring(experiment) for experiment in experiments), experiments[0].machine, keep)
+    do(plan.together(plan.measuring(experiment) for experiment in experiments), workers, keep)
     for run in runs:
         path = run.folder.results
         if run.config.measures_accuracy:
@@ -214,7 +215,7 @@ def _evaluate(experiments: Sequence[Experiment]) -> None:
             results.append(path, tasks.admissible(results.read_metrics(path)))
 
 
-def _corrupt(experiments: Sequence[Experiment]) -> None:
+def _corrupt(experiments: Sequence[Experiment], workers: Workers) -> None:
     """Make the corrupted test samples that are not cached yet, before networks are measured on them."""
 
     def log(task: Task, _: None) -> None:
@@ -222,4 +223,4 @@ def _corrupt(experiments: Sequence[Experiment]) -> None:
         run.folder.event(stage="corruption", method=condition[1], done=pricing.CORRUPTING * run.size(condition))
 
     by_samples = {(experiment.config.data, experiment.config.evaluation): experiment for experiment in experiments}
-    do(plan.together(map(plan.corrupting, by_samples.values())), experiments[0].machine, log)
+    do(plan.together(map(plan.corrupting, by_samples.values())), workers, log)

@@ -20,10 +20,11 @@ from lottery_pools.runs.worker import cores, gpus, prepare, use_gpu
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
+    from types import TracebackType
 
     import torch
 
-__all__ = ["Machine", "cores", "prepare", "run_tasks"]
+__all__ = ["Machine", "Workers", "cores", "prepare", "run_tasks"]
 
 T = TypeVar("T")
 
@@ -118,43 +119,66 @@ class Machine:
         return self.device if self.cluster is not None and self.device == "auto" else str(self.torch_device())
 
 
-def run_tasks(
-    function: Callable[..., T],
-    tasks: Sequence[tuple[Any, ...]],
-    workers: int,
-    threads: int | None,
-    cluster: str | None = None,
-    deterministic: bool = False,
-) -> Iterator[T]:
-    """Call `function(*task)` for every task, and yield the results in the order of the tasks.
+class Workers:
+    """What does the tasks of several parts of the work in turn: this process, local processes, or a Dask cluster.
 
-    If a task raises an exception, so does this, and the tasks that other processes are working on are stopped: what
-    they have finished is on disk. A cluster's workers finish what they are working on.
+    Local processes are started with the first part that needs them. They stay for the parts that follow, since a new
+    process takes seconds until it has imported PyTorch and read the data; a part that is shared out over another number
+    of processes or threads starts new ones. If the context ends with an exception, they are stopped at once: what they
+    have finished is on disk. A cluster's workers finish what they are working on.
 
     Args:
-        function: What does one task; a function of a module, so that other processes can import it.
-        tasks: The arguments of each call.
-        workers: Processes that work at the same time; a single one is this process. A cluster has its own number.
-        threads: Threads of each process; none: the cores of each machine are shared out over its workers.
-        cluster: Address of a Dask scheduler to use instead of local processes; its workers must see the same files.
-        deterministic: As `Machine.deterministic`.
+        machine: Where the work is done. The workers of a cluster must see the same files.
 
-    Raises:
-        UserError: The scheduler does not answer, or a process was killed.
+    Example:
+        ```python
+        with Workers(Machine("cpu")) as workers:
+            tickets = list(workers.do(train, [(seed,) for seed in range(4)], workers=2, threads=1))
+            pools = list(workers.do(pool, [(ticket,) for ticket in tickets], workers=2, threads=1))
+        ```
     """
-    if cluster is not None:
-        with dask.connected(cluster, threads, deterministic) as (executor, setup):
-            yield from _in_order(
-                [executor.submit(dask.at_worker, setup, dask.packed(function, task)) for task in tasks]
-            )
-        return
-    threads = threads or _share_of_cores(workers)
-    if workers == 1:
-        prepare(threads, deterministic)
-        for task in tasks:
-            yield function(*task)
-        return
-    with _processes(workers, threads, deterministic) as executor:
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._held = contextlib.ExitStack()
+        self._local: tuple[tuple[int, int], Executor] | None = None  # the processes and threads, and what runs them
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._local = None
+        self._held.__exit__(kind, error, trace)
+
+    def do(
+        self, function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], workers: int, threads: int | None
+    ) -> Iterator[T]:
+        """Call `function(*task)` for every task, and yield the results in the order of the tasks.
+
+        Args:
+            function: What does one task; a function of a module, so that other processes can import it.
+            tasks: The arguments of each call.
+            workers: Processes that work at the same time; a single one is this process. A cluster has its own number.
+            threads: Threads of each process; none: the cores of each machine are shared out over its workers.
+
+        Raises:
+            UserError: The scheduler does not answer, or a process was killed.
+        """
+        if self.machine.cluster is not None:
+            with dask.connected(self.machine.cluster, threads, self.machine.deterministic) as (executor, setup):
+                yield from _in_order(
+                    [executor.submit(dask.at_worker, setup, dask.packed(function, task)) for task in tasks]
+                )
+            return
+        threads = threads or _share_of_cores(workers)
+        if workers == 1:
+            prepare(threads, self.machine.deterministic)
+            for task in tasks:
+                yield function(*task)
+            return
+        executor = self._processes(workers, threads)
         try:
             yield from _in_order([executor.submit(function, *task) for task in tasks])
         except BrokenExecutor as error:
@@ -163,6 +187,27 @@ def run_tasks(
                 "run the same again with fewer --workers"
             ) from error
 
+    def _processes(self, workers: int, threads: int) -> Executor:
+        """The local processes: those of the part before, unless their number or their threads are others."""
+        if self._local is not None and self._local[0] == (workers, threads):
+            return self._local[1]
+        self._held.close()
+        executor = self._held.enter_context(_started(workers, threads, self.machine.deterministic))
+        self._local = (workers, threads), executor
+        return executor
+
+
+def run_tasks(
+    function: Callable[..., T],
+    tasks: Sequence[tuple[Any, ...]],
+    workers: int,
+    threads: int | None,
+    cluster: str | None = None,
+) -> Iterator[T]:
+    """As `Workers.do`, for a single part of the work: processes that this starts end with it."""
+    with Workers(Machine(cluster=cluster)) as started:
+        yield from started.do(function, tasks, workers, threads)
+
 
 def _in_order(futures: Sequence[Future[T]]) -> Iterator[T]:
     for future in futures:
@@ -170,7 +215,7 @@ def _in_order(futures: Sequence[Future[T]]) -> Iterator[T]:
 
 
 @contextlib.contextmanager
-def _processes(workers: int, threads: int, deterministic: bool) -> Iterator[Executor]:
+def _started(workers: int, threads: int, deterministic: bool) -> Iterator[Executor]:
     """Local processes; if the context ends with an exception, they are stopped at once."""
     children_before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")

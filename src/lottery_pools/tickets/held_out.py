@@ -18,7 +18,7 @@ from lottery_pools.tickets.ticket import Ticket, load_into
 from lottery_pools.tickets.training import TrainingRun, train
 
 RATES = (3e-5, 1e-4, 1e-3, 1e-2)
-"""Peak learning rates of Adam that are tried; each falls to zero as a cosine."""
+"""Peak learning rates of Adam that are tried, the lowest first; each falls to zero as a cosine."""
 EPOCHS, STEPS = 10, 200
 """Passes over the held-out samples; more where these are fewer than so many steps."""
 
@@ -39,9 +39,9 @@ def tune(model: nn.Module, ticket: Ticket, dataset: Dataset, settings: Training,
     """Fine-tune the surviving weights of a ticket on the held-out samples by Adam; its mask is kept.
 
     Adam without weight decay (Kingma & Ba, ICLR 2015), with batches, augmentation and precision as in training. Each
-    rate is tried on two thirds of the held-out samples. The one that gives the other third the lowest loss then
-    tunes on all of them; if no rate does better than no tuning, the weights stay. BatchNorm is in training mode;
-    re-estimate its statistics on training images afterwards, as of every network.
+    rate is tried on two thirds of the held-out samples, from the lowest on, as long as the loss of the other third
+    falls. The last rate that lowered it then tunes on all of them; if the first did not, the weights stay. BatchNorm is
+    in training mode; re-estimate its statistics on training images afterwards, as of every network.
 
     Args:
         model: The network, changed in place.
@@ -59,8 +59,9 @@ def tune(model: nn.Module, ticket: Ticket, dataset: Dataset, settings: Training,
     best_rate, best_loss, images = None, attempt.loss(to_score), 0
     for rate in RATES:
         images += attempt.train(to_learn, rate)
-        if (loss := attempt.loss(to_score)) < best_loss:
-            best_rate, best_loss = rate, loss
+        if (loss := attempt.loss(to_score)) >= best_loss:
+            break
+        best_rate, best_loss = rate, loss
     if best_rate is None:
         return Tuned(dict(ticket.weights), None, images)
     images += attempt.train(held_out, best_rate)
