@@ -437,8 +437,6 @@ def differences(study: Study) -> Iterator[Interval]:
 
 OTHERWISE: dict[Interval, str] = {
     (2.17, 1.22, 3.13): "cifar10-longer, seeds 1 and 2",
-    (0.54, -0.00, 1.08): "a control of the demo",
-    (1.33, 0.72, 1.94): "a control of the demo",
     (0.06, -0.18, 0.30): "the fading soup on two seeds of the study of 19 levels, whose rows are not kept",
 }
 """Differences on these pages that are neither of a planned study nor in questions.md."""
