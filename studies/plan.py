@@ -104,12 +104,15 @@ CONTROLS = ("held-out-training", "tuned-ticket", "tuned-pool")
 NOTHING_HELD_OUT = tuple(pooled_by(CONTROLS[0], method) for method in ("consensus-soup-training", "sparser-soup"))
 """Pools of tickets that were trained on every labelled sample."""
 REWOUND = pooled_by("learning-rate-rewinding", CONSENSUS)
-"""The default's pools of tickets of which each level goes on from its weights: only the learning rate is rewound."""
+"""Consensus soups of tickets of which each level goes on from its weights: only the learning rate is rewound."""
+REWOUND_FADING = pooled_by("learning-rate-rewinding", FADING)
+"""Fading soups of these tickets."""
 TRAINED = (
     *("longer", "sparse-model-soups", "swamp-equal-cost", "learning-rate-rewinding", "rigl", "lawa", "tail-ema"),
     *("swa-training", "ema-training", "sms", "swamp"),
     *(pooled_by("learning-rate-rewinding", method) for method in (RULE, TRIMMED)),
     REWOUND,
+    REWOUND_FADING,
 )
 """Trained baselines, two of them of earlier versions, and pools of tickets that are trained by another rule."""
 
@@ -166,11 +169,13 @@ QUESTIONS = (
     *map(equal_cost, TRAINED),
     *(
         equal_cost(name, FADING, "Does it gain more than the fading soup at equal cost?")
-        for name in ("longer", "rigl", "sparse-model-soups")
+        for name in ("longer", "rigl", "sparse-model-soups", "swamp-equal-cost", "learning-rate-rewinding", "lawa")
     ),
     pair(12, "Does SWAMP gain more than the fading soup at four times the cost?", "swamp-full", FADING),
     pair(12, "Do tickets whose learning rate alone was rewound make better consensus soups?", REWOUND, CONSENSUS),
     pair(12, "Do such soups beat the paper's rule on the study's own tickets?", REWOUND, RULE),
+    pair(12, "Do such tickets make better fading soups?", REWOUND_FADING, FADING),
+    pair(12, "Do such fading soups beat the paper's rule on the study's own tickets?", REWOUND_FADING, RULE),
     cost(TRIMMED),
     *map(cost, WITHOUT_LABELS),
     selected(TRIMMED),
