@@ -68,26 +68,24 @@ class Selection:
     def _by_likelihood(self) -> bool:
         return self.method.scored_by == "log-likelihood"
 
-    @property
-    def _by_agreement(self) -> bool:
-        return self.method.scored_by == "agreement"
-
     def _score_on_few(self) -> None:
         """Score on `pooling.selection` validation samples, and re-estimate BatchNorm on a quarter as many images.
 
-        For agreement, half as many samples do, and the number of images is also at most that of the samples.
+        For agreement without labels half as many samples do. For any agreement, the number of images is also at most
+        that of the samples.
         """
         split, size = self.split, self.config.pooling.selection
         if size is None:
             return
         self.images = min(self.images, max(2, size // 4))
         draws = generator(self.seed, "selection")
-        if self._by_agreement:  # sees no labels, so it is not stratified by them
+        if self.method.scored_by == "agreement":  # sees no labels, so it is not stratified by them
             chosen = torch.randperm(len(split), generator=draws)[: max(1, size // 2)]
-            self.images = min(self.images, max(2, len(chosen)))
             self.split = split.take(chosen.to(self.dataset.device))
         elif size < len(split):
             self.split = split.take(stratified(split.labels.cpu(), size, draws).to(self.dataset.device))
+        if self.method.compares_predictions:
+            self.images = min(self.images, max(2, len(self.split)))
 
     def score(self, model: nn.Module) -> Tensor:
         """One value per sample, (n,): its log-likelihood, or the metric (whether it is predicted correctly)."""
@@ -128,7 +126,7 @@ class Selection:
             yield batch
 
     def _sample_batches(self) -> Iterator[Tensor]:
-        if not self._by_agreement:
+        if not self.method.compares_predictions:
             yield from calibration_batches(self.config, self.dataset, self.seed, self.images)
             return
         for batch in self.split.batches(self.config.evaluation.batch):
@@ -146,7 +144,7 @@ class Selection:
     @property
     def sample_images(self) -> int:
         """Images that the method's passes over `samples` cost."""
-        images = len(self.split) if self._by_agreement else self.images
+        images = len(self.split) if self.method.compares_predictions else self.images
         return self.method.passes(self.offer) * images * (3 if self.method.differentiates_samples else 1)
 
     def pool(self, model: nn.Module, tickets: Sequence[Ticket], **options: Any) -> tuple[Pooled, int]:

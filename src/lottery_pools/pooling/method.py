@@ -82,9 +82,9 @@ class Method:
     needs: tuple[Literal["loss", "base", "samples", "labels"], ...] = ()
     """What `lottery_pools.pool` must be given: a differentiable `loss`, `base`, the weights at the rewind point,
     `samples`, batches of inputs without labels, or `labels`, the classes of these."""
-    scored_by: Literal["accuracy", "log-likelihood", "agreement"] = "accuracy"
+    scored_by: Literal["accuracy", "log-likelihood", "agreement", "agreement and labels"] = "accuracy"
     """What an experiment compares networks by: accuracy, as the papers do, log-likelihood after temperature scaling, or
-    agreement with all tickets together, for which the search itself sees and which needs no labels."""
+    agreement with all tickets together, with labels or without, for which the search itself sees."""
     scored_on: Literal["all", "selection"] = "all"
     """Which samples an experiment scores networks on: all validation samples, or `pooling.selection` of them. The loss
     is computed on all validation samples."""
@@ -113,6 +113,11 @@ class Method:
     collapses: bool = False
     """Whether the method loses ten points and more at some density, so that a figure with it would show nothing
     else."""
+
+    @property
+    def compares_predictions(self) -> bool:
+        """Whether the search compares the predictions of networks itself, so that it needs `samples` and no score."""
+        return self.scored_by.startswith("agreement")
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def pool(
     check_functions({"score": score, "recalibrate": recalibrate, "final_recalibrate": final_recalibrate})
     check_functions({"loss": loss, "samples": samples})
     by_level, target = checked_tickets(model, tickets, target, allow_other_run), operator.index(target)
-    is_scored = score is not None or chosen.scored_by == "agreement"
+    is_scored = score is not None or chosen.compares_predictions
     score = checked_score(score, chosen)
     if loss is not None and "loss" in chosen.needs and not allow_same_samples:
         score, loss = warn_of_overlap(model, score, loss)
@@ -181,7 +181,7 @@ def checked_score(score: Score | None, method: Method) -> Score:
     """The score; raises UserError where there is none and the method needs one."""
     if score is not None:
         return score
-    if method.chooses and method.scored_by != "agreement":
+    if method.chooses and not method.compares_predictions:
         raise UserError(
             f"{method.name} needs a score: give one; or, of classifiers, samples alone, without a method; or "
             f"method={NOTHING_HELD_OUT!r}, which chooses nothing"

@@ -54,6 +54,22 @@ def fading_soup_with_labels(task: PoolingTask) -> Pooled:
     return search(scored_by_agreement_and_labels(task))
 
 
+def balanced_soup(task: PoolingTask) -> Pooled:
+    """The same search; labels count as much as the tickets' own scores say that all tickets together mislead.
+
+    With few labels, and tickets that are trained to the end, it is the fading soup. With many labels, and tickets that
+    are not, it goes by labels nearly alone. `agreement.share_of_labels` says how it is weighed.
+
+    Args:
+        task: the target, its candidates and the tools; `samples` are inputs, `labels` their classes.
+
+    Raises UserError as `fading_soup_with_labels`.
+    """
+    from lottery_pools.pooling.agreement import scored_by_balance
+
+    return search(scored_by_balance(task))
+
+
 def search(task: PoolingTask) -> Pooled:
     """The search of `fading_soup`, by whatever the task scores networks with."""
     soup = trimmed_soup.trim(task)
@@ -119,5 +135,17 @@ METHODS = (
         rank=108.25,
         needs=("samples", "labels"),
         marker="D",
+    ),
+    replace(
+        FADING_SOUP,
+        name="balanced-soup",
+        run=balanced_soup,
+        label="Balanced soup (ours)",
+        summary="ours: the fading soup, which is to agree with the labels of the held-out inputs too, the more the "
+        "tickets' own scores say that their mean prediction misleads",
+        rank=108.1,
+        needs=("samples", "labels"),
+        scored_by="agreement and labels",
+        marker="X",
     ),
 )
