@@ -10,6 +10,9 @@ import sys
 if os.environ.get("LOTTERY_POOLS_TEST_GPU") != "1":
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+# Experiments take every core for threads where nothing is said, also those that a test runs in its own process: two
+# processes of tests would then wait for each other, and one test would change the threads of the next.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pathlib import Path
 

@@ -100,7 +100,7 @@ def by_hand(
     **options: Any,
 ) -> tuple[Pooled, list[float]]:
     inputs = tickets[0].weights["weight"].shape[1]
-    network = Undecided if find(method).scored_by == "agreement" else nn.Linear
+    network = Undecided if find(method).compares_predictions else nn.Linear
     pooled = pool(network(inputs, 1, bias=False), tickets, target, score, method=method, **options)
     return pooled, pooled.ticket.weights["weight"][0].tolist()
 
@@ -486,7 +486,7 @@ def test_every_method_keeps_density_and_integers_and_can_be_replayed(
         assert all(torch.equal(mask, tickets[target].mask[name]) for name, mask in ticket.mask.items())
     assert ticket.weights["norm.num_batches_tracked"] == (3 if recalibrates else 100 + target)
     assert all(torch.equal(tensor, ticket.weights[name]) for name, tensor in snapshot(model).items())
-    if METHODS[method].scored_by != "agreement":
+    if not METHODS[method].compares_predictions:
         assert make_score(seed)(model).double().mean() == pooled.score
     assert all(map(tensors_equal, tickets, make_tickets(seed, range(4))))
     assert not any(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
@@ -529,7 +529,7 @@ def test_evaluations_are_counted(method: str) -> None:
     assert pooled.evaluations == len(calls) - again > 1
 
 
-@pytest.mark.parametrize("method", ["trimmed-soup", "consensus-soup", "fading-soup", "fading-soup-labels"])
+@pytest.mark.parametrize("method", ["trimmed-soup", "consensus-soup", "fading-soup", "balanced-soup"])
 def test_the_network_that_is_returned_may_be_recalibrated_better_than_those_compared(method: str) -> None:
     quick: list[nn.Module] = []
     thorough = make_recalibrate(0)
@@ -680,6 +680,6 @@ def test_every_method_says_how_many_networks_it_evaluates() -> None:
             pooled, _ = by_hand(name, tickets, target, lambda model: 0.0, samples=samples, **options)
             offer = Offer(sparser=3 - target, denser=target, coefficients=2)
             assert pooled.evaluations == method.evaluations(offer), (name, target)
-            scored = pooled.evaluations if method.scored_by == "agreement" else 0
+            scored = pooled.evaluations if method.compares_predictions else 0
             assert len(passes) == method.passes(offer) + scored, (name, target)
             assert pooled.gradient_steps in (method.gradient_steps, 0)

@@ -83,10 +83,10 @@ def scored_by_balance(task: PoolingTask) -> PoolingTask:
     logits = list(_logits_of_tickets(task.evaluator.model, task.tickets, samples))
     together = torch.stack([ticket.softmax(1) for ticket in logits]).mean(0)
     labels = _checked_labels(task.labels, *together.shape).to(together.device)
-    share = share_of_labels(
-        torch.stack([log_likelihood(ticket, labels) for ticket in logits]),
-        torch.stack([log_likelihood(ticket, together) for ticket in logits]),
-    )
+    by_labels = torch.stack([log_likelihood(ticket, labels) for ticket in logits])
+    if impossible := int(by_labels.isinf().any(0).sum()):
+        raise UserError(f"tickets give the labels of {impossible} samples a logit of -inf: leave these samples out")
+    share = share_of_labels(by_labels, torch.stack([log_likelihood(ticket, together) for ticket in logits]))
     return _scored_against(task, samples, together.lerp(one_hot(labels, together.shape[1]).to(together), share))
 
 
