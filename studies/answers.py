@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -29,16 +30,20 @@ class Study:
     name: str
     rows: tuple[Row, ...]
     families: Families
+    levels: dict[str, set[int]]
+    """The levels at which each method was measured."""
 
     @classmethod
     def of(cls, name: str, rows: Iterable[Row]) -> Study:
         """A study of these rows."""
-        return cls(name, tuple(rows), {})
+        study = cls(name, tuple(rows), {}, defaultdict(set))
+        for row in study.rows:
+            study.levels[row.method].add(row.level)
+        return study
 
     def whole(self, method: str) -> bool:
         """Whether a method was measured at every level of the study."""
-        levels = {row.level for row in self.rows}
-        return {row.level for row in self.rows if row.method == method} == levels
+        return method in self.levels and self.levels[method] == set().union(*self.levels.values())
 
     def compared(self, method: str, against: str) -> list[Gain]:
         """The gains of a method over another at every level that both have, and over all of these."""

@@ -17,7 +17,7 @@ from lottery_pools.experiment import report as reports
 from lottery_pools.reporting.names import label, pooled
 from lottery_pools.reporting.table import Table, markdown
 from lottery_pools.reporting.words import interval
-from studies import answers, labels
+from studies import answers, under_trained
 from studies.answers import Study
 from studies.plan import BY_AGREEMENT, CONSENSUS, FADING, QUESTIONS, RULE, TRIMMED, Question
 
@@ -208,7 +208,7 @@ def _with_settings_of(name: str, studies: Sequence[Study], pairs: Sequence[tuple
 def page(root: Path = RESULTS) -> str:
     """All answers as a page in Markdown."""
     planned, fresh, confirming = read(PLANNED, root), read(FRESH, root), read(CONFIRMING, root)
-    repeating, first, short = read(REPEATING, root), read(FIRST, root), read(labels.STUDIES, root)
+    repeating, first, short = read(REPEATING, root), read(FIRST, root), read(under_trained.STUDIES, root)
     of_plan = {**planned, **fresh, **confirming, **repeating, **short}
     with_rows = [name for name, study in {**of_plan, **first}.items() if study]
     earlier = [planned[name.removesuffix("-fresh")] for name in FRESH]
@@ -231,7 +231,7 @@ def page(root: Path = RESULTS) -> str:
                 if any(repeating.values())
                 else []
             ),
-            *filter(None, [labels.page({**short, **confirming, **repeating})]),
+            *filter(None, [under_trained.page({**short, **confirming, **repeating})]),
             markdown(replace(table("The first studies", first, (), ""), note=TOUCHED)),
             f"Over all seeds of {', '.join(f'`{name}`' for name in FIRST[:4])}, whatever the study:\n",
             together([first[name] for name in FIRST[:4]], of_first),

@@ -22,7 +22,7 @@ from lottery_pools.evaluation.intervals import is_equivalent, student
 from lottery_pools.experiment import report as reports
 from lottery_pools.reporting.words import interval
 from lottery_pools.runs.rows import Gain, Row
-from studies import answers, labels, plan, questions, small
+from studies import answers, plan, questions, small, under_trained
 from studies.answers import Study
 
 ROOT = Path(__file__).parents[1]
@@ -335,7 +335,7 @@ def has_rows(name: str) -> bool:
 
 OF_THE_PLAN = (
     *(*questions.PLANNED, *questions.FRESH, *questions.CONFIRMING, *questions.REPEATING),
-    *labels.STUDIES,
+    *under_trained.STUDIES,
 )
 WITH_ROWS = [name for name in OF_THE_PLAN if has_rows(name)]
 """The studies of the plan that have been run."""

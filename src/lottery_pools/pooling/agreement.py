@@ -114,7 +114,7 @@ def share_of_labels(by_labels: Tensor, by_agreement: Tensor) -> float:
         share_of_labels(likelihoods, agreements)  # 0.95 for under-trained tickets and 1,000 labels
         ```
     """
-    difference = by_labels.double() - by_agreement.double()
+    difference = by_labels.cpu().double() - by_agreement.cpu().double()  # Apple's MPS has no float64
     difference = difference - difference.mean(0)
     networks, samples = difference.shape
     bias = float(difference.mean(1).square().sum())
