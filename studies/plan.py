@@ -18,6 +18,8 @@ CONSENSUS = "consensus-soup"
 """The default since."""
 FADING = "fading-soup"
 """The consensus soup with denser tickets too."""
+BALANCED = "balanced-soup"
+"""The fading soup with labels in its score."""
 WITHOUT_LABELS = {
     CONSENSUS: "the consensus soup",
     FADING: "the fading soup",
@@ -140,7 +142,7 @@ QUESTIONS = (
             ("Does {} beat the paper's rule?", RULE),
             ("Is {} more than a better ticket?", "admissible"),
         )
-        for method, words in WITHOUT_LABELS.items()
+        for method, words in (*WITHOUT_LABELS.items(), (BALANCED, "the balanced soup"))
     ),
     pair(9, "Is the fading soup better than the uniform soup of all tickets?", FADING, "uniform-soup"),
     *(of_gains(9, f"Where does {words} lose?", method, answers.losses) for method, words in WITHOUT_LABELS.items()),
@@ -177,7 +179,7 @@ QUESTIONS = (
     pair(12, "Do such tickets make better fading soups?", REWOUND_FADING, FADING),
     pair(12, "Do such fading soups beat the paper's rule on the study's own tickets?", REWOUND_FADING, RULE),
     cost(TRIMMED),
-    *map(cost, WITHOUT_LABELS),
+    *map(cost, (*WITHOUT_LABELS, BALANCED)),
     selected(TRIMMED),
     selected(CONSENSUS),
     selected(FADING),
@@ -186,5 +188,6 @@ QUESTIONS = (
     pair(15, "Does the fading soup hold under corruption?", FADING, "recalibrated", "all"),
     pair(15, "Does the paper's rule hold under corruption?", RULE, "recalibrated", "all"),
     pair(15, "Does the fading soup beat the paper's rule under corruption?", FADING, RULE, "all"),
+    pair(15, "Does the balanced soup beat the paper's rule under corruption?", BALANCED, RULE, "all"),
 )
 """All questions but 16 and 17, which are questions 1 to 4 in the columns of studies d and e."""

@@ -11,10 +11,10 @@ from lottery_pools.reporting.table import Table, markdown
 from lottery_pools.runs.rows import Gain
 from studies import answers
 from studies.answers import Study
-from studies.plan import CONTROLS, FADING, RULE, TRIMMED
+from studies.plan import BALANCED, CONTROLS, FADING, RULE, TRIMMED
 
-LABELS, BALANCED = "fading-soup-labels", "balanced-soup"
-"""The methods that are asked about."""
+LABELS = "fading-soup-labels"
+"""The fading soup whose score had labels for half."""
 EXISTING = {
     "cifar100-vgg-small-confirm": range(27, 30),
     "cifar10-resnet20-fit-confirm": range(27, 30),

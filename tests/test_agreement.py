@@ -80,19 +80,16 @@ def logits_of(ticket: Ticket) -> Tensor:
 
 
 @pytest.mark.parametrize("target", range(4))
-@pytest.mark.parametrize("method", ["fading-soup-labels", "balanced-soup"])
-def test_labels_are_a_part_of_what_to_agree_with(method: str, target: int) -> None:
+def test_labels_are_a_part_of_what_to_agree_with(target: int) -> None:
     recalibrate = make_recalibrate(0)
     in_order = [TICKETS[target], *neighbours(TICKETS, target)]
     together = ensemble_probabilities(Net(), in_order, samples)
-    share = 0.5
-    if method == "balanced-soup":
-        logits = [logits_of(ticket) for ticket in in_order]
-        by_labels, by_agreement = (
-            torch.stack([log_likelihood(ticket, targets) for ticket in logits]) for targets in (LABELS, together)
-        )
-        share = share_of_labels(by_labels, by_agreement)
-        assert 0 < share < 1
+    logits = [logits_of(ticket) for ticket in in_order]
+    by_labels, by_agreement = (
+        torch.stack([log_likelihood(ticket, targets) for ticket in logits]) for targets in (LABELS, together)
+    )
+    share = share_of_labels(by_labels, by_agreement)
+    assert 0 < share < 1
     targets = (1 - share) * together
     targets[torch.arange(len(LABELS)), LABELS] += share
 
@@ -103,7 +100,8 @@ def test_labels_are_a_part_of_what_to_agree_with(method: str, target: int) -> No
 
     by_score = replace(METHODS["fading-soup"], run=fading_soup.search, needs=())
     scored = pool(Net(), TICKETS, target, score, recalibrate, method=by_score)
-    held = pool(Net(), TICKETS, target, recalibrate=recalibrate, method=method, samples=samples, labels=LABELS)
+    options = {"method": "balanced-soup", "samples": samples, "labels": LABELS}
+    held = pool(Net(), TICKETS, target, recalibrate=recalibrate, **options)  # type: ignore[arg-type]
     assert held.recipe == scored.recipe
     assert [trial.accepted for trial in held.trials] == [trial.accepted for trial in scored.trials]
     assert held.score == pytest.approx(scored.score, abs=1e-5)
@@ -162,10 +160,9 @@ def test_the_mixed_score_follows_the_better_of_the_two(bias: float, of_labels: f
         (LABELS.tolist(), "labels are a list: give a tensor"),
     ],
 )
-@pytest.mark.parametrize("method", ["fading-soup-labels", "balanced-soup"])
-def test_labels_that_are_no_classes_of_the_samples_are_refused(method: str, labels: object, message: str) -> None:
+def test_labels_that_are_no_classes_of_the_samples_are_refused(labels: object, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        pooled_with(Net(), method=method, samples=samples, labels=labels)
+        pooled_with(Net(), method="balanced-soup", samples=samples, labels=labels)
 
 
 def test_labels_that_tickets_rule_out_are_refused() -> None:
@@ -183,7 +180,7 @@ def test_labels_that_tickets_rule_out_are_refused() -> None:
 def test_labels_of_any_whole_kind_choose_the_same() -> None:
     def recipe(labels: Tensor) -> object:
         recalibrate = make_recalibrate(0)
-        method = "fading-soup-labels"
+        method = "balanced-soup"
         return pool(Net(), TICKETS, 1, recalibrate=recalibrate, method=method, samples=samples, labels=labels).trials
 
     assert recipe(LABELS.to(torch.uint8)) == recipe(LABELS.int()) == recipe(LABELS)
@@ -196,7 +193,7 @@ def test_inputs_without_labels_and_no_score_choose_by_agreement() -> None:
     assert by_default.recipe == by_name.recipe
     assert by_default.ticket.origin == by_name.ticket.origin
     labelled = pool(Net(), TICKETS, 1, recalibrate=recalibrate, samples=samples, labels=LABELS)
-    assert labelled.ticket.origin["method"] == "fading-soup-labels"
+    assert labelled.ticket.origin["method"] == "balanced-soup"
     with pytest.warns(UserWarning, match="both `score` and `samples` were given: trimmed-soup chooses by the score"):
         scored = pool(Net(), TICKETS, 1, lambda model: 0.0, recalibrate, samples=samples)
     assert scored.ticket.origin["method"] == "trimmed-soup"

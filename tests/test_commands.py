@@ -178,7 +178,7 @@ def test_json_is_one_object_with_the_gains(finished: Path, capsys: pytest.Captur
     commands.dispatch(["report", str(finished), "--json"])
     found = json.loads(capsys.readouterr().out)
     assert Path(found["report"]).exists()
-    assert found["headline"]["method"] == "fading-soup"
+    assert found["headline"]["method"] == "balanced-soup"
     assert {gain["against"] for gain in found["gains"]} == {"ticket", "recalibrated", "admissible"}
 
 

@@ -45,7 +45,7 @@ def test_of_many_methods_the_papers_are_featured_and_controls_never() -> None:
 
 def test_what_is_drawn_against_density_is_the_papers_ours_and_what_was_trained() -> None:
     many = (*BASELINES, *methods.METHODS, *TRAINED_BASELINES, *CONTROLS)
-    assert names.drawn(many) == ["interpolation", "fading-soup", "trimmed-soup", *TRAINED_BASELINES]
+    assert names.drawn(many) == ["interpolation", "balanced-soup", "fading-soup", "trimmed-soup", *TRAINED_BASELINES]
     assert names.drawn(("longer", "uniform-soup", "average", "best")) == ["average", "best", "longer"]
     assert names.drawn(("ema", "swa", "slerp", "interpolation", "average")) == [
         *("average", "interpolation", "swa", "ema")
@@ -56,7 +56,7 @@ def test_what_is_drawn_against_density_is_the_papers_ours_and_what_was_trained()
 def test_methods_have_names_for_people_and_unknown_ones_their_own() -> None:
     assert list(map(names.label, RETIRED_METHODS)) == [
         *("Best (ours, retired)", "Consensus soup on training inputs (ours, retired)"),
-        *("SLERP (retired)", "DARE (retired)"),
+        *("Fading soup with labels (ours, retired)", "SLERP (retired)", "DARE (retired)"),
     ]
     called = [*("ema-as-published", "learned-soup-layers", "other-seed", "mine"), "admissible"]
     assert list(map(names.label, called)) == [

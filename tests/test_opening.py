@@ -64,7 +64,7 @@ def test_what_is_asked_for_is_joined_with_what_the_folder_was_given(opened_befor
 def test_without_methods_a_folder_keeps_its_own_and_a_new_one_has_those_of_the_task(tmp_path: Path) -> None:
     unnamed = asking(())
     assert opening.resolve(unnamed, tmp_path / "new", ONE).methods == defaults("single-label")
-    assert defaults("single-label") == ("average", "interpolation", "trimmed-soup", "fading-soup")
+    assert defaults("single-label") == ("average", "interpolation", "trimmed-soup", "balanced-soup")
     assert defaults("multi-label") == defaults("regression") == ("average", "interpolation", "trimmed-soup")
     with opening.hold(opening.resolve(asking(("swa", "ties")), tmp_path / "old", ONE)):
         pass

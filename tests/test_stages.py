@@ -39,7 +39,7 @@ from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 ONE = Machine(device="cpu", workers=1, threads=1)
 
 
-DEFAULTS = ("average", "interpolation", "trimmed-soup", "fading-soup")
+DEFAULTS = ("average", "interpolation", "trimmed-soup", "balanced-soup")
 
 
 def tiny(**changes: object) -> Config:

@@ -25,7 +25,8 @@ def over_ticket(gain: float = 1.0, half: float = 0.5, seeds: int = 3) -> Gain:
     [
         (("average", "interpolation", "swa", "other-seed", "ensemble"), "interpolation", "average"),
         (("interpolation", "trimmed-soup"), "trimmed-soup", "interpolation"),
-        (("average", "interpolation", "trimmed-soup", "fading-soup"), "fading-soup", "interpolation"),
+        (("average", "interpolation", "trimmed-soup", "balanced-soup"), "balanced-soup", "interpolation"),
+        (("interpolation", "trimmed-soup", "fading-soup", "balanced-soup"), "balanced-soup", "interpolation"),
         (("trimmed-soup", "fading-soup"), "fading-soup", "trimmed-soup"),
         (("average", "swa"), "average", "swa"),
     ],

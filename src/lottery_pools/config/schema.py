@@ -55,7 +55,7 @@ class Pooling:
 
     methods: tuple[str, ...] = ()
     """Names of the methods that pool the tickets, each by itself; none: those that the folder has, or in a new one
-    `average`, `interpolation`, `trimmed-soup` and, for classes, `fading-soup`; `sparser-soup` alone where
+    `average`, `interpolation`, `trimmed-soup` and, for classes, `balanced-soup`; `sparser-soup` alone where
     nothing is held out (`data.train_on_validation`)."""
     coefficients: Rare[tuple[float, ...]] = PAPER_COEFFICIENTS
     """Coefficients α that `interpolation` tries: the weight of the best network so far, where the candidate has

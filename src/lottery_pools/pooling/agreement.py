@@ -47,35 +47,18 @@ def scored_by_agreement(task: PoolingTask) -> PoolingTask:
 
 
 def scored_by_agreement_and_labels(task: PoolingTask) -> PoolingTask:
-    """The same, with the samples' labels as half of what predictions are to agree with.
+    """The same, with the samples' labels for a part of what predictions are to agree with.
 
-    A sample's target is half its label and half the tickets' mean probabilities, as in knowledge distillation (Hinton
-    et al., 2015). So the score follows the tickets together where these are right, and the labels where they are not.
-
-    Args:
-        task: its `labels` are the classes of its `samples`.
-
-    Raises UserError as `scored_by_agreement`, and where the labels are not the class of each sample.
-    """
-    samples = _samples_of(task)
-    if task.labels is None:
-        raise UserError(NO_LABELS)
-    together = ensemble_probabilities(task.evaluator.model, task.tickets, samples)
-    labels = _checked_labels(task.labels, *together.shape).to(together.device)
-    return _scored_against(task, samples, (together + one_hot(labels, together.shape[1])) / 2)
-
-
-def scored_by_balance(task: PoolingTask) -> PoolingTask:
-    """The same, with labels for as large a part of the targets as the tickets' own scores speak for.
-
-    Of two networks, the labels of few samples say which is better without bias, but with much noise; agreement says it
-    with little noise, but with the bias of the tickets' mean prediction. `share_of_labels` weighs the two by the scores
-    of the tickets, whose logits are there anyway, so no network is evaluated for it.
+    A sample's target is a mean of its label and the tickets' mean probabilities, as in knowledge distillation (Hinton
+    et al., 2015). Of two networks, the labels of few samples say which is better without bias, but with much noise;
+    agreement says it with little noise, but with the bias of the tickets' mean prediction. `share_of_labels` weighs the
+    two by the scores of the tickets, whose logits are there anyway, so no network is evaluated for it.
 
     Args:
         task: its `labels` are the classes of its `samples`.
 
-    Raises UserError as `scored_by_agreement_and_labels`.
+    Raises UserError as `scored_by_agreement`, and where the labels are not the class of each sample, or a ticket rules
+    one out.
     """
     samples = _samples_of(task)
     if task.labels is None:

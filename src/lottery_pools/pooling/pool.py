@@ -26,7 +26,7 @@ from lottery_pools.pooling.checks import (
 from lottery_pools.pooling.evaluator import Evaluator, Recalibrate, Score, warn_of_old_statistics
 from lottery_pools.pooling.guard import restored_on_failure
 from lottery_pools.pooling.method import Method
-from lottery_pools.pooling.methods import BY_SCORE, DEFAULT, NOTHING_HELD_OUT, WITH_LABELS, find
+from lottery_pools.pooling.methods import BY_SCORE, DEFAULT, NOTHING_HELD_OUT, WITHOUT_LABELS, find
 from lottery_pools.pooling.overlap import warn_of_overlap
 from lottery_pools.pooling.pruning import MaskRule, Scope
 from lottery_pools.pooling.result import Pooled
@@ -37,7 +37,7 @@ INHERITED = ("model", "task", "preprocessing", "data", "data_digest", "config", 
 """What a pooled ticket's origin takes over from its target's, so that its file says how it is used."""
 UNUSED_SAMPLES = (
     f"both `score` and `samples` were given: {BY_SCORE} chooses by the score and does not use the samples; leave one "
-    f"of them out, or give a method, such as method={DEFAULT!r}, which compares predictions of the samples"
+    f"of them out, or give a method, such as method={WITHOUT_LABELS!r}, which compares predictions of the samples"
 )
 
 
@@ -76,12 +76,12 @@ def pool(
             method chooses nothing (`sparser-soup`), and the scores of the result are not numbers.
         recalibrate: `recalibrate(model)` re-estimates BatchNorm statistics; called after each change of weights.
         method: a name in `METHODS`, or a `Method` of your own; none: `trimmed-soup`, which needs a `score`, or
-            `fading-soup-labels` where `samples` and `labels` are given and no `score`, or `fading-soup` without labels.
+            `balanced-soup` where `samples` and `labels` are given and no `score`, or `fading-soup` without labels.
         coefficients: α, the weight of the best network so far, of the methods that try several.
         candidates: offer only so many of the nearest tickets; none: all.
         max_evaluations: recalibrate and score at most so many networks; none: as many as the method wants.
-        final_recalibrate: for our soups (trimmed, consensus, fading): re-estimates the returned network, where
-            `recalibrate` is a quicker one that only serves to compare; `replay` then needs it as its `recalibrate`.
+        final_recalibrate: for our soups (trimmed, consensus, fading, balanced): re-estimates the returned network,
+            where `recalibrate` is a quicker one that only serves to compare; `replay` then needs it as `recalibrate`.
         scope: prune back over the whole network, as the paper does, or tensor by tensor.
         mask: which weights are kept first, as many as the target has: the largest (`magnitude`, as in the paper), the
             target's own, or those in any (`union`) or all (`intersection`) of the masks of what is merged.
@@ -89,11 +89,11 @@ def pool(
             the statistics of the batch, everything else is in evaluation mode. Give it samples that `score` does not
             have: on its own samples, what was learned scores too well.
         base: for `ties` and `model-stock`: the weights at the rewind point.
-        samples: for methods that compare agreement (our consensus and fading soups, `interpolation-agreement`), and
-            for `fisher`, `regmean` and `repair`: `samples()` gives batches of inputs, without labels, the same at each
-            call; of (inputs, labels) the first part is taken. Agreement takes held-out inputs: on training inputs that
-            they fit, all tickets agree. For the others training inputs do.
-        labels: for `fading-soup-labels`: the class of each of these samples in their order, (n,) int64.
+        samples: for methods that compare agreement (our consensus, fading and balanced soups,
+            `interpolation-agreement`), and for `fisher`, `regmean` and `repair`: `samples()` gives batches of inputs,
+            without labels, the same at each call; of (inputs, labels) the first part is taken. Agreement takes held-out
+            inputs: on training inputs that they fit, all tickets agree. For the others training inputs do.
+        labels: for `balanced-soup`: the class of each of these samples in their order, (n,) int64.
         seed: decides the classes that `fisher` draws.
         allow_other_run: take tickets whose origin names other data, settings or seed; as a control.
         allow_same_samples: `loss` has the samples of `score` knowingly; there is no warning then.
@@ -123,7 +123,7 @@ def pool(
     """
     is_ambiguous = method is None and score is not None and samples is not None
     if method is None:
-        of_samples = DEFAULT if labels is None else WITH_LABELS
+        of_samples = WITHOUT_LABELS if labels is None else DEFAULT
         method = of_samples if score is None and samples is not None else BY_SCORE
     chosen, coefficients = find(method), checked_coefficients(coefficients)
     check_at_least_one("candidates", candidates)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lottery_pools.pooling.method import Method, RetiredMethod
-from lottery_pools.pooling.methods import BY_SCORE, DEFAULT, METHODS, PAPERS_RULE, RETIRED_METHODS
+from lottery_pools.pooling.methods import METHODS, OURS, PAPERS_RULE, RETIRED_METHODS
 from lottery_pools.runs.rows import BASELINES, CONTROLS, ENSEMBLE, TUNED
 
 APART = (*CONTROLS, ENSEMBLE)
@@ -120,10 +120,10 @@ def pooled(methods: Iterable[str]) -> list[str]:
 def featured(methods: Iterable[str], count: int) -> list[str]:
     """The `count` methods to show where there is no room for all, in the order in which they are shown.
 
-    First comes the paper's Interpolation, then our two defaults, its Average, and others in their order.
+    First comes the paper's Interpolation, then our defaults, its Average, and others in their order.
     """
     names = [method for method in pooled(methods) if method not in APART]
-    first = (PAPERS_RULE, DEFAULT, BY_SCORE, "average")
+    first = (PAPERS_RULE, *OURS, "average")
     chosen = with_first(first, names)[:count]
     return [method for method in names if method in chosen]
 
@@ -136,11 +136,11 @@ def with_first(first: Sequence[str], methods: Iterable[str]) -> list[str]:
 def drawn(methods: Iterable[str]) -> list[str]:
     """The methods to draw against density, in the order in which they are shown.
 
-    The paper's Interpolation, our two defaults, and all that train instead; others where these are fewer than four, and
+    The paper's Interpolation, our defaults, and all that train instead; others where these are fewer than four, and
     what collapses only where there is nothing else.
     """
     names = [method for method in pooled(methods) if method not in APART]
-    first = (PAPERS_RULE, DEFAULT, BY_SCORE)
+    first = (PAPERS_RULE, *OURS)
     chosen = [method for method in names if method in first or instead(method)]
     more = [method for method in names if method not in chosen and not _collapses(method)]
     chosen += more[: max(0, 4 - len(chosen))]

@@ -10,7 +10,7 @@ from typing import Any
 
 from lottery_pools.config.schema import Config
 from lottery_pools.config.toml import relevant
-from lottery_pools.pooling.methods import BY_SCORE, DEFAULT
+from lottery_pools.pooling.methods import OURS
 from lottery_pools.reporting import claims
 from lottery_pools.reporting.grouping import by_method_and_level, in_order, level_densities, shared, what_all_have
 from lottery_pools.reporting.names import HELD_OUT, featured, label, percent, place, with_first
@@ -79,7 +79,7 @@ def _important(baselines: Sequence[str], methods: Sequence[str]) -> tuple[tuple[
     """The columns of `by_level` in groups, the most important first: our default's gain, the baselines, the rest."""
     places = {method: 2 + number for number, method in enumerate(baselines)}
     pairs = {method: (2 + len(baselines) + 2 * n, 3 + len(baselines) + 2 * n) for n, method in enumerate(methods)}
-    first = next(iter(with_first((DEFAULT, BY_SCORE), pairs)), None)
+    first = next(iter(with_first(OURS, pairs)), None)
     start = (0, 1, *(places[m] for m in baselines if m == "recalibrated"), *(pairs[first] if first else ()))
     rest = tuple(places[method] for method in baselines if method != "recalibrated")
     return (start, *((rest,) if rest else ()), *(pair for method, pair in pairs.items() if method != first))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from lottery_pools.pooling.methods import BY_SCORE, DEFAULT, PAPERS_RULE
+from lottery_pools.pooling.methods import OURS, PAPERS_RULE
 from lottery_pools.reporting.measure import ACCURACY, Measure
 from lottery_pools.reporting.names import featured, label, with_first
 from lottery_pools.reporting.words import plural
@@ -48,7 +48,7 @@ def headlines(gains: Sequence[Gain]) -> list[Gain]:
     So how much a method gains does not decide whether it comes first.
     """
     over_ticket = {g.method: g for g in gains if (g.level, g.corruption, g.against) == (None, "none", "recalibrated")}
-    methods = with_first((DEFAULT, BY_SCORE, PAPERS_RULE), featured(over_ticket, 2))
+    methods = with_first((*OURS, PAPERS_RULE), featured(over_ticket, 2))
     return [over_ticket[method] for method in methods]
 
 
@@ -103,8 +103,7 @@ def undertrained(rows: Sequence[Row]) -> str:
     return (
         f"A sign of under-training: tickets improve with sparsity, {ends}. A gain over the ticket of the same density "
         "then includes what a sparser ticket has without any pooling: judge pooling by its gain over the best "
-        "admissible ticket. Pools that are chosen without labels, as our default is, are weak there: pool by "
-        "`fading-soup-labels` too."
+        "admissible ticket. Pools that are chosen without labels are weak there: pool by `balanced-soup`."
     )
 
 

@@ -38,11 +38,12 @@ def fading_soup(task: PoolingTask) -> Pooled:
     return search(scored_by_agreement(task))
 
 
-def fading_soup_with_labels(task: PoolingTask) -> Pooled:
-    """The same search; a network's predictions are to agree with the samples' labels as much as with all tickets.
+def balanced_soup(task: PoolingTask) -> Pooled:
+    """The same search; predictions are to agree with the samples' labels too.
 
     Where tickets are trained to the end, all tickets together are a good guide. Where they are not, they can mislead:
-    sparser tickets were then trained longer in effect, and denser ones pull the mean prediction down.
+    sparser tickets were then trained longer in effect, and denser ones pull the mean prediction down. Labels count the
+    more, the more the tickets' own scores say so (`agreement.share_of_labels`).
 
     Args:
         task: the target, its candidates and the tools; `samples` are inputs, `labels` their classes.
@@ -52,22 +53,6 @@ def fading_soup_with_labels(task: PoolingTask) -> Pooled:
     from lottery_pools.pooling.agreement import scored_by_agreement_and_labels
 
     return search(scored_by_agreement_and_labels(task))
-
-
-def balanced_soup(task: PoolingTask) -> Pooled:
-    """The same search; labels count as much as the tickets' own scores say that all tickets together mislead.
-
-    With few labels, and tickets that are trained to the end, it is the fading soup. With many labels, and tickets that
-    are not, it goes by labels nearly alone. `agreement.share_of_labels` says how it is weighed.
-
-    Args:
-        task: the target, its candidates and the tools; `samples` are inputs, `labels` their classes.
-
-    Raises UserError as `fading_soup_with_labels`.
-    """
-    from lottery_pools.pooling.agreement import scored_by_balance
-
-    return search(scored_by_balance(task))
 
 
 def search(task: PoolingTask) -> Pooled:
@@ -117,8 +102,8 @@ FADING_SOUP = replace(
     name="fading-soup",
     run=fading_soup,
     label="Fading soup (ours)",
-    summary="ours, the default for classes: the consensus soup, with denser tickets too, whose shares fade with "
-    "distance, where that agrees more with the mean prediction of all tickets; on held-out inputs without labels",
+    summary="ours, the default for inputs without labels: the consensus soup, with denser tickets too, whose shares "
+    "fade with distance, where that agrees more with the mean prediction of all tickets",
     rank=108.5,
     evaluations=evaluations,
     marker="*",
@@ -127,25 +112,14 @@ METHODS = (
     FADING_SOUP,
     replace(
         FADING_SOUP,
-        name="fading-soup-labels",
-        run=fading_soup_with_labels,
-        label="Fading soup with labels (ours)",
-        summary="ours: the fading soup, which is to agree with the labels of the held-out inputs as much as with the "
-        "mean prediction of all tickets",
-        rank=108.25,
-        needs=("samples", "labels"),
-        marker="D",
-    ),
-    replace(
-        FADING_SOUP,
         name="balanced-soup",
         run=balanced_soup,
         label="Balanced soup (ours)",
-        summary="ours: the fading soup, which is to agree with the labels of the held-out inputs too, the more the "
-        "tickets' own scores say that their mean prediction misleads",
-        rank=108.1,
+        summary="ours, the default for classes: the fading soup, which is to agree with the labels of the held-out "
+        "inputs too, the more the tickets' own scores say that their mean prediction misleads",
+        rank=108.25,
         needs=("samples", "labels"),
         scored_by="agreement and labels",
-        marker="X",
+        marker="D",
     ),
 )
