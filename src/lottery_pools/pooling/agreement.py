@@ -100,10 +100,11 @@ def share_of_labels(by_labels: Tensor, by_agreement: Tensor) -> float:
     difference = by_labels.cpu().double() - by_agreement.cpu().double()  # Apple's MPS has no float64
     difference = difference - difference.mean(0)
     networks, samples = difference.shape
-    bias = float(difference.mean(1).square().sum())
-    if networks < 2 or samples < 2 or bias == 0:
+    seen = float(difference.mean(1).square().sum())
+    if networks < 2 or samples < 2 or seen == 0:
         return 0.0
-    return max(0.0, 1 - float(difference.var(1).sum()) / samples / bias)
+    noise = float(difference.var(1).sum()) / samples
+    return max(0.0, 1 - noise / seen)
 
 
 def _samples_of(task: PoolingTask) -> Samples:
