@@ -454,7 +454,8 @@ OTHERWISE: dict[Interval, str] = {
             "forwards {mnist_fading:.0f} times as many images on MNIST-1D, "
             "{resnet_fading:.0f} on CIFAR-10 and {vgg_fading:.0f} on CIFAR-100",
         ),
-        ("README.md", "it forwards {resnet:,.0f} images for one target"),
+        ("README.md", "our fading soup forwards {resnet:,.0f} images for one target"),
+        ("README.md", "and our balanced soup {balanced:,.0f}; the paper's rule {rule:,.0f}."),
         ("docs/results/README.md", "(+0.02 [-0.05, +0.08]), for {mnist_consensus:.0f} times its images"),
         ("docs/results/README.md", "between them), for {resnet_fading:.0f} and {vgg_fading:.0f} times its images"),
     ],
@@ -472,6 +473,8 @@ def test_costs_of_searches_follow_from_committed_rows(page: str, words: str) -> 
         resnet_fading=times("cifar10-resnet20-fit-confirm", plan.FADING),
         vgg_fading=times("cifar100-vgg-small-confirm", plan.FADING),
         resnet=round(images("cifar10-resnet20-fit-confirm", plan.FADING), -2),
+        balanced=round(images("cifar10-resnet20-fit-confirm", plan.BALANCED), -2),
+        rule=round(images("cifar10-resnet20-fit-confirm", plan.RULE), -2),
     )
     assert expected in " ".join((ROOT / page).read_text(encoding="utf-8").split())
 
