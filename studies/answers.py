@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean
 
 import numpy as np
@@ -30,16 +31,19 @@ class Study:
     name: str
     rows: tuple[Row, ...]
     families: Families
-    levels: dict[str, set[int]]
-    """The levels at which each method was measured."""
 
     @classmethod
     def of(cls, name: str, rows: Iterable[Row]) -> Study:
         """A study of these rows."""
-        study = cls(name, tuple(rows), {}, defaultdict(set))
-        for row in study.rows:
-            study.levels[row.method].add(row.level)
-        return study
+        return cls(name, tuple(rows), {})
+
+    @cached_property
+    def levels(self) -> dict[str, set[int]]:
+        """The levels at which each method was measured."""
+        levels = defaultdict(set)
+        for row in self.rows:
+            levels[row.method].add(row.level)
+        return dict(levels)
 
     def whole(self, method: str) -> bool:
         """Whether a method was measured at every level of the study."""
@@ -89,6 +93,16 @@ def said(gain: Gain, start: str = "") -> str:
     """An answer: its word, if it has one, with the gain that it rests on and the number of seeds."""
     over = f"n = {gain.seeds}" if gain.seeds > 1 else "1 seed: interval over its samples"
     return f"{start + ': ' if start else ''}{interval(gain)}, {over}"
+
+
+def answered(gain: Gain | None, missing: str = "") -> str:
+    """An answer with its word, as `word` finds it; `missing` where there is no gain."""
+    return said(gain, word(gain)) if gain else missing
+
+
+def tested(gain: Gain, answer: str) -> str:
+    """The answer of a planned test, whose word may be corrected for the number of tests, with its own p-value."""
+    return f"{said(gain, answer)}; p = {p_value(gain):.3f}"
 
 
 def corrected(over_all: Sequence[Gain | None]) -> list[str]:

@@ -27,6 +27,8 @@ WITHOUT_LABELS = {
     "sparser-soup": "the plain mean of all sparser tickets",
 }
 """The methods that need no labels, and how a question calls them."""
+SINCE = {**WITHOUT_LABELS, BALANCED: "the balanced soup"}
+"""The methods that came after the trimmed soup, with the one that needs labels."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,7 @@ def pair(number: int, text: str, method: str, against: str, corruption: str = "n
     """A question that a difference between two methods answers, over all levels."""
 
     def answer(study: Study) -> str:
-        gain = answers.gain_over(study, method, against, corruption)
-        return answers.said(gain, answers.word(gain)) if gain else ""
+        return answers.answered(answers.gain_over(study, method, against, corruption))
 
     return Question(number, text, answer, _is_retired(method), optional=corruption != "none")
 
@@ -81,8 +82,7 @@ def equal_cost(baseline: str, pool: str = TRIMMED, text: str = "Does it gain mor
     """Whether what was trained instead gains more than a pool at equal cost."""
 
     def answer(study: Study) -> str:
-        gain = answers.at_equal_cost(study, baseline, pool)
-        return answers.said(gain, answers.word(gain)) if gain else ""
+        return answers.answered(answers.at_equal_cost(study, baseline, pool))
 
     return Question(12, f"{text} {label(baseline)}", answer, baseline in RETIRED_BASELINES)
 
@@ -142,7 +142,7 @@ QUESTIONS = (
             ("Does {} beat the paper's rule?", RULE),
             ("Is {} more than a better ticket?", "admissible"),
         )
-        for method, words in (*WITHOUT_LABELS.items(), (BALANCED, "the balanced soup"))
+        for method, words in SINCE.items()
     ),
     pair(9, "Is the fading soup better than the uniform soup of all tickets?", FADING, "uniform-soup"),
     *(of_gains(9, f"Where does {words} lose?", method, answers.losses) for method, words in WITHOUT_LABELS.items()),
@@ -179,7 +179,7 @@ QUESTIONS = (
     pair(12, "Do such tickets make better fading soups?", REWOUND_FADING, FADING),
     pair(12, "Do such fading soups beat the paper's rule on the study's own tickets?", REWOUND_FADING, RULE),
     cost(TRIMMED),
-    *map(cost, (*WITHOUT_LABELS, BALANCED)),
+    *map(cost, SINCE),
     selected(TRIMMED),
     selected(CONSENSUS),
     selected(FADING),

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lottery_pools.evaluation.intervals import p_value
 from lottery_pools.experiment import report as reports
 from lottery_pools.reporting.names import label, pooled
 from lottery_pools.reporting.table import Table, markdown
@@ -153,7 +152,7 @@ def together(studies: Sequence[Study | None], pairs: Sequence[tuple[str, str]]) 
     for method, against in pairs if len(measured) == len(studies) else ():
         if gain := answers.over_all_seeds(measured, method, against):
             words = f"{label(method)} over {label(against)}"
-            lines.append(f"- {words}: {answers.said(gain, answers.word(gain))}.\n")
+            lines.append(f"- {words}: {answers.answered(gain)}.\n")
     return "".join(lines)
 
 
@@ -189,7 +188,7 @@ def _planned_tests(studies: dict[str, Study | None]) -> tuple[str, str]:
     waiting = [f"`{name}`" for name in studies if name not in over_rule]
     words = answers.corrected([*over_rule.values()])
     tests = "".join(
-        f"- `{name}`: {label(FADING)} over {label(RULE)}: {answers.said(gain, answer)}; p = {p_value(gain):.3f}.\n"
+        f"- `{name}`: {label(FADING)} over {label(RULE)}: {answers.tested(gain, answer)}.\n"
         for (name, gain), answer in zip(over_rule.items(), words, strict=True)
         if gain
     )

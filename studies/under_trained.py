@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lottery_pools.evaluation.intervals import p_value
 from lottery_pools.reporting.names import label
 from lottery_pools.reporting.table import Table, markdown
 from lottery_pools.runs.rows import Gain
@@ -105,65 +104,75 @@ def page(studies: Mapping[str, Study | None]) -> str:
     )
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """The rows that answer an inquiry."""
+
+    studies: Mapping[str, Study | None]
+    existing: Sequence[Study]
+    """The seeds of `EXISTING` on which the method was run."""
+
+    @classmethod
+    def of(cls, inquiry: Inquiry, studies: Mapping[str, Study | None]) -> _Measured:
+        """Those of an inquiry among the studies, by name."""
+        existing = [
+            Study.of(name, (row for row in study.rows if row.seed in seeds))
+            for name, seeds in EXISTING.items()
+            if (study := studies[name]) and study.whole(inquiry.method)
+        ]
+        return cls(studies, existing)
+
+    def gain(self, name: str, method: str, against: str) -> Gain | None:
+        """The gain of a method over another in one study, or over the seeds of `EARLIER`; none where rows are missing.
+
+        Earlier seeds have an answer where all of their studies have both methods.
+        """
+        if name == EARLIER:
+            measured = [study for study in self.existing if study.whole(method) and study.whole(against)]
+            return answers.over_all_seeds(measured, method, against) if len(measured) == len(EXISTING) else None
+        study = self.studies[name]
+        return answers.gain_over(study, method, against) if study else None
+
+
 def _answered(inquiry: Inquiry, studies: Mapping[str, Study | None]) -> str:
     """The part about one inquiry: a table of differences, the planned tests, and where pools lose."""
-    rows = []
+    rows, measured = [], _Measured.of(inquiry, studies)
     for method, against in inquiry.pairs:
-        gains = [_gain(inquiry, studies, name, method, against) for name in (*inquiry.studies, EARLIER)]
+        gains = [measured.gain(name, method, against) for name in (*inquiry.studies, EARLIER)]
         if any(gains):
-            cells = (answers.said(gain, answers.word(gain)) if gain else "–" for gain in gains)
+            cells = (answers.answered(gain, "–") for gain in gains)
             rows.append((f"{label(method)} over {label(against)}", *cells))
     columns = ("Difference", *inquiry.studies, EARLIER)
     return "\n".join(
         (
             markdown(Table(inquiry.title, columns, tuple(rows), note=inquiry.introduction)),
             "The planned tests, corrected for their number by Holm's method (p is not corrected):\n",
-            _tests(inquiry, studies),
+            _tests(inquiry, measured),
             "That it harms nowhere else:\n",
-            "".join(_harmless(inquiry, studies)),
+            _harmless(inquiry, measured),
             f"Where {label(inquiry.method)} and {label(FADING)} lose:\n",
-            "".join(_losses(inquiry, studies)),
+            _losses(inquiry, studies),
         )
     )
 
 
-def _gain(inquiry: Inquiry, studies: Mapping[str, Study | None], name: str, method: str, against: str) -> Gain | None:
-    """The gain of a method over another in one study, or over all `EXISTING` seeds; none where rows are missing."""
-    if name == EARLIER:
-        measured = [study for study in _existing(inquiry, studies) if study.whole(method) and study.whole(against)]
-        return answers.over_all_seeds(measured, method, against) if len(measured) == len(EXISTING) else None
-    study = studies[name]
-    return answers.gain_over(study, method, against) if study else None
-
-
-def _existing(inquiry: Inquiry, studies: Mapping[str, Study | None]) -> list[Study]:
-    """The seeds of earlier studies on which the method was run, as studies."""
-    return [
-        Study.of(name, (row for row in study.rows if row.seed in seeds))
-        for name, seeds in EXISTING.items()
-        if (study := studies[name]) and study.whole(inquiry.method)
-    ]
-
-
-def _tests(inquiry: Inquiry, studies: Mapping[str, Study | None]) -> str:
-    gains = [_gain(inquiry, studies, name, inquiry.method, against) for name, against in inquiry.tests]
+def _tests(inquiry: Inquiry, measured: _Measured) -> str:
+    gains = [measured.gain(name, inquiry.method, against) for name, against in inquiry.tests]
     return "".join(
-        f"- `{name}`, over {label(against)}: "
-        + (f"{answers.said(gain, word)}; p = {p_value(gain):.3f}.\n" if gain else "not yet run.\n")
+        f"- `{name}`, over {label(against)}: {answers.tested(gain, word) if gain else 'not yet run'}.\n"
         for (name, against), gain, word in zip(inquiry.tests, gains, answers.corrected(gains), strict=True)
     )
 
 
-def _harmless(inquiry: Inquiry, studies: Mapping[str, Study | None]) -> Sequence[str]:
+def _harmless(inquiry: Inquiry, measured: _Measured) -> str:
     lines = []
     for name, against in inquiry.harmless:
-        gain = _gain(inquiry, studies, name, inquiry.method, against)
-        answer = answers.said(gain, answers.word(gain)) if gain else "not yet run"
+        answer = answers.answered(measured.gain(name, inquiry.method, against), "not yet run")
         lines.append(f"- {name if name == EARLIER else f'`{name}`'}, over {label(against)}: {answer}.\n")
-    return lines
+    return "".join(lines)
 
 
-def _losses(inquiry: Inquiry, studies: Mapping[str, Study | None]) -> Sequence[str]:
+def _losses(inquiry: Inquiry, studies: Mapping[str, Study | None]) -> str:
     lines = []
     for name in (*inquiry.studies, *EXISTING):
         study = studies[name]
@@ -171,4 +180,4 @@ def _losses(inquiry: Inquiry, studies: Mapping[str, Study | None]) -> Sequence[s
             if study and study.whole(method):
                 lost = answers.losses(study.compared(method, "recalibrated"))
                 lines.append(f"- `{name}`, {label(method)}: {lost}.\n")
-    return lines
+    return "".join(lines)

@@ -32,15 +32,22 @@ def samples() -> list[Tensor]:
     return [INPUTS[:20], INPUTS[20:]]
 
 
+def predicted(model: nn.Module) -> Tensor:
+    """The logits of all samples."""
+    with torch.no_grad():
+        return torch.cat([model.eval()(batch).float() for batch in samples()])
+
+
+def logits_of(ticket: Ticket) -> Tensor:
+    network = Net()
+    network.load_state_dict(dict(ticket.weights))
+    return predicted(network)
+
+
 def test_the_ensemble_is_the_mean_of_probabilities() -> None:
-    model, networks = Net(), []
-    for ticket in TICKETS:
-        network = Net()
-        network.load_state_dict(dict(ticket.weights))
-        networks.append(network.eval()(INPUTS).float().softmax(1))
-    model.train()
+    model = Net().train()
     probabilities = ensemble_probabilities(model, TICKETS, samples)
-    assert torch.allclose(probabilities, torch.stack(networks).mean(0))
+    assert torch.allclose(probabilities, torch.stack([logits_of(ticket).softmax(1) for ticket in TICKETS]).mean(0))
     assert model.training
 
 
@@ -58,9 +65,7 @@ def test_it_is_the_same_search_by_agreement(name: str, by_score: Method, target:
     targets = ensemble_probabilities(Net(), in_order, samples)
 
     def score(model: nn.Module) -> Tensor:
-        with torch.no_grad():
-            logits = torch.cat([model.eval()(batch).float() for batch in samples()])
-            return log_likelihood(logits, targets)
+        return log_likelihood(predicted(model), targets)
 
     scored = pool(Net(), TICKETS, target, score, recalibrate, method=by_score)
     agreed = pool(Net(), TICKETS, target, None, recalibrate, method=name, samples=samples)
@@ -70,13 +75,6 @@ def test_it_is_the_same_search_by_agreement(name: str, by_score: Method, target:
 
 
 LABELS = torch.tensor([0, 1, 2] * len(INPUTS))[: len(INPUTS)]
-
-
-def logits_of(ticket: Ticket) -> Tensor:
-    network = Net()
-    network.load_state_dict(dict(ticket.weights))
-    with torch.no_grad():
-        return torch.cat([network.eval()(batch).float() for batch in samples()])
 
 
 @pytest.mark.parametrize("target", range(4))
@@ -94,9 +92,7 @@ def test_labels_are_a_part_of_what_to_agree_with(target: int) -> None:
     targets[torch.arange(len(LABELS)), LABELS] += share
 
     def score(model: nn.Module) -> Tensor:
-        with torch.no_grad():
-            logits = torch.cat([model.eval()(batch).float() for batch in samples()])
-            return log_likelihood(logits, targets)
+        return log_likelihood(predicted(model), targets)
 
     by_score = replace(METHODS["fading-soup"], run=fading_soup.search, needs=())
     scored = pool(Net(), TICKETS, target, score, recalibrate, method=by_score)

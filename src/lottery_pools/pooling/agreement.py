@@ -27,7 +27,6 @@ OTHER_SAMPLES = (
     "samples() gave other inputs than at its first call, but networks are compared input by input: give the same ones "
     "in the same order at each call (no shuffling, no random augmentation)"
 )
-NO_LABELS = "this method compares predictions with labels too: give `labels`, the class of each sample"
 
 
 def scored_by_agreement(task: PoolingTask) -> PoolingTask:
@@ -62,7 +61,7 @@ def scored_by_agreement_and_labels(task: PoolingTask) -> PoolingTask:
     """
     samples = _samples_of(task)
     if task.labels is None:
-        raise UserError(NO_LABELS)
+        raise UserError("this method compares predictions with labels too: give `labels`, the class of each sample")
     logits = list(_logits_of_tickets(task.evaluator.model, task.tickets, samples))
     together = torch.stack([ticket.softmax(1) for ticket in logits]).mean(0)
     labels = _checked_labels(task.labels, *together.shape).to(together.device)
@@ -160,7 +159,7 @@ def _logits_of_tickets(model: nn.Module, tickets: Sequence[Ticket], samples: Sam
     for ticket in tickets:
         load_into(model, ticket.weights)
         logits = _logits(model, same_samples)
-        if not_finite := int((~logits.softmax(1).isfinite()).any(1).sum()):
+        if not_finite := int((~logits.logsumexp(1).isfinite()).sum()):
             raise UserError(
                 f"the ticket of level {ticket.level} predicts NaN for {not_finite} of {len(logits)} samples: "
                 "look for NaN or infinite numbers in the samples and in the ticket"
