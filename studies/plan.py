@@ -109,12 +109,15 @@ REWOUND = pooled_by("learning-rate-rewinding", CONSENSUS)
 """Consensus soups of tickets of which each level goes on from its weights: only the learning rate is rewound."""
 REWOUND_FADING = pooled_by("learning-rate-rewinding", FADING)
 """Fading soups of these tickets."""
+REWOUND_BALANCED = pooled_by("learning-rate-rewinding", BALANCED)
+"""Balanced soups of these tickets."""
 TRAINED = (
     *("longer", "sparse-model-soups", "swamp-equal-cost", "learning-rate-rewinding", "rigl", "lawa", "tail-ema"),
     *("swa-training", "ema-training", "sms", "swamp"),
     *(pooled_by("learning-rate-rewinding", method) for method in (RULE, TRIMMED)),
     REWOUND,
     REWOUND_FADING,
+    REWOUND_BALANCED,
 )
 """Trained baselines, two of them of earlier versions, and pools of tickets that are trained by another rule."""
 
@@ -178,6 +181,7 @@ QUESTIONS = (
     pair(12, "Do such soups beat the paper's rule on the study's own tickets?", REWOUND, RULE),
     pair(12, "Do such tickets make better fading soups?", REWOUND_FADING, FADING),
     pair(12, "Do such fading soups beat the paper's rule on the study's own tickets?", REWOUND_FADING, RULE),
+    pair(12, "Do such tickets make better balanced soups?", REWOUND_BALANCED, BALANCED),
     cost(TRIMMED),
     *map(cost, SINCE),
     selected(TRIMMED),

@@ -21,7 +21,15 @@ from lottery_pools.experiment.selection import Selection, logits, metric, recali
 from lottery_pools.models import registry
 from lottery_pools.pooling.batchnorm import tracked
 from lottery_pools.pooling.method import Method
-from lottery_pools.pooling.methods import BY_SCORE, DEFAULT, METHODS, NOTHING_HELD_OUT, PAPERS_RULE, find
+from lottery_pools.pooling.methods import (
+    BY_SCORE,
+    DEFAULT,
+    METHODS,
+    NOTHING_HELD_OUT,
+    PAPERS_RULE,
+    WITHOUT_LABELS,
+    find,
+)
 from lottery_pools.runs import results
 from lottery_pools.runs.engine import Machine
 from lottery_pools.runs.folder import RunFolder
@@ -39,7 +47,7 @@ CLEAN: tuple[Condition, ...] = (("validation", "none", 0), ("test", "none", 0))
 
 
 POOLED_BY = {
-    "learning-rate-rewinding": (PAPERS_RULE, BY_SCORE, DEFAULT),
+    "learning-rate-rewinding": (PAPERS_RULE, BY_SCORE, WITHOUT_LABELS, DEFAULT),
     # methods that choose by held-out samples would choose by what these tickets were trained on
     "held-out-training": (NOTHING_HELD_OUT,),
 }
