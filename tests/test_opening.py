@@ -11,9 +11,10 @@ import torch
 from lottery_pools.config import toml
 from lottery_pools.config.schema import Config, Evaluation
 from lottery_pools.errors import Notice, UserError
-from lottery_pools.experiment import opening, replay, stages
+from lottery_pools.experiment import opening, replay, searches, stages
 from lottery_pools.experiment import report as reports
-from lottery_pools.experiment.run import OTHER_RUN, OtherRun
+from lottery_pools.experiment.run import OtherRun
+from lottery_pools.experiment.searches import OTHER_RUN
 from lottery_pools.pooling.methods import defaults
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import lock
@@ -145,7 +146,7 @@ def test_the_control_pools_with_a_run_that_has_all_tickets(tmp_path: Path) -> No
     stages.tickets(tiny(seeds=(5,)), tmp_path / "other", ONE)
     experiment = opening.resolve(tiny(), tmp_path / "run", ONE, OtherRun(tmp_path / "other", True))
     assert experiment.methods == (OTHER_RUN,)
-    search = experiment.runs[0].search(OTHER_RUN)
+    search = searches.find(experiment.runs[0], OTHER_RUN)
     assert (search.method.name, search.candidates.path) == ("interpolation", tmp_path / "other")
     assert search.allow_other_run
     with pytest.raises(UserError, match="has no ticket of level 0"):

@@ -12,8 +12,9 @@ import pytest
 from lottery_pools.config.schema import Evaluation, Pooling
 from lottery_pools.errors import UserError
 from lottery_pools.experiment import estimate, stages, timing
+from lottery_pools.experiment.conditions import CLEAN
 from lottery_pools.experiment.estimate import Plan, Step
-from lottery_pools.experiment.run import CLEAN, OtherRun
+from lottery_pools.experiment.run import OtherRun
 from lottery_pools.experiment.timing import Cost
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import RunFolder

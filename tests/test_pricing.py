@@ -9,13 +9,11 @@ import pytest
 
 from lottery_pools.errors import UserError
 from lottery_pools.experiment.pricing import check_pooling
-from lottery_pools.pooling.methods import METHODS
 
 
 def run_on(task: str) -> Any:
     config = SimpleNamespace(data=SimpleNamespace(task=task), pooling=SimpleNamespace(budget=None))
-    search = lambda name: SimpleNamespace(method=METHODS[name])  # noqa: E731
-    return SimpleNamespace(levels=range(3), config=config, search=search)
+    return SimpleNamespace(levels=range(3), config=config, folder=None)
 
 
 @pytest.mark.parametrize("method", ["consensus-soup", "interpolation-agreement", "fisher", "learned-soup"])

@@ -23,18 +23,17 @@ from lottery_pools.config import toml
 from lottery_pools.config.schema import Config, Data, Evaluation, Model, Pooling, Pruning, Training
 from lottery_pools.data import sources
 from lottery_pools.data.shifts import SIGNAL_SHIFTS
-from lottery_pools.errors import Notice, UserError
-from lottery_pools.experiment import diagnose, opening, replay, stages, tasks
+from lottery_pools.errors import UserError
+from lottery_pools.experiment import diagnose, opening, replay, stages
 from lottery_pools.experiment import report as reports
-from lottery_pools.experiment.run import CLEAN, OTHER_SEED, POOLED_BY, OtherRun
+from lottery_pools.experiment.run import OtherRun
+from lottery_pools.experiment.searches import OTHER_SEED
 from lottery_pools.pooling import learning
 from lottery_pools.pooling.methods import METHODS
 from lottery_pools.runs.disk import digest
 from lottery_pools.runs.engine import Machine, Workers
 from lottery_pools.runs.folder import RunFolder
-from lottery_pools.runs.rows import ENSEMBLE, TUNED, Row
 from lottery_pools.tickets import checks, files, retraining
-from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 ONE = Machine(device="cpu", workers=1, threads=1)
 
@@ -218,25 +217,6 @@ def test_other_settings_are_refused_by_name(finished: Path) -> None:
     assert hashes(finished) == before
 
 
-def test_the_best_admissible_ticket_is_chosen_on_validation_among_the_sparser() -> None:
-    def row(level: int, split: str, accuracy: float) -> Row:
-        return Row(
-            "r", 0, "recalibrated", level, 0.5**level, split, "none", 0, 10, round(10 * accuracy), 1.0, accuracy, 0.1,
-            level, 1, 1, 1, "",
-        )  # fmt: skip
-
-    scores = {0: (0.5, 0.9), 1: (0.7, 0.1), 2: (0.7, 0.2), 3: (0.6, 0.8)}  # level: validation, test
-    rows = [
-        row(level, split, s)
-        for level, pair in scores.items()
-        for split, s in zip(("validation", "test"), pair, strict=True)
-    ]
-    found = tasks.admissible(rows)
-    assert {r.level: r.source for r in found} == {0: 1, 1: 1, 2: 2, 3: 3}
-    assert [r.accuracy for r in found if r.split == "test"] == [0.1, 0.1, 0.2, 0.8]
-    assert tasks.admissible(rows + found) == []
-
-
 def half(classes: int) -> nn.Module:
     return nn.Sequential(nn.Conv1d(1, 4, 3), nn.Flatten(), nn.Linear(152, classes // 2))
 
@@ -360,19 +340,6 @@ def test_rows_that_a_kill_tore_are_made_again_to_the_same_bytes(finished: Path, 
         path.write_bytes(b"".join(lines[:kept]) + lines[kept][:50])
         stages.evaluate(tiny(), tmp_path / "run", ONE)
         assert path.read_bytes() == whole
-
-
-def test_an_ensemble_far_apart_has_a_finite_loss_and_counts_its_recalibration(
-    finished: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (run,) = opening.resolve(tiny(), finished, ONE).runs
-    (row, *_) = tasks.measure(run, ENSEMBLE, 0, CLEAN[:1])
-    assert row.search_images == 3 * 100
-    labels = run.dataset.validation.labels
-    wrong = 200.0 * nn.functional.one_hot((labels + 1) % 10, 10)
-    monkeypatch.setattr(tasks, "logits", lambda *_: wrong)
-    (row, *_) = tasks.measure(run, ENSEMBLE, 0, CLEAN[:1])
-    assert row.loss == pytest.approx(200)
 
 
 def test_an_interrupt_exits_130_and_says_so(tmp_path: Path) -> None:
@@ -525,34 +492,6 @@ def test_the_control_needs_a_second_seed(tmp_path: Path) -> None:
         stages.pool(tiny(pooling=Pooling(methods=("other-seed",))), tmp_path / "run", ONE)
 
 
-def test_training_longer_is_tried_for_the_targets_only(tmp_path: Path) -> None:
-    config = tiny(
-        evaluation=Evaluation(trained_baselines=("longer",)), pooling=Pooling(methods=("average",), targets=(1,))
-    )
-    stages.run(config, tmp_path / "run", ONE)
-    _, rows, _ = reports.read(tmp_path / "run")
-    assert {row.level for row in rows if row.method == "longer"} == {1}
-    assert [path.name for path in (tmp_path / "run/trained_baselines/longer").iterdir()] == ["level_01"]
-    (tmp_path / "run/results.jsonl").unlink()
-    everywhere = toml.of_folder(tmp_path / "run")
-    everywhere = dataclasses.replace(everywhere, pooling=dataclasses.replace(everywhere.pooling, targets=()))
-    with pytest.warns(Notice, match=r"baselines/longer: levels 0, 2 are not trained, and are not measured"):
-        stages.evaluate(everywhere, tmp_path / "run", ONE)
-    _, again, _ = reports.read(tmp_path / "run")
-    assert sorted(again, key=str) == sorted(rows, key=str)
-    shutil.rmtree(tmp_path / "run/trained_baselines/longer/level_01")
-    with pytest.raises(UserError, match="level_00 has 0 of 1 tickets: train them first"):
-        stages.evaluate(everywhere, tmp_path / "run", ONE)
-
-
-def test_the_last_ticket_is_the_one_that_is_trained_for_longer(tmp_path: Path) -> None:
-    """As much as all tickets cost together, the last one costs by itself."""
-    stages.tickets(tiny(evaluation=Evaluation(trained_baselines=("longer",))), tmp_path / "run", ONE)
-    longest = tmp_path / "run/trained_baselines/longer/level_02/tickets/level_02.safetensors"
-    digests = [files.tensors_digest(path) for path in (longest, tmp_path / "run/tickets/level_02.safetensors")]
-    assert digests[0] == digests[1]
-
-
 def test_the_dense_network_alone_is_trained_but_not_pooled(tmp_path: Path) -> None:
     config = tiny(pruning=Pruning(levels=0, rewind=0))
     with pytest.raises(UserError, match="a pool of one ticket: train at least two"):
@@ -560,52 +499,6 @@ def test_the_dense_network_alone_is_trained_but_not_pooled(tmp_path: Path) -> No
     assert not (tmp_path / "run/tickets").exists()
     stages.tickets(config, tmp_path / "run", ONE)
     assert [path.name for path in (tmp_path / "run/tickets").glob("level_*")] == ["level_00.safetensors"]
-
-
-def test_trained_baselines_are_trained_beside_the_tickets_and_measured_alike(tmp_path: Path) -> None:
-    trained_baselines = Evaluation(trained_baselines=(*TRAINED_BASELINES, *TUNED))
-    stages.run(tiny(evaluation=trained_baselines), tmp_path / "run", ONE)
-    _, rows, _ = reports.read(tmp_path / "run")
-    assert {(row.method, row.level) for row in rows if row.method in TRAINED_BASELINES} == {
-        (name, level) for name in TRAINED_BASELINES for level in range(3)
-    }
-    images = {(row.method, row.level): row.train_images for row in rows}
-    assert images["longer", 0] > images["ticket", 0]
-    assert images["swa-training", 2] == images["held-out-training", 2] == images["ticket", 2]
-    # four rates on 134 samples, 67 passes of three steps, and 50 passes of four steps where one of them helps
-    assert images["tuned-ticket", 2] - images["ticket", 2] in (4 * 67 * 134, 4 * 67 * 134 + 50 * 200)
-    searched = {(row.method, row.level): row.search_images for row in rows}
-    assert searched["tuned-pool", 1] == searched["trimmed-soup", 1] + searched["tuned-ticket", 1]
-    pools = [name for name in images if "+" in name[0]]
-    assert pools == [
-        (f"{name}+{m}", level) for name, methods in POOLED_BY.items() for m in methods for level in range(3)
-    ]
-    assert images["held-out-training+sparser-soup", 0] == images["ticket", 2]
-    pooled = RunFolder(tmp_path / "run/trained_baselines/learning-rate-rewinding").pool("trimmed-soup", 1)
-    assert replay.replay(pooled) is None
-    for name in TUNED:
-        tuned = files.load(RunFolder(tmp_path / "run").tuned(name, 1))
-        assert (tuned.kept, tuned.level) == (files.load(RunFolder(tmp_path / "run").ticket(1)).kept, 1)
-    assert {row.density for row in rows if row.level == 2} == {
-        row.density for row in rows if row.method == "sparse-model-soups"
-    } - {row.density for row in rows if row.level < 2}
-    before = hashes(tmp_path / "run")
-    stages.run(tiny(evaluation=trained_baselines), tmp_path / "run", ONE)
-    assert hashes(tmp_path / "run") == before
-    with pytest.raises(UserError, match="unknown trained baseline 'longr': did you mean 'longer'"):
-        stages.run(tiny(evaluation=Evaluation(trained_baselines=("longr",))), tmp_path / "run", ONE)
-
-
-def test_pools_of_trained_baselines_fit_the_task(tmp_path: Path) -> None:
-    config = tiny(evaluation=Evaluation(trained_baselines=("learning-rate-rewinding", "held-out-training")))
-    run = opening.resolve(config, tmp_path / "run", ONE).runs[0]
-    assert set(run.pools_of_baselines.values()) == {(name, m) for name, methods in POOLED_BY.items() for m in methods}
-    data = dataclasses.replace(config.data, name="folder", task="multi-label")
-    several_labels = dataclasses.replace(run, config=dataclasses.replace(config, data=data))
-    assert tuple(several_labels.pools_of_baselines.values()) == (
-        *(("learning-rate-rewinding", method) for method in ("interpolation", "trimmed-soup")),
-        ("held-out-training", "sparser-soup"),
-    )
 
 
 def test_another_runs_tickets_are_refused_by_name_and_allowed_as_a_control(finished: Path, tmp_path: Path) -> None:

@@ -21,12 +21,13 @@ from lottery_pools.config.schema import Config
 from lottery_pools.errors import UserError
 from lottery_pools.evaluation import attribution, ensemble, paths
 from lottery_pools.evaluation.evaluate import evaluate
-from lottery_pools.experiment import opening
+from lottery_pools.experiment import conditions, networks, opening
+from lottery_pools.experiment.conditions import CLEAN
 from lottery_pools.experiment.execution import IN_A_TERMINAL, Watching, do, progress
 from lottery_pools.experiment.opening import THIS_MACHINE
 from lottery_pools.experiment.plan import Part, Task
 from lottery_pools.experiment.reading import read_json
-from lottery_pools.experiment.run import CLEAN, Run
+from lottery_pools.experiment.run import Run
 from lottery_pools.experiment.selection import logits
 from lottery_pools.pooling.methods import defaults
 from lottery_pools.pooling.recipe import Recipe
@@ -155,7 +156,7 @@ def _explained(
         path = run.folder.pool(method, level)
         if not path.exists() or (method, level, "test", "none", 0) not in rows:
             continue
-        pooled = run.measured(method, level, model)
+        pooled = networks.load(run, method, level, model)
         where = {"method": method, "level": level}
         attribution.unpruned(model, tickets, Recipe.of(pooled), run.recalibrate)
         mixture = evaluate(model, run.dataset, run.dataset.test, run.config.training, run.config.evaluation.batch)
@@ -183,7 +184,7 @@ def _classes(run: Run, rows: Sequence[Row]) -> list[dict[str, Any]]:
     With several labels a sample, the samples of a label are those that have it.
     """
     names = run.dataset.classes
-    labels = {condition: run.samples(condition).labels.cpu().numpy() for condition in run.conditions}
+    labels = {condition: conditions.samples_of(run, condition).labels.cpu().numpy() for condition in conditions.of(run)}
     by_key = {row.key: row for row in rows}
     tables = []
     methods = dict.fromkeys(row.method for row in rows if row.method != "ticket")

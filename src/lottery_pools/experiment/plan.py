@@ -6,17 +6,17 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lottery_pools.experiment import baselines, conditions, networks, searches
 from lottery_pools.experiment import tasks as work
+from lottery_pools.experiment.conditions import CLEAN, Condition
+from lottery_pools.experiment.measuring import measure
+from lottery_pools.experiment.networks import Network
 from lottery_pools.experiment.opening import Experiment
-from lottery_pools.experiment.run import CLEAN, Condition, Run
-from lottery_pools.pooling.methods import BY_SCORE, METHODS
-from lottery_pools.runs.rows import CONTROLS, ENSEMBLE, TUNED
-from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
+from lottery_pools.experiment.run import Run
+from lottery_pools.pooling.methods import BY_SCORE
 
 LOGGED = ("training", "pooling", "tuning", "corruption", "evaluation")
 """The stages, as the runs' logs name them, in their order."""
-Network = tuple[str, int]
-"""What is measured, within a run: (method, level)."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ def pooling(experiment: Experiment, methods: Sequence[str]) -> Part:
     """One pooled ticket for every run, method and target, and for trained baselines whose tickets are pooled too."""
     runs = experiment.runs
     pooled = [(run, methods) for run in runs]
-    pooled += [(run, run.own_methods) for run in experiment.trained_baselines]
+    pooled += [(run, baselines.methods(run)) for run in experiment.trained_baselines]
     tasks = []
     for run, names in pooled:
-        for search in map(run.search, names):
+        for search in (searches.find(run, name) for name in names):
             for target in run.targets:
                 done = run.folder.pool(search.name, target).exists()
                 tasks.append(Task((run, search, target), 1, int(done)))
@@ -113,22 +113,24 @@ def tuning(experiment: Experiment, planned: Collection[tuple[Run, str]] = ()) ->
         experiment: whose networks are tuned.
         planned: (run, method) of the pools that will be there; others are only tuned if they are there.
     """
-    wanted = [(run, name, level) for run in experiment.runs for name in run.tuned_names for level in run.targets]
+    wanted = [
+        (run, name, level) for run in experiment.runs for name in baselines.tuned_names(run) for level in run.targets
+    ]
     tasks = [
         Task((run, name, level), 1, int(run.folder.tuned(name, level).exists()))
         for run, name, level in wanted
-        if run.untuned(name, level).exists() or (run, BY_SCORE) in planned
+        if networks.untuned(run, name, level).exists() or (run, BY_SCORE) in planned
     ]
-    names = ", ".join(experiment.runs[0].tuned_names)
+    names = ", ".join(baselines.tuned_names(experiment.runs[0]))
     return Part("tuning", work.tune, tasks, f"{_seeds(experiment)} × {names} on the held-out samples")
 
 
 def corrupting(experiment: Experiment) -> Part:
     """The corrupted test samples that are made once and cached, the same for every seed."""
     run = experiment.runs[0]
-    conditions = [condition for condition in run.conditions if condition not in CLEAN]
-    tasks = [Task((run, condition), 1, int(run.is_ready(condition))) for condition in conditions]
-    detail = f"{len({name for _, name, _ in conditions})} corruptions, each severity once"
+    corrupted = [condition for condition in conditions.of(run) if condition not in CLEAN]
+    tasks = [Task((run, condition), 1, int(conditions.is_ready(run, condition))) for condition in corrupted]
+    detail = f"{len({name for _, name, _ in corrupted})} corruptions, each severity once"
     return Part("corruption", work.corrupt, tasks, detail)
 
 
@@ -145,50 +147,24 @@ def measuring(experiment: Experiment, planned: Collection[tuple[Run, str]] = ())
         there = {row.key for row in run.rows()}
         pools = [(method, target) for of, method in planned if of == run for target in run.targets]
         if planned:
-            pools += [(name, target) for name in run.pools_of_baselines for target in run.targets]
+            pools += [(name, target) for name in baselines.pools(run) for target in run.targets]
         pools += [(name, level) for of, name, level in tuned if of == run]
-        for method, level in dict.fromkeys((*networks(run), *pools)):
+        for method, level in dict.fromkeys((*networks.of(run), *pools)):
             missing = _missing(run, (method, level), there)
-            conditions = len(run.conditions)
-            tasks.append(Task((run, method, level, missing), conditions, conditions - len(missing)))
+            wanted = len(conditions.of(run))
+            tasks.append(Task((run, method, level, missing), wanted, wanted - len(missing)))
     count = len(tasks) // len(experiment.runs)
-    detail = f"{_seeds(experiment)} × {count} networks × {len(experiment.runs[0].conditions)} sets of samples"
-    return Part("evaluation", work.measure, tasks, detail)
-
-
-def networks(run: Run) -> list[Network]:
-    """Every network of a run that is measured: tickets, the ensemble, the pools that there are, trained baselines.
-
-    The ensemble is one of predicted probabilities: it is left out where another metric than accuracy is measured.
-    """
-    tickets = [(method, level) for method in ("ticket", "recalibrated") for level in run.levels]
-    pools = [(method, level) for method in (*METHODS, *CONTROLS) for level in run.levels]
-    baselines = [(name, level) for name in run.baseline_names for level in _levels_of(run, name)]
-    pools += [(method, level) for method in (*TUNED, *run.pools_of_baselines) for level in run.targets]
-    there = [(method, level) for method, level in pools if run.path(method, level).exists()]
-    ensemble = [(ENSEMBLE, 0)] if run.config.measures_accuracy else []
-    return [*tickets, *ensemble, *there, *baselines]
-
-
-def _levels_of(run: Run, name: str) -> Sequence[int]:
-    """The levels of a trained baseline that are measured: where each is trained by itself, those that there are."""
-    if not TRAINED_BASELINES[name].per_level:
-        return run.levels
-    return [level for level in run.targets if run.path(name, level).exists()] or run.targets
-
-
-def levels_of_rows(run: Run, method: str, level: int) -> Sequence[int]:
-    """The levels of the rows of a network: the ensemble's are the same for every level."""
-    return run.levels if method == ENSEMBLE else (level,)
+    detail = f"{_seeds(experiment)} × {count} networks × {len(conditions.of(experiment.runs[0]))} sets of samples"
+    return Part("evaluation", measure, tasks, detail)
 
 
 def _missing(run: Run, network: Network, there: Collection[tuple[str, int, str, str, int]]) -> tuple[Condition, ...]:
     """The conditions on which a network was not measured yet; `there` are the keys of the rows that there are."""
     method, level = network
-    levels = levels_of_rows(run, method, level)
+    levels = networks.levels_of_rows(run, method, level)
     return tuple(
         condition
-        for condition in run.conditions
+        for condition in conditions.of(run)
         if not all((method, row_level, *condition) in there for row_level in levels)
     )
 

@@ -6,8 +6,12 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 
 from lottery_pools.errors import UserError
-from lottery_pools.experiment.plan import Part, levels_of_rows
-from lottery_pools.experiment.run import Condition, NetworkFacts, Run, Search, recalibrates
+from lottery_pools.experiment import searches
+from lottery_pools.experiment.conditions import Condition, size_of
+from lottery_pools.experiment.networks import levels_of_rows, recalibrates
+from lottery_pools.experiment.plan import Part
+from lottery_pools.experiment.run import NetworkFacts, Run
+from lottery_pools.experiment.searches import Search
 from lottery_pools.experiment.selection import Selection, recalibration_images
 from lottery_pools.experiment.timing import Cost
 from lottery_pools.runs.rows import ENSEMBLE
@@ -75,7 +79,7 @@ def _ticket(network: NetworkFacts, run: Run, level: int, images: int) -> Cost:
 
 def pooling(network: NetworkFacts, run: Run, search: Search, target: int) -> Cost:
     """One pooled ticket. Raises UserError where the budget does not suffice."""
-    selection, method = run.selection(search, target), search.method
+    selection, method = searches.selection(run, search, target), search.method
     count = evaluations(selection, selection.max_evaluations(network.has_batchnorm))
     return Cost(
         trained=method.gradient_steps * selection.batch,
@@ -112,7 +116,8 @@ def check_pooling(network: NetworkFacts, run: Run, methods: Sequence[str]) -> No
     if len(run.levels) < 2:
         raise UserError("a pool of one ticket: train at least two, with pruning.levels 1 or more, or import two")
     task = run.config.data.task
-    for method in [search.method for search in map(run.search, methods)]:
+    named = [searches.find(run, name) for name in methods]
+    for method in [search.method for search in named]:
         if method.classifies and task != "single-label":
             raise UserError(
                 f"{method.name} needs one label a sample, and data.task is {task}: leave it out of pooling.methods, or "
@@ -120,7 +125,7 @@ def check_pooling(network: NetworkFacts, run: Run, methods: Sequence[str]) -> No
             )
     if run.config.pooling.budget is None:
         return
-    for search in map(run.search, methods):
+    for search in named:
         for target in run.targets:
             pooling(network, run, search, target)
 
@@ -133,14 +138,14 @@ def tuning(network: NetworkFacts, run: Run, name: str, level: int) -> Cost:
 
 def corrupting(network: NetworkFacts, run: Run, condition: Condition) -> Cost:
     """The test samples of one corruption, as cached."""
-    samples = run.size(condition)
+    samples = size_of(run, condition)
     return Cost(corrupted=samples, written=samples * math.prod(run.dataset.input_shape))
 
 
 def measuring(network: NetworkFacts, run: Run, method: str, level: int, conditions: Sequence[Condition]) -> Cost:
     """The rows of one network, on the conditions on which it was not measured yet."""
     rows = len(levels_of_rows(run, method, level))
-    sizes = [run.size(condition) for condition in conditions]
+    sizes = [size_of(run, condition) for condition in conditions]
     recalibrated = 0
     if network.has_batchnorm and (method == ENSEMBLE or recalibrates(method)):
         recalibrated = rows * recalibration_images(run.config, run.dataset)

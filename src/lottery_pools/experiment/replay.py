@@ -20,7 +20,8 @@ from lottery_pools.config.trust import NOTHING, Trust
 from lottery_pools.data import record
 from lottery_pools.errors import UserError, shown
 from lottery_pools.experiment import tasks, ticket_cache
-from lottery_pools.experiment.run import Run, Search
+from lottery_pools.experiment.run import Run
+from lottery_pools.experiment.searches import Search
 from lottery_pools.experiment.selection import calibration_batches, recalibration_images
 from lottery_pools.pooling import recipe as recipes
 from lottery_pools.pooling.methods import find

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from lottery_pools.config.schema import Config
-from lottery_pools.errors import Notice, UserError
-from lottery_pools.experiment import estimate, opening, plan, pricing, tasks
+from lottery_pools.errors import UserError
+from lottery_pools.experiment import baselines, estimate, measuring, opening, plan, pricing
+from lottery_pools.experiment.conditions import size_of
 from lottery_pools.experiment.estimate import Plan
 from lottery_pools.experiment.execution import IN_A_TERMINAL, Watching, check_sendable, do, progress
 from lottery_pools.experiment.opening import NOBODY, THIS_MACHINE, Experiment
@@ -20,7 +20,6 @@ from lottery_pools.reporting.metric_report import MetricReport
 from lottery_pools.runs import results
 from lottery_pools.runs.engine import Machine, Workers
 from lottery_pools.runs.rows import AnyRow
-from lottery_pools.tickets.trained_baselines import TRAINED_BASELINES
 
 STAGES = ("tickets", "pool", "evaluate")
 """The commands that do the work, in their order."""
@@ -92,7 +91,9 @@ def pool(
     This is refused unless it allows another run, and always where the network is another.
     """
     experiment = opening.resolve(config, out, machine, other_run)
-    _need_tickets(experiment, (*experiment.runs, *(run for run in experiment.trained_baselines if run.own_methods)))
+    _need_tickets(
+        experiment, (*experiment.runs, *(run for run in experiment.trained_baselines if baselines.methods(run)))
+    )
     _check_pooling(experiment, experiment.methods)
     methods = {experiment.out: experiment.methods}
     with opening.hold(experiment), _progress([experiment], watching, ("pool",), methods), Workers(machine) as workers:
@@ -159,20 +160,8 @@ def _need_tickets(experiment: Experiment, runs: Sequence[Run]) -> None:
 
 
 def _to_measure(experiment: Experiment) -> list[Run]:
-    """The runs of trained baselines that are measured; a notice names levels that are left out.
-
-    Of a baseline that trains each level by itself these are the levels that are trained, as with pools: it may have
-    been asked for some targets alone. If none is, these are all levels, and their tickets are missing.
-    """
-    runs = experiment.trained_baselines
-    by_itself = [run for run in runs if TRAINED_BASELINES[run.config.name].per_level]
-    there = [run for run in by_itself if run.folder.ticket(run.levels[-1]).exists()]
-    begun = {run.folder.path.parent for run in there}
-    left_out = [run for run in by_itself if run not in there and run.folder.path.parent in begun]
-    for folder in sorted({run.folder.path.parent for run in left_out}):
-        levels = ", ".join(str(run.levels[-1]) for run in left_out if run.folder.path.parent == folder)
-        warnings.warn(f"{folder}: levels {levels} are not trained, and are not measured", Notice, stacklevel=3)
-    return [run for run in runs if run not in left_out]
+    """The runs of trained baselines that are measured; a notice names levels that are left out."""
+    return [baseline for run in experiment.runs for baseline in baselines.runs_to_measure(run)]
 
 
 def _check_pooling(experiment: Experiment, methods: Sequence[str]) -> None:
@@ -210,9 +199,9 @@ def _evaluate(experiments: Sequence[Experiment], workers: Workers) -> None:
     for run in runs:
         path = run.folder.results
         if run.config.measures_accuracy:
-            results.append(path, tasks.admissible(results.read(path)))
+            results.append(path, measuring.admissible(results.read(path)))
         else:
-            results.append(path, tasks.admissible(results.read_metrics(path)))
+            results.append(path, measuring.admissible(results.read_metrics(path)))
 
 
 def _corrupt(experiments: Sequence[Experiment], workers: Workers) -> None:
@@ -220,7 +209,8 @@ def _corrupt(experiments: Sequence[Experiment], workers: Workers) -> None:
 
     def log(task: Task, _: None) -> None:
         run, condition = task.arguments
-        run.folder.event(stage="corruption", method=condition[1], done=pricing.CORRUPTING * run.size(condition))
+        done = pricing.CORRUPTING * size_of(run, condition)
+        run.folder.event(stage="corruption", method=condition[1], done=done)
 
     by_samples = {(experiment.config.data, experiment.config.evaluation): experiment for experiment in experiments}
     do(plan.together(map(plan.corrupting, by_samples.values())), workers, log)

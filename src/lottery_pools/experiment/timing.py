@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lottery_pools.data import corruptions
 from lottery_pools.data.dataset import Dataset
+from lottery_pools.experiment import conditions
 from lottery_pools.experiment.run import NetworkFacts, Run
 from lottery_pools.experiment.selection import recalibrate
 from lottery_pools.models import registry
@@ -238,7 +239,7 @@ def _numbers(weights: Mapping[str, Tensor]) -> int:
 
 def _seconds_to_corrupt(run: Run) -> float:
     """Mean seconds an image, over the corruptions that networks are measured under."""
-    names = list(dict.fromkeys(corruption for _, corruption, severity in run.conditions if severity))
+    names = list(dict.fromkeys(corruption for _, corruption, severity in conditions.of(run) if severity))
     images = _few_images(run.dataset)
     start = time.perf_counter()
     for name in names:
