@@ -194,8 +194,8 @@ def common(setting: Setting, name: str, batch: int) -> dict[str, float]:
         wait(device)
         start = time.perf_counter()
         for images, labels in loader:
-            here, there = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-            loss = F.cross_entropy(model(here), there)
+            inputs, targets = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+            loss = F.cross_entropy(model(inputs), targets)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()

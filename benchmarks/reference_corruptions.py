@@ -257,10 +257,10 @@ def elastic_transform(image: Array, c: Constants, draws: Draws) -> Array:
     forth = np.linalg.solve(np.column_stack([points, np.ones(3)]), moved)  # [x y 1] @ forth = where (x, y) goes
     back = np.linalg.inv(np.column_stack([forth, [0, 0, 1]]))
     rows, columns = np.mgrid[:h, :w].astype(float)
-    there = np.stack([columns, rows, np.ones_like(rows)], -1) @ back
+    sources = np.stack([columns, rows, np.ones_like(rows)], -1) @ back
     x = np.stack(
         [
-            ndimage.map_coordinates(ch, (there[..., 1], there[..., 0]), order=1, mode="mirror")
+            ndimage.map_coordinates(ch, (sources[..., 1], sources[..., 0]), order=1, mode="mirror")
             for ch in np.moveaxis(x, 2, 0)
         ],
         2,

@@ -62,8 +62,8 @@ def main(folder: Path | None = None) -> None:
         """Intersection over union of each image, (n,)."""
         model.eval()
         with torch.no_grad():
-            found, true = model(data[0]) > 0, data[1] > 0
-        shares: Tensor = (found & true).sum((1, 2, 3)) / (found | true).sum((1, 2, 3))
+            predicted, true = model(data[0]) > 0, data[1] > 0
+        shares: Tensor = (predicted & true).sum((1, 2, 3)) / (predicted | true).sum((1, 2, 3))
         return shares
 
     def recalibrate(model: nn.Module) -> None:

@@ -83,5 +83,5 @@ def pooled(method: str, device: str, place: Place, folder: Path) -> tuple[lp.Poo
             samples=lambda: samples, labels=labels,
         )  # fmt: skip
         recipe = lp.Recipe.of(result.ticket)
-        again = lp.replay(model, tickets, recipe, recalibrate, base=base, samples=lambda: samples)
-    return result, again
+        replayed = lp.replay(model, tickets, recipe, recalibrate, base=base, samples=lambda: samples)
+    return result, replayed

@@ -45,11 +45,11 @@ class TensorThere(Tensor):
 
     @staticmethod
     def __new__(cls, held: Tensor) -> TensorThere:
-        there = Tensor._make_wrapper_subclass(
+        wrapper = Tensor._make_wrapper_subclass(
             cls, held.shape, strides=held.stride(), storage_offset=held.storage_offset(), dtype=held.dtype, device=THERE
         )
-        there.held = held.detach()
-        result: TensorThere = there
+        wrapper.held = held.detach()
+        result: TensorThere = wrapper
         return result
 
     @classmethod

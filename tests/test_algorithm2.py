@@ -76,8 +76,8 @@ def make_tickets(seed: int, levels: Sequence[int], noise: float = 0.5) -> list[T
         }
 
     def ticket(level: int) -> Ticket:
-        own = draw("level", level)
-        weights = {name: base + noise * own[name] for name, base in draw("base").items()}
+        deviation = draw("level", level)
+        weights = {name: base + noise * deviation[name] for name, base in draw("base").items()}
         weights["norm.running_var"] = weights["norm.running_var"].abs() + 0.1
         weights["norm.num_batches_tracked"] = torch.tensor(100 + level)
         dense = masks.dense(weights, PRUNABLE)
@@ -300,9 +300,9 @@ def test_density_is_exact_integers_are_the_targets_and_replay_gives_the_same_bit
         assert (pooled.ticket.level, pooled.ticket.kept) == (2, tickets[2].kept)
         assert pooled.ticket.weights["norm.num_batches_tracked"] == (3 if recalibrates else 102)
         model = Net()
-        again = replay(model, tickets, Recipe(2, pooled.recipe, "interpolation", scope), recalibrate)
-        assert tensors_equal(again, pooled.ticket)
-        assert all(torch.equal(tensor, again.weights[name]) for name, tensor in snapshot(model).items())
+        replayed = replay(model, tickets, Recipe(2, pooled.recipe, "interpolation", scope), recalibrate)
+        assert tensors_equal(replayed, pooled.ticket)
+        assert all(torch.equal(tensor, replayed.weights[name]) for name, tensor in snapshot(model).items())
         accepted += len(pooled.recipe)
     assert accepted >= 6
 
@@ -390,8 +390,8 @@ def test_scores_are_of_the_same_samples_each_time() -> None:
 
 
 def test_a_score_may_be_returned_in_the_same_tensor_each_time() -> None:
-    found = torch.zeros(2)
-    evaluator = Evaluator(nn.Linear(4, 1, bias=False), lambda model: found.fill_(linear_score(model)))
+    buffer = torch.zeros(2)
+    evaluator = Evaluator(nn.Linear(4, 1, bias=False), lambda model: buffer.fill_(linear_score(model)))
     evaluator.evaluate(HAND[2].weights)
     evaluator.evaluate(HAND[0].weights)
     assert [torch.as_tensor(score).tolist() for score in evaluator.scores] == [[4, 4], [5.5, 5.5]]

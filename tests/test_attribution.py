@@ -106,7 +106,7 @@ def test_a_soup_before_its_last_pruning_by_hand() -> None:
     )
     assert mixture["weight"].tolist() == [[3, 1.5, 3, 0]]
     assert mixture["bonus"] == 1
-    own = {"shares": {"weight": [1.0, 0.0]}}
+    settings = {"shares": {"weight": [1.0, 0.0]}}
     mixture = unpruned(
         Bonus(),
         tickets,
@@ -117,7 +117,7 @@ def test_a_soup_before_its_last_pruning_by_hand() -> None:
                 (1, 0.75),
             ),
             "learned-soup-layers",
-            settings=own,
+            settings=settings,
         ),
         freshen,
     )

@@ -34,8 +34,8 @@ def test_training_longer_is_tried_for_the_targets_only(tmp_path: Path) -> None:
     everywhere = dataclasses.replace(everywhere, pooling=dataclasses.replace(everywhere.pooling, targets=()))
     with pytest.warns(Notice, match=r"baselines/longer: levels 0, 2 are not trained, and are not measured"):
         stages.evaluate(everywhere, tmp_path / "run", ONE)
-    _, again, _ = reports.read(tmp_path / "run")
-    assert sorted(again, key=str) == sorted(rows, key=str)
+    _, measured_again, _ = reports.read(tmp_path / "run")
+    assert sorted(measured_again, key=str) == sorted(rows, key=str)
     shutil.rmtree(tmp_path / "run/trained_baselines/longer/level_01")
     with pytest.raises(UserError, match="level_00 has 0 of 1 tickets: train them first"):
         stages.evaluate(everywhere, tmp_path / "run", ONE)

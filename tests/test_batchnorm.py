@@ -93,12 +93,12 @@ def test_modes_and_momenta_are_as_before_where_the_forward_raises() -> None:
 
 
 def test_equal_batches_give_the_bits_of_torchs_own_cumulative_average() -> None:
-    model, own = nn.Sequential(nn.BatchNorm1d(4)), nn.BatchNorm1d(4, momentum=None)
+    model, reference = nn.Sequential(nn.BatchNorm1d(4)), nn.BatchNorm1d(4, momentum=None)
     given = batches((7,) * 23)
     recalibrate(model, given)
     for batch in given:
-        own(batch)
-    assert same(model, {f"0.{name}": tensor for name, tensor in own.state_dict().items()})
+        reference(batch)
+    assert same(model, {f"0.{name}": tensor for name, tensor in reference.state_dict().items()})
 
 
 def test_a_small_last_batch_moves_little() -> None:

@@ -82,9 +82,9 @@ def look(tmp_path: Path, *options: str, width: int = 1200) -> tuple[dict[str, An
         timeout=120,
         check=True,
     )
-    found = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found, done.stderr
-    result: dict[str, Any] = json.loads(html.unescape(found[1]))
+    match = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert match, done.stderr
+    result: dict[str, Any] = json.loads(html.unescape(match[1]))
     return result, done.stderr
 
 
@@ -94,19 +94,19 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str]
 
 
 def test_no_error_and_no_request(seen: tuple[dict[str, Any], str]) -> None:
-    found, log = seen
-    assert found["failures"] == []
-    assert [name for name in found["requests"] if not name.startswith("data:")] == []
+    findings, log = seen
+    assert findings["failures"] == []
+    assert [name for name in findings["requests"] if not name.startswith("data:")] == []
     assert "CONSOLE" not in log
 
 
 def test_a_table_sorts_by_a_column_up_and_down(seen: tuple[dict[str, Any], str]) -> None:
-    found, _ = seen
-    before, up, down = found["shown"]
+    findings, _ = seen
+    before, up, down = findings["shown"]
     assert sorted(before) == sorted(up) == sorted(down)
     assert up == sorted(before, key=float) == down[::-1]
     assert len(set(up)) > 3
-    assert found["sort"] == "descending"
+    assert findings["sort"] == "descending"
 
 
 def test_numbers_sort_by_their_value_whatever_their_unit_and_sign(seen: tuple[dict[str, Any], str]) -> None:
@@ -144,6 +144,6 @@ def test_dark_and_narrow(tmp_path: Path, seen: tuple[dict[str, Any], str]) -> No
 
     assert brightness(dark["ink"]) > brightness(dark["paper"])
     assert brightness(seen[0]["ink"]) < brightness(seen[0]["paper"])
-    for found in (dark, seen[0]):
-        assert (found["wide"], found["overflowing"]) == (0, 0)
+    for findings in (dark, seen[0]):
+        assert (findings["wide"], findings["overflowing"]) == (0, 0)
     assert dark["width"] <= 500

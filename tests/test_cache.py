@@ -104,10 +104,10 @@ def test_a_damaged_cache_is_made_again_and_that_is_said(tmp_path: Path, cache_fo
     images = first.test.images.clone()  # its own are the file, memory-mapped, which is about to be damaged
     (folder,) = cache_folder.iterdir()
     flipped(folder / "test.images.npy", -1)
-    again = load(data)
-    assert torch.equal(again.test.images, images)
-    assert again.digest == first.digest
-    (note,) = again.notes
+    remade = load(data)
+    assert torch.equal(remade.test.images, images)
+    assert remade.digest == first.digest
+    (note,) = remade.notes
     assert note == f"the cache {folder} was damaged, and is made again (test.images.npy is not what was written)"
     assert load(data).notes == ()
     assert list(cache_folder.iterdir()) == [folder]

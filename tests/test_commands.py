@@ -127,12 +127,12 @@ def test_what_comes_before_is_named_where_tickets_are_missing(tmp_path: Path) ->
     from lottery_pools.config import toml
 
     (tmp_path / "config.toml").write_text(toml.to_toml(tiny()))
-    again = f"`lottery-pools tickets --preset {tmp_path}/config.toml --out {tmp_path}`"
+    training_command = f"`lottery-pools tickets --preset {tmp_path}/config.toml --out {tmp_path}`"
     for command in ("pool", "evaluate"):
         for more in ([], ["--dry-run"]):
             with pytest.raises(UserError, match="has 0 of 3 tickets: train them first with ") as error:
                 commands.dispatch([command, str(tmp_path), *more])
-            assert str(error.value).endswith(again)
+            assert str(error.value).endswith(training_command)
 
 
 def test_a_dry_run_prints_the_plan_and_writes_nothing(
@@ -143,23 +143,23 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
 
     monkeypatch.setattr(timing, "SAMPLE_SECONDS", 0.02)
     monkeypatch.chdir(tmp_path)
-    here = ["--workers", "1", "--threads", "1", "--dry-run"]
+    options = ["--workers", "1", "--threads", "1", "--dry-run"]
     Path("mine.toml").write_text(toml.to_toml(tiny()))
-    commands.dispatch(["run", "--preset", "mine.toml", "--out", "new", *here])
+    commands.dispatch(["run", "--preset", "mine.toml", "--out", "new", *options])
     shown = capsys.readouterr().out
     assert shown.startswith("new (new): conv1d (width 8, depth 2) on mnist1d, 300 training, 200 validation, 500 test")
     for stage in ("training", "pooling", "evaluation"):
         assert re.search(rf"^ *{stage} .* \d+ s *$", shown, re.MULTILINE)
     assert shown.endswith("Nothing was done.\n")
-    commands.dispatch(["tickets", "--preset", "mine.toml", "--out", "new", "--json", *here])
+    commands.dispatch(["tickets", "--preset", "mine.toml", "--out", "new", "--json", *options])
     assert [step["stage"] for step in json.loads(capsys.readouterr().out)["steps"]] == ["training"]
     assert [path.name for path in tmp_path.iterdir()] == ["mine.toml"]
 
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
-    commands.dispatch(["pool", str(finished), "--methods", "average", "ties", "--json", *here])
+    commands.dispatch(["pool", str(finished), "--methods", "average", "ties", "--json", *options])
     (step,) = json.loads(capsys.readouterr().out)["steps"]
     assert (step["items"], step["done"]) == (6, 3)
-    commands.dispatch(["evaluate", str(finished), "--json", *here])
+    commands.dispatch(["evaluate", str(finished), "--json", *options])
     (step,) = json.loads(capsys.readouterr().out)["steps"]
     assert step["items"] == step["done"]
     assert before == {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
@@ -176,10 +176,10 @@ def test_presets_lists_prints_and_names_models(capsys: pytest.CaptureFixture[str
 
 def test_json_is_one_object_with_the_gains(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commands.dispatch(["report", str(finished), "--json"])
-    found = json.loads(capsys.readouterr().out)
-    assert Path(found["report"]).exists()
-    assert found["headline"]["method"] == "balanced-soup"
-    assert {gain["against"] for gain in found["gains"]} == {"ticket", "recalibrated", "admissible"}
+    printed = json.loads(capsys.readouterr().out)
+    assert Path(printed["report"]).exists()
+    assert printed["headline"]["method"] == "balanced-soup"
+    assert {gain["against"] for gain in printed["gains"]} == {"ticket", "recalibrated", "admissible"}
 
 
 def test_report_prints_the_table_and_the_path(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,10 +200,10 @@ def test_several_runs_are_compared(
     assert shown.endswith("Comparison: comparison.html\n")
     assert (tmp_path / "comparison.html").exists()
     commands.dispatch(["report", str(finished), "other", "--out", "both.html", "--json"])
-    found = json.loads(capsys.readouterr().out)
-    assert found["report"] == "both.html"
-    assert [run["seeds"] for run in found["runs"]] == [1, 1]
-    assert found["runs"][0]["gains"]
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["report"] == "both.html"
+    assert [run["seeds"] for run in printed["runs"]] == [1, 1]
+    assert printed["runs"][0]["gains"]
     with pytest.raises(UserError, match="is for one run"):
         commands.dispatch(["report", str(finished), "other", "--reference", "other"])
     commands.dispatch(["report", str(finished), "--out", "here/mine.html"])
@@ -237,28 +237,28 @@ def test_what_would_do_nothing_is_refused(
 
 
 def test_output_that_a_terminal_cannot_show_is_no_error(finished: Path) -> None:
-    found = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "lottery_pools", "inspect", str(RunFolder(finished).pool("average", 1))],
         capture_output=True,
         env=os.environ | {"PYTHONIOENCODING": "ascii"},
     )
-    assert found.returncode == 0, found.stderr
-    assert b"Density by layer" in found.stdout
+    assert done.returncode == 0, done.stderr
+    assert b"Density by layer" in done.stdout
 
 
 def test_the_stages_go_on_from_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from lottery_pools.config import toml
 
     (tmp_path / "mine.toml").write_text(toml.to_toml(tiny()))
-    run, here = str(tmp_path / "run"), ["--workers", "1", "--threads", "1"]
-    commands.dispatch(["tickets", "--preset", str(tmp_path / "mine.toml"), "--out", run, *here])
-    commands.dispatch(["pool", run, "--targets", "1", "--json", *here])
-    commands.dispatch(["evaluate", run, *here])
+    run, options = str(tmp_path / "run"), ["--workers", "1", "--threads", "1"]
+    commands.dispatch(["tickets", "--preset", str(tmp_path / "mine.toml"), "--out", run, *options])
+    commands.dispatch(["pool", run, "--targets", "1", "--json", *options])
+    commands.dispatch(["evaluate", run, *options])
     out = capsys.readouterr().out
     assert "level_02.safetensors" in out
     pooled = {(row.method, row.level) for row in reports.read(tmp_path / "run")[1] if row.method in METHODS}
     assert pooled == {(method, 1) for method in tiny().pooling.methods}  # --targets holds for the call that names it
-    commands.dispatch(["pool", run, "--methods", "average", *here])
+    commands.dispatch(["pool", run, "--methods", "average", *options])
     assert RunFolder(tmp_path / "run").pool("average", 2).exists()
     assert not RunFolder(tmp_path / "run").pool("interpolation", 2).exists()
 
@@ -276,8 +276,8 @@ def test_inspect_shows_density_lineage_and_recipe(
     commands.dispatch(["inspect", str(pooled), "--json"])
     assert json.loads(capsys.readouterr().out)["origin"]["method"] == "interpolation"
     ticket = files.load(pooled)
-    own = {key: ticket.origin[key] for key in ("method", "scope", "mask", "settings")}
-    origin = {**own, "recipe": [[0, 0.5]]}
+    choices = {key: ticket.origin[key] for key in ("method", "scope", "mask", "settings")}
+    origin = {**choices, "recipe": [[0, 0.5]]}
     files.save(dataclasses.replace(ticket, origin=origin), tmp_path / "mine.safetensors")  # as lp.pool and lp.save do
     commands.dispatch(["inspect", str(tmp_path / "mine.safetensors")])
     assert "0.50 · level 1 + 0.50 · level 0" in capsys.readouterr().out

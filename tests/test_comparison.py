@@ -33,14 +33,14 @@ def test_a_run_is_told_by_its_setting_and_its_dense_ticket() -> None:
 def test_gains_are_over_both_baselines_and_corrupted_where_any_run_is() -> None:
     table = comparison.methods({"a": ONE, "b": TWO})
     assert table.columns[2:5] == ("Over recalibrated", "Over best admissible", "Over recalibrated, corrupted")
-    found = {line[:2]: line[2:] for line in table.rows}
-    assert found["a", "Interpolation"] == (
+    cells = {line[:2]: line[2:] for line in table.rows}
+    assert cells["a", "Interpolation"] == (
         *("+1.00 [+0.50, +1.50]", "+0.25 [−0.25, +0.75]", DASH),
         *("2.50 M", "8,000", "0.320 %", "5.00 M"),
     )
-    assert found["b", "Interpolation"][:3] == ("+3.00 [+2.50, +3.50]", DASH, "+0.12 [−0.38, +0.62]")
+    assert cells["b", "Interpolation"][:3] == ("+3.00 [+2.50, +3.50]", DASH, "+0.12 [−0.38, +0.62]")
     assert "Over recalibrated, corrupted" not in comparison.methods({"a": ONE}).columns
-    assert {method for _, method in found}.isdisjoint({"Ticket", "Recalibrated", "Best admissible"})
+    assert {method for _, method in cells}.isdisjoint({"Ticket", "Recalibrated", "Best admissible"})
 
 
 def test_the_figure_has_a_point_a_run_and_method() -> None:
@@ -76,7 +76,7 @@ def test_a_run_that_looks_under_trained_is_named() -> None:
 
 
 def test_plain_values_are_ready_for_json() -> None:
-    found = json.loads(json.dumps(comparison.plain("a", ONE)))
-    assert found["dense_accuracy"] == pytest.approx(0.502)
-    assert [gain["gain"] for gain in found["gains"]] == [1.0, -2, 0.25]
+    plain = json.loads(json.dumps(comparison.plain("a", ONE)))
+    assert plain["dense_accuracy"] == pytest.approx(0.502)
+    assert [gain["gain"] for gain in plain["gains"]] == [1.0, -2, 0.25]
     assert comparison.plain("c", EMPTY)["dense_accuracy"] is None

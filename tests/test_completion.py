@@ -77,9 +77,9 @@ def test_bash_completes() -> None:
         script += (
             f"COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _lottery_pools; echo ${{COMPREPLY[@]}}\n"
         )
-    found = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
-    assert found.stderr == ""
-    assert dict(zip(LINES, map(str.split, found.stdout.splitlines()), strict=True)) == LINES
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert dict(zip(LINES, map(str.split, done.stdout.splitlines()), strict=True)) == LINES
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="no fish here")
@@ -87,9 +87,9 @@ def test_fish_completes(tmp_path: Path) -> None:
     lines = {line.replace(" = ", "="): words for line, words in LINES.items() if not line.endswith("=")}
     asked = "".join(f"complete -C 'lottery-pools {line}'; echo +\n" for line in lines)
     script = completion.fish(KNOWN) + asked
-    found = subprocess.run(["fish", "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert found.stderr == ""
-    offered = [words.split() for words in found.stdout.split("+\n")[:-1]]
+    done = subprocess.run(["fish", "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stderr == ""
+    offered = [words.split() for words in done.stdout.split("+\n")[:-1]]
     assert [{word.split("=")[-1] for word in words} for words in offered] == [set(words) for words in lines.values()]
 
 
@@ -108,8 +108,8 @@ def test_zsh_completes(typed: str, completed: str, tmp_path: Path) -> None:
         zpty -w -n shell $'lottery-pools {typed}\t'
         zpty -r -m shell found '*{completed}*' && print -r -- $found
     """
-    found = subprocess.run(["zsh", "-fc", script], capture_output=True, text=True, cwd=tmp_path, timeout=60)
-    assert completed in found.stdout
+    done = subprocess.run(["zsh", "-fc", script], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert completed in done.stdout
 
 
 def test_zsh_runs_the_script_for_bash() -> None:
@@ -120,5 +120,5 @@ def test_zsh_runs_the_script_for_bash() -> None:
 def test_the_command_prints_the_script_without_torch(shell: str) -> None:
     code = f"commands.dispatch(['completion', '{shell}']); sys.exit('torch' in sys.modules)"
     code = f"import sys; from lottery_pools.cli import commands; {code}"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == completion.SHELLS[shell](KNOWN)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == completion.SHELLS[shell](KNOWN)

@@ -41,19 +41,19 @@ def test_mce_is_the_mean_of_ratios_of_summed_errors() -> None:
         average = make_rows(("average",), 1, 1)[0]
         return replace(average, corruption=corruption, severity=severity, seed=seed, accuracy=accuracy)
 
-    own = [row("fog", 1, 0.9), row("fog", 2, 0.7), row("snow", 1, 0.5, seed=0), row("snow", 1, 0.7, seed=1)]
+    measured = [row("fog", 1, 0.9), row("fog", 2, 0.7), row("snow", 1, 0.5, seed=0), row("snow", 1, 0.7, seed=1)]
     reference = [row("fog", 1, 0.8), row("fog", 2, 0.4), row("snow", 1, 0.2)]
-    assert corruption_tables.mce(own, reference, "average", 0) == pytest.approx(100 * (0.4 / 0.8 + 0.4 / 0.8) / 2)
-    assert corruption_tables.mce(own[:2], reference, "average", 0) == pytest.approx(50)
-    table = corruption_tables.mce_by_level(own, reference, "AlexNet")
+    assert corruption_tables.mce(measured, reference, "average", 0) == pytest.approx(100 * (0.4 / 0.8 + 0.4 / 0.8) / 2)
+    assert corruption_tables.mce(measured[:2], reference, "average", 0) == pytest.approx(50)
+    table = corruption_tables.mce_by_level(measured, reference, "AlexNet")
     assert table.title == "mCE by level (%, reference: AlexNet)"
     assert table.rows == (("Average", "50.00"),)
     with pytest.raises(UserError, match="no row for snow at severity 1"):
-        corruption_tables.mce(own, reference[:2], "average", 0)
+        corruption_tables.mce(measured, reference[:2], "average", 0)
     with pytest.raises(UserError, match="average at level 3 was not measured"):
-        corruption_tables.mce(own, reference, "average", 3)
+        corruption_tables.mce(measured, reference, "average", 3)
     with pytest.raises(UserError, match="makes no error under fog"):
-        corruption_tables.mce(own[:1], [row("fog", 1, 1.0)], "average", 0)
+        corruption_tables.mce(measured[:1], [row("fog", 1, 1.0)], "average", 0)
 
 
 def test_means_over_all_levels_are_over_what_all_have_and_say_so() -> None:

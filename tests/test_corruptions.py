@@ -318,8 +318,8 @@ def test_image_folders(tmp_path: Path) -> None:
     assert images.shape == (4, 3, 24, 24)
     assert labels.tolist() == [0, 0, 1, 1]
     assert [round(float(image[0].float().mean()), -1) for image in images] == [50, 50, 200, 200]
-    again, shifted_labels = read_image_folder(tmp_path, "fog", 3, size=24, classes=["z", "a", "b"])
-    assert torch.equal(again, images)
+    reread, shifted_labels = read_image_folder(tmp_path, "fog", 3, size=24, classes=["z", "a", "b"])
+    assert torch.equal(reread, images)
     assert shifted_labels.tolist() == [1, 1, 2, 2]
     with pytest.raises(UserError, match="does not exist"):
         read_image_folder(tmp_path, "fog", 1)

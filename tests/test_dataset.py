@@ -39,9 +39,9 @@ def test_a_split_by_rows_is_the_split_of_these_samples(chosen: list[int], size: 
         assert torch.equal(chosen_split.batch(indices), whole.images[ROWS[indices]])
         assert torch.equal(torch.cat(list(chosen_split.batches(size))), whole.images[ROWS])
         for large in (0, 10**6):
-            again = chosen_split.take(indices, large)
-            assert torch.equal(again.images, whole.images[ROWS[indices]])
-            assert torch.equal(again.labels, ROWS[indices])
+            subset = chosen_split.take(indices, large)
+            assert torch.equal(subset.images, whole.images[ROWS[indices]])
+            assert torch.equal(subset.labels, ROWS[indices])
 
 
 @pytest.mark.parametrize(("large", "moved"), [(5 * 48, True), (5 * 48 - 1, False)])

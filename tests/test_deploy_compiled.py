@@ -226,8 +226,8 @@ def test_numbers_that_are_not_by_channel_or_not_finite_are_left_to_pytorch(numbe
     module = Normalised(number).eval()
     x = torch.randn(3, 2, 6, 5)
     with pytest.warns(UserWarning, match="PyTorch computes aten.div.Tensor"):
-        found = lp.compile(module, x, engine="c")(x)
-    torch.testing.assert_close(found, module(x).detach(), atol=1e-4, rtol=0, equal_nan=True)
+        predicted = lp.compile(module, x, engine="c")(x)
+    torch.testing.assert_close(predicted, module(x).detach(), atol=1e-4, rtol=0, equal_nan=True)
 
 
 def test_the_first_call_may_be_within_inference_mode() -> None:
@@ -245,9 +245,9 @@ def test_predictions_have_no_history(engine: Literal["c", "torch", "auto"]) -> N
     x = torch.randn(2, 2, 5, 5, requires_grad=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = lp.compile(module, engine=engine)(x)
-    assert not found.requires_grad
-    torch.testing.assert_close(found, module(x).detach(), atol=1e-5, rtol=0)
+        predicted = lp.compile(module, engine=engine)(x)
+    assert not predicted.requires_grad
+    torch.testing.assert_close(predicted, module(x).detach(), atol=1e-5, rtol=0)
 
 
 def test_weights_are_those_at_the_time_of_compiling() -> None:

@@ -56,9 +56,9 @@ def test_a_damaged_library_is_made_again(monkeypatch: pytest.MonkeyPatch, tmp_pa
     for damaged in (b"", whole[:100], whole[:-1] + bytes([whole[-1] ^ 1])):
         library.unlink()  # not written over: this process has it in memory
         library.write_bytes(damaged)
-        again = compiler.build(text)
-        assert ctypes.CDLL(str(again)).answer() == 42
-        assert [path for path in again.parent.iterdir() if path.suffix == ".so"] == [again]
+        rebuilt = compiler.build(text)
+        assert ctypes.CDLL(str(rebuilt)).answer() == 42
+        assert [path for path in rebuilt.parent.iterdir() if path.suffix == ".so"] == [rebuilt]
 
 
 @needed
@@ -71,12 +71,12 @@ def test_a_source_that_does_not_compile_leaves_no_library(monkeypatch: pytest.Mo
 
 @needed
 def test_a_target_that_the_processor_lacks_is_refused() -> None:
-    found = compiler.find()
-    foreign = "neon" if found.target != "neon" else "avx512"
+    installed = compiler.find()
+    foreign = "neon" if installed.target != "neon" else "avx512"
     with pytest.raises(UserError, match=f"does not have '{foreign}'"):
-        found.flags(foreign)
+        installed.flags(foreign)
     with pytest.raises(UserError, match="did you mean 'avx512'"):
-        found.flags("avx51")
+        installed.flags("avx51")
 
 
 @needed

@@ -108,10 +108,10 @@ def check_without_a_fault(
     x = torch.randn(batch, *shape)
     (folder / "x.bin").write_bytes(x.numpy().tobytes())
     flags = ["-O1", "-g", "-march=native", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    found = run_main(folder, [compiler, *flags, *(["-DPLAIN"] if target == "plain" else [])], [], batch)
+    predicted = run_main(folder, [compiler, *flags, *(["-DPLAIN"] if target == "plain" else [])], [], batch)
     with torch.no_grad():
         expected = model(x).flatten(1).numpy()
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * max(1.0, float(np.abs(expected).max())))
+    np.testing.assert_allclose(predicted, expected, rtol=0, atol=1e-4 * max(1.0, float(np.abs(expected).max())))
 
 
 @pytest.mark.slow
@@ -125,9 +125,9 @@ def test_an_arm_processor_predicts_the_same(tmp_path: Path, target: str) -> None
     x = torch.randn(19, *SHAPE)
     (tmp_path / "x.bin").write_bytes(x.numpy().tobytes())
     plain = ["-DPLAIN"] if target == "plain" else []
-    found = run_main(tmp_path, [CROSS, "-O2", "-static", *plain], ["qemu-aarch64"], 19)
+    predicted = run_main(tmp_path, [CROSS, "-O2", "-static", *plain], ["qemu-aarch64"], 19)
     with torch.no_grad():
-        np.testing.assert_allclose(found, model(x).numpy(), atol=1e-4)
+        np.testing.assert_allclose(predicted, model(x).numpy(), atol=1e-4)
 
 
 class Sigmoid(nn.Module):

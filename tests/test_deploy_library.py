@@ -47,11 +47,11 @@ def test_threads_share_tiles_or_operations_and_give_the_same_bits(monkeypatch: p
     compiled = CompiledNetwork(network)
     for batch in (1, 3, 16, 40, 100):
         x = samples(batch)
-        (one,) = compiled([x.flatten(1)], threads=1)
-        torch.testing.assert_close(one, model(x), rtol=0, atol=1e-4)
+        (serial,) = compiled([x.flatten(1)], threads=1)
+        torch.testing.assert_close(serial, model(x), rtol=0, atol=1e-4)
         for threads in (2, 3):
-            (more,) = compiled([x.flatten(1)], threads=threads)
-            assert torch.equal(one, more)
+            (parallel,) = compiled([x.flatten(1)], threads=threads)
+            assert torch.equal(serial, parallel)
     assert len(compiled.library("rest").spare) == 1, "one workspace, used again"
 
 
@@ -62,8 +62,8 @@ def test_several_callers_at_once_do_not_share_a_workspace() -> None:
     x = samples(64)
     (expected,) = compiled([x.flatten(1)], threads=1)
     with ThreadPoolExecutor(4) as pool:
-        for (found,) in pool.map(lambda _: compiled([x.flatten(1)], threads=1), range(40)):
-            assert torch.equal(found, expected)
+        for (predicted,) in pool.map(lambda _: compiled([x.flatten(1)], threads=1), range(40)):
+            assert torch.equal(predicted, expected)
 
 
 @torch.no_grad()
@@ -74,8 +74,8 @@ def test_a_first_part_is_computed_one_sample_at_a_time(monkeypatch: pytest.Monke
     compiled = CompiledNetwork(network)
     assert set(compiled.parts) == {"single", "first", "rest"}
     x = samples(50)
-    (found,) = compiled([x.flatten(1)], threads=1)
-    torch.testing.assert_close(found, model(x), rtol=0, atol=1e-4)
+    (predicted,) = compiled([x.flatten(1)], threads=1)
+    torch.testing.assert_close(predicted, model(x), rtol=0, atol=1e-4)
     assert set(compiled.libraries) == {"first", "rest", "single"}, "the last two of 50 alone"
 
 

@@ -26,12 +26,12 @@ def test_every_weight_is_in_one_pair_or_left(density: float) -> None:
     kept = layer(density).weight != 0
     left, pairs = match(kept, (BESIDE, BELOW))
     count = np.zeros(kept.shape, int) + left
-    for shift, found in zip((BESIDE, BELOW), pairs, strict=True):
-        assert (found[:, 1] - found[:, 0] == [0, 0, *shift.taps]).all()
-        np.add.at(count, tuple(found.reshape(-1, 4).T), 1)
+    for shift, group in zip((BESIDE, BELOW), pairs, strict=True):
+        assert (group[:, 1] - group[:, 0] == [0, 0, *shift.taps]).all()
+        np.add.at(count, tuple(group.reshape(-1, 4).T), 1)
     np.testing.assert_array_equal(count, kept)
     if density == 1.0:
-        assert [len(found) for found in pairs] == [16 * 16 * 3, 16 * 16], "a row of three has one pair, a column too"
+        assert [len(group) for group in pairs] == [16 * 16 * 3, 16 * 16], "a row of three has one pair, a column too"
     beside, below, both = sharings(layer(density).weight, [BESIDE, BELOW])
     assert beside.pairs == (len(pairs[0]),)
     assert both.pairs == (len(pairs[0]), len(pairs[1]))

@@ -25,10 +25,10 @@ def network() -> Network:
 
 
 def test_the_same_network_gives_the_same_bytes() -> None:
-    first, again = (write(network(), False, "avx512") for _ in range(2))
-    assert first.text == again.text
-    assert first.floats.tobytes() == again.floats.tobytes()
-    assert first.integers.tobytes() == again.integers.tobytes()
+    first, second = (write(network(), False, "avx512") for _ in range(2))
+    assert first.text == second.text
+    assert first.floats.tobytes() == second.floats.tobytes()
+    assert first.integers.tobytes() == second.integers.tobytes()
     assert write(network(), True, "avx512").text != first.text
 
 

@@ -17,8 +17,8 @@ def test_both_are_timed_at_both_batch_sizes(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("LOTTERY_POOLS_CACHE", str(tmp_path))
     monkeypatch.setattr(speed, "AT_LEAST", 0.0)
     compiled = lp.compile(nn.Conv2d(2, 3, 3), threads=1, engine="c")
-    one, many = speed.measure(compiled, (2, 5, 6))
-    assert (one.samples, many.samples) == (1, 64)
-    assert one.threads == many.threads == 1
-    assert min(one.compiled, one.dense, many.compiled, many.dense) > 0
-    assert one.processor == speed.processor() != ""
+    single, batched = speed.measure(compiled, (2, 5, 6))
+    assert (single.samples, batched.samples) == (1, 64)
+    assert single.threads == batched.threads == 1
+    assert min(single.compiled, single.dense, batched.compiled, batched.dense) > 0
+    assert single.processor == speed.processor() != ""

@@ -71,8 +71,8 @@ def texts(files: Standalone) -> list[str]:
 
 
 def test_the_same_network_gives_the_same_text(tmp_path: Path) -> None:
-    first, again = (write_standalone(network(), SHAPE, tmp_path / name) for name in ("first", "again"))
-    assert texts(first) == texts(again)
+    first, second = (write_standalone(network(), SHAPE, tmp_path / name) for name in ("first", "again"))
+    assert texts(first) == texts(second)
     assert [path.name for path in first.paths] == ["network.h", "network.c", "network.so"]
 
 

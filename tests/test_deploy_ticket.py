@@ -74,9 +74,9 @@ def check_hits(folder: Path) -> int:
     rows = [row for row in clean(results.read(opened.folder.results)) if row.method in config.pooling.methods]
     for row in rows:
         compiled = lp.compile(lp.load(opened.folder.pool(row.method, row.level)), threads=1, engine="c")
-        found = evaluate(Wrapped(compiled), opened.dataset, opened.dataset.test, config.training, 500)
+        measured = evaluate(Wrapped(compiled), opened.dataset, opened.dataset.test, config.training, 500)
         expected = np.unpackbits(np.frombuffer(base64.b64decode(row.hits), np.uint8))[: row.n].astype(bool)
-        np.testing.assert_array_equal(found.hits, expected)
+        np.testing.assert_array_equal(measured.hits, expected)
     return len(rows)
 
 

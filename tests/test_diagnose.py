@@ -16,8 +16,8 @@ from tests.test_stages import ONE, tiny
 def test_gains_of_all_that_are_explained_are_split(tmp_path: Path) -> None:
     pooling = dataclasses.replace(tiny().pooling, methods=(*diagnose.EXPLAINED, "swa"))
     stages.run(tiny(pooling=pooling), tmp_path / "run", ONE)
-    (found,) = diagnose.diagnose(tiny(pooling=pooling), tmp_path / "run", ONE, points=2)
-    split = {(part["method"], part["level"]): part for part in found["attribution"]}
+    (diagnosis,) = diagnose.diagnose(tiny(pooling=pooling), tmp_path / "run", ONE, points=2)
+    split = {(part["method"], part["level"]): part for part in diagnosis["attribution"]}
     assert set(split) == {(method, level) for method in diagnose.EXPLAINED for level in range(3)}
     for (method, level), part in split.items():
         parts = sum(part[name] for name in ("batchnorm", "takeover", "averaging", "repruning"))

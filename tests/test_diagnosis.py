@@ -75,5 +75,5 @@ def test_the_parts_of_a_level_come_with_the_gain_in_points() -> None:
 
 def test_all_tables_that_have_a_line_and_none_without_a_diagnosis() -> None:
     assert len(diagnosis.tables(FOUND)) == 5
-    assert len(diagnosis.tables([{**one, "classes": [], "attribution": []} for one in FOUND])) == 3
+    assert len(diagnosis.tables([{**of_seed, "classes": [], "attribution": []} for of_seed in FOUND])) == 3
     assert diagnosis.tables([]) == []

@@ -105,7 +105,10 @@ def test_paths_join_neighbours_only_and_are_none_without_points() -> None:
     assert figure.rows[1] == pytest.approx((0, 0, 0.5, 30, 50))
     assert len(figure.rows) == 2 * 2 * 3
     assert ">BatchNorm mixed</text>" in figure.svg
-    old = [{**one, "pairs": [{k: v for k, v in p.items() if k != "path"} for p in one["pairs"]]} for one in FOUND]
+    old = [
+        {**of_seed, "pairs": [{k: v for k, v in p.items() if k != "path"} for p in of_seed["pairs"]]}
+        for of_seed in FOUND
+    ]
     assert diagrams.paths(old) is None
     assert diagrams.paths([]) is None
 

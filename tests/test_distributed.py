@@ -48,37 +48,37 @@ def check_same(one: Ticket, two: Ticket) -> None:
 
 def test_tickets_are_those_of_one_process(folders: tuple[RunFolder, RunFolder]) -> None:
     for level in LEVELS:
-        one, two = (files.load(folder.ticket(level)) for folder in folders)
-        check_same(one, two)
-        assert all(torch.equal(one.mask[name], two.mask[name]) for name in one.mask)
-        assert one.origin["train_images"] == two.origin["train_images"]
-        assert one.origin["accuracy"] == pytest.approx(two.origin["accuracy"], abs=0.011)
+        of_one, of_two = (files.load(folder.ticket(level)) for folder in folders)
+        check_same(of_one, of_two)
+        assert all(torch.equal(of_one.mask[name], of_two.mask[name]) for name in of_one.mask)
+        assert of_one.origin["train_images"] == of_two.origin["train_images"]
+        assert of_one.origin["accuracy"] == pytest.approx(of_two.origin["accuracy"], abs=0.011)
 
 
 def test_pools_have_the_same_recipe_and_cost(folders: tuple[RunFolder, RunFolder]) -> None:
     for method in ("average", "trimmed-soup"):
         for level in LEVELS:
-            one, two = (files.load(folder.pool(method, level)) for folder in folders)
-            check_same(one, two)
-            assert Recipe.of(one) == Recipe.of(two)
-            assert one.origin["search_images"] == two.origin["search_images"]
+            of_one, of_two = (files.load(folder.pool(method, level)) for folder in folders)
+            check_same(of_one, of_two)
+            assert Recipe.of(of_one) == Recipe.of(of_two)
+            assert of_one.origin["search_images"] == of_two.origin["search_images"]
 
 
 def test_every_sample_is_measured_once(folders: tuple[RunFolder, RunFolder]) -> None:
-    one, two = ({row.key: row for row in read(folder.path)[1]} for folder in folders)
-    assert one.keys() == two.keys()
-    for key, row in one.items():
-        other: Row = two[key]
+    of_one, of_two = ({row.key: row for row in read(folder.path)[1]} for folder in folders)
+    assert of_one.keys() == of_two.keys()
+    for key, row in of_one.items():
+        other: Row = of_two[key]
         assert (row.n, row.train_images, row.search_images) == (other.n, other.train_images, other.search_images)
         assert row.loss == pytest.approx(other.loss, abs=1e-3)
         assert abs(row.correct - other.correct) <= 2
 
 
 def test_only_the_first_process_writes(folders: tuple[RunFolder, RunFolder]) -> None:
-    one, two = folders
+    of_one, of_two = folders
     lines = [folder.log.read_text().splitlines() for folder in folders]
     assert len(lines[0]) == len(lines[1])
-    names = [sorted(path.relative_to(f.path).as_posix() for path in f.path.rglob("*")) for f in (one, two)]
+    names = [sorted(path.relative_to(f.path).as_posix() for path in f.path.rglob("*")) for f in (of_one, of_two)]
     assert names[0] == names[1]
 
 

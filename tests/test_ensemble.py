@@ -44,9 +44,9 @@ def test_an_ensemble_by_hand() -> None:
 
 def test_an_ensemble_of_one_network_is_that_network() -> None:
     model = nn.Linear(3, 2, bias=False, dtype=torch.float64)
-    one = predictor(0, [[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]])
+    member = predictor(0, [[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]])
     labels = torch.tensor([0, 0, 0])
-    alone, thrice = ensemble(model, [one], logits, labels), ensemble(model, [one] * 3, logits, labels)
+    alone, thrice = ensemble(model, [member], logits, labels), ensemble(model, [member] * 3, logits, labels)
     assert (alone.disagreement, thrice.disagreement) == (0, 0)
     assert (alone.hits, alone.passes, thrice.hits, thrice.passes) == (thrice.hits, 1, alone.hits, 3)
     assert alone.loss == close(thrice.loss) == close(-(math.log(0.9) + math.log(0.4) + math.log(0.7)) / 3)
@@ -66,9 +66,9 @@ def test_members_are_recalibrated() -> None:
         assert isinstance(model, nn.Linear)
         model.weight.data = model.weight.data.flip(0)
 
-    one = predictor(0, [[0.9, 0.1], [0.6, 0.4], [0.7, 0.3]])
-    assert ensemble(model, [one], logits, torch.zeros(3, dtype=torch.long)).correct == 3
-    assert ensemble(model, [one, one], logits, torch.zeros(3, dtype=torch.long), swap).correct == 0
+    member = predictor(0, [[0.9, 0.1], [0.6, 0.4], [0.7, 0.3]])
+    assert ensemble(model, [member], logits, torch.zeros(3, dtype=torch.long)).correct == 3
+    assert ensemble(model, [member, member], logits, torch.zeros(3, dtype=torch.long), swap).correct == 0
 
 
 def test_mistakes_are_named() -> None:

@@ -40,7 +40,7 @@ def test_by_hand() -> None:
     # fifteenths: 0.7 (twice) and 0.72 share one bin, (10, 11] / 15, 0.75 has the next
     assert measured.ece == pytest.approx((abs(2 - 2.12) + abs(1 - 0.75)) / 4, rel=1e-5)
     assert len(measured.bins) == 15
-    assert {place: found for place, found in enumerate(measured.bins) if found[0]} == {
+    assert {place: content for place, content in enumerate(measured.bins) if content[0]} == {
         10: (3, 2, round(2.12 / 3, 4)),
         11: (1, 1, 0.75),
     }

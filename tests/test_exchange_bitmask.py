@@ -29,9 +29,9 @@ def test_round_trip_of_any_shape_with_weights_that_survive_as_zero(shape: list[i
     mask = torch.rand(shape, generator=draws) < 0.5
     weight = torch.randn(shape, generator=draws) * mask * (torch.rand(shape, generator=draws) < 0.9)
     parts = bitmask.encode(weight, mask)
-    found = bitmask.decode(parts["shape"], parts["compressed"], parts["bitmask"])
-    assert torch.equal(found[0], weight)
-    assert torch.equal(found[1], mask)
+    decoded = bitmask.decode(parts["shape"], parts["compressed"], parts["bitmask"])
+    assert torch.equal(decoded[0], weight)
+    assert torch.equal(decoded[1], mask)
 
 
 def test_the_library_reads_it_and_we_read_what_it_wrote() -> None:

@@ -192,10 +192,10 @@ def test_import_says_what_it_read(run: Path, capsys: pytest.CaptureFixture[str])
     line = LINES.strip().splitlines()[0].replace("runs/theirs", "runs/again")
     with pytest.warns(Notice, match="it is given images from 0 to 1"):
         typed(f"{line} --json")
-    found = json.loads(capsys.readouterr().out)
-    assert found["folder"] == "runs/again"
-    assert [entry["file"] for entry in found["tickets"]][:2] == [f"theirs/{n}model_SA_best.pth.tar" for n in range(2)]
-    assert "masks in the checkpoint: conv1.weight, conv2.weight" in found["tickets"][3]["notes"]
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["folder"] == "runs/again"
+    assert [entry["file"] for entry in printed["tickets"]][:2] == [f"theirs/{n}model_SA_best.pth.tar" for n in range(2)]
+    assert "masks in the checkpoint: conv1.weight, conv2.weight" in printed["tickets"][3]["notes"]
     with pytest.warns(Notice):
         typed(line.replace("again", "shown"))
     shown = capsys.readouterr().out
@@ -300,12 +300,12 @@ def test_predict_names_classes_with_probabilities(run: Path, capsys: pytest.Capt
     ticket, image = run / "pools/interpolation/level_02.safetensors", "photos/test/bee/3.png"
     options = "--model.name papernet:build --top 2"
     typed(f"lottery-pools predict {ticket} {image} photos/test/ant {options} --json")
-    found = json.loads(capsys.readouterr().out)["predictions"]
-    assert [entry["sample"] for entry in found[:2]] == [image, "photos/test/ant/0.png"]
-    assert len(found) == 15
+    predictions = json.loads(capsys.readouterr().out)["predictions"]
+    assert [entry["sample"] for entry in predictions[:2]] == [image, "photos/test/ant/0.png"]
+    assert len(predictions) == 15
     wanted = lp.predict(ticket, [image], trust=True).top(2)[0]
-    assert [entry["class"] for entry in found[0]["classes"]] == [name for name, _ in wanted]
-    probabilities = [entry["probability"] for entry in found[0]["classes"]]
+    assert [entry["class"] for entry in predictions[0]["classes"]] == [name for name, _ in wanted]
+    probabilities = [entry["probability"] for entry in predictions[0]["classes"]]
     assert probabilities == pytest.approx([probability for _, probability in wanted])  # of a batch of another size
     typed(f"lottery-pools predict {ticket} {image} {options}")
     (name, chance), (second, _) = wanted

@@ -81,8 +81,8 @@ def test_what_training_programs_keep_beside_the_weights_does_not_hinder(
 ) -> None:
     saved = {"args": beside, "state_dict": state(), "epoch": 3}
     torch.save(saved, tmp_path / "a.pth.tar", _use_new_zipfile_serialization=zipped)
-    found = contents.contents(tmp_path / "a.pth.tar")
-    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in state().items())
+    checkpoint = contents.contents(tmp_path / "a.pth.tar")
+    assert all(torch.equal(checkpoint.tensors[name], tensor) for name, tensor in state().items())
     assert pickles.Inert not in torch.serialization.get_safe_globals()
 
 
@@ -95,9 +95,9 @@ def test_inert_objects_keep_nothing() -> None:
 @pytest.mark.parametrize("key", ["state_dict", "model", "net", "model_state_dict", "anything"])
 def test_weights_are_found_under_a_key(key: str, tmp_path: Path) -> None:
     torch.save({"epoch": 1, "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}}, key: state()}, tmp_path / "a.pt")
-    found = contents.contents(tmp_path / "a.pt")
-    assert found.tensors.keys() == state().keys()
-    assert found.notes == (f"the weights are those under {key!r}",)
+    checkpoint = contents.contents(tmp_path / "a.pt")
+    assert checkpoint.tensors.keys() == state().keys()
+    assert checkpoint.notes == (f"the weights are those under {key!r}",)
 
 
 def test_several_state_dicts_under_unknown_keys_are_refused(tmp_path: Path) -> None:
@@ -148,9 +148,9 @@ def test_a_torchscript_program_is_told(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_tensors_in_other_layouts_become_ordinary_ones(tmp_path: Path) -> None:
     torch.save({**state(), "a.weight": state()["a.weight"].to_sparse(), "_extra_state": None}, tmp_path / "a.pt")
-    found = contents.contents(tmp_path / "a.pt").tensors
-    assert torch.equal(found["a.weight"], state()["a.weight"])
-    assert found.keys() == state().keys()
+    tensors = contents.contents(tmp_path / "a.pt").tensors
+    assert torch.equal(tensors["a.weight"], state()["a.weight"])
+    assert tensors.keys() == state().keys()
     quantised = torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)
     torch.save({"a": quantised}, tmp_path / "b.pt")
     with pytest.raises(UserError, match=r"'a' of .*b\.pt is quantised"):
@@ -177,9 +177,9 @@ def sharded(folder: Path, suffix: str) -> Path:
 def test_shards_are_one_checkpoint(suffix: str, tmp_path: Path) -> None:
     index = sharded(tmp_path / "model", suffix)
     for path in (index, index.parent):
-        found = contents.contents(path)
-        assert all(torch.equal(found.tensors[name], tensor) for name, tensor in state().items())
-        assert len(found.digests) == 2
+        checkpoint = contents.contents(path)
+        assert all(torch.equal(checkpoint.tensors[name], tensor) for name, tensor in state().items())
+        assert len(checkpoint.digests) == 2
     assert lp.read(index.parent).kept == int((state()["a.weight"] != 0).sum())
 
 

@@ -91,9 +91,9 @@ def test_a_weight_that_survives_as_zero_stays_in_the_bitmask(tmp_path: Path) -> 
     name = next(iter(ticket.mask))
     place = ticket.mask[name].nonzero()[0]
     ticket.weights[name][tuple(place)] = 0
-    found = lp.read(lp.export(ticket, "compressed-tensors", tmp_path / "out"))
-    assert same(found, ticket)
-    assert found.kept == ticket.kept
+    loaded = lp.read(lp.export(ticket, "compressed-tensors", tmp_path / "out"))
+    assert same(loaded, ticket)
+    assert loaded.kept == ticket.kept
 
 
 def test_compressed_tensors_says_what_it_is(tmp_path: Path) -> None:
@@ -114,9 +114,9 @@ def test_compressed_tensors_reads_what_we_write(tmp_path: Path) -> None:
     ticket = made()
     lp.export(ticket, "compressed-tensors", tmp_path / "out")
     compressor = library.BitmaskCompressor(config=BitmaskConfig())
-    found = dict(compressor.decompress(str(tmp_path / "out")))
-    assert found.keys() == ticket.weights.keys()
-    assert all(torch.equal(found[name], tensor) for name, tensor in ticket.weights.items())
+    decompressed = dict(compressor.decompress(str(tmp_path / "out")))
+    assert decompressed.keys() == ticket.weights.keys()
+    assert all(torch.equal(decompressed[name], tensor) for name, tensor in ticket.weights.items())
 
 
 def run(code: str, folder: Path) -> Tensor:

@@ -108,9 +108,9 @@ def test_the_rewind_point_may_be_a_file(ours: Path, checkpoints: Path, dataset: 
     start = files.load(RunFolder(ours).rewind)
     torch.save({f"module.{name}": tensor for name, tensor in start.weights.items()}, tmp_path / "rewind.pt")
     lp.import_run(checkpoints, tmp_path / "run", tiny(), dataset, rewind=tmp_path / "rewind.pt")
-    found = files.load(RunFolder(tmp_path / "run").rewind)
-    assert same(found, start)
-    assert found.origin["step"] == start.origin["step"]
+    imported = files.load(RunFolder(tmp_path / "run").rewind)
+    assert same(imported, start)
+    assert imported.origin["step"] == start.origin["step"]
 
 
 def test_what_does_not_go_together_is_told_and_nothing_written(

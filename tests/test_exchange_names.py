@@ -29,9 +29,9 @@ PLAIN = list(network().state_dict())
 )  # fmt: skip
 def test_prefixes_are_taken_out_in_any_order_and_depth(prefix: str) -> None:
     wrapped = [prefix + name for name in PLAIN]
-    found = names.stripped(wrapped)
-    assert list(found.new.values()) == PLAIN
-    assert {part for part in prefix.split(".") if part} == {part.removesuffix(".") for part in found.removed}
+    stripped = names.stripped(wrapped)
+    assert list(stripped.new.values()) == PLAIN
+    assert {part for part in prefix.split(".") if part} == {part.removesuffix(".") for part in stripped.removed}
     assert list(names.matched(wrapped, network()).new.values()) == PLAIN
 
 
@@ -74,19 +74,19 @@ def test_a_network_that_has_a_part_called_model_keeps_its_name_where_it_is_given
             super().__init__()
             self.model = network()
 
-    own = list(Holder().state_dict())
-    assert list(names.matched(own, Holder()).new.values()) == own
-    assert list(names.matched([f"module.{name}" for name in own], Holder()).new.values()) == own
-    assert list(names.matched(PLAIN, Holder()).new.values()) == own
+    own_names = list(Holder().state_dict())
+    assert list(names.matched(own_names, Holder()).new.values()) == own_names
+    assert list(names.matched([f"module.{name}" for name in own_names], Holder()).new.values()) == own_names
+    assert list(names.matched(PLAIN, Holder()).new.values()) == own_names
 
 
 def test_what_lies_beside_the_network_is_left_out() -> None:
     wrapped = [*(f"student.{name}" for name in PLAIN), "teacher.weight", "criterion.weight"]
-    found = names.matched(wrapped, network())
-    assert list(found.new.values()) == PLAIN
-    assert found.removed == ("student.",)
-    assert found.beside == ("teacher.weight", "criterion.weight")
-    assert names.below(wrapped, "student.") == found
+    matched = names.matched(wrapped, network())
+    assert list(matched.new.values()) == PLAIN
+    assert matched.removed == ("student.",)
+    assert matched.beside == ("teacher.weight", "criterion.weight")
+    assert names.below(wrapped, "student.") == matched
 
 
 def test_a_prefix_that_is_given_is_the_only_one() -> None:

@@ -51,7 +51,7 @@ def test_arrays_and_their_files_are_predicted(tmp_path: Path) -> None:
     folder = lp.export(ticket, "hub", tmp_path / "hub", preprocessing=PREPROCESSING)
     np.save(tmp_path / "samples.npy", samples().numpy())
     wanted = network_of(ticket)(PREPROCESSING(samples())).softmax(1)
-    for found in (
+    for predictions in (
         lp.predict(folder, samples()),
         lp.predict(folder, [tmp_path / "samples.npy"], batch=3),
         lp.predict(tmp_path / "a.safetensors", samples().numpy(), preprocessing=PREPROCESSING),
@@ -59,10 +59,10 @@ def test_arrays_and_their_files_are_predicted(tmp_path: Path) -> None:
         lp.predict(ticket, samples(), preprocessing=PREPROCESSING),
         lp.predict(lp.load_model(ticket, model=network_of(ticket)), samples(), preprocessing=PREPROCESSING),
     ):
-        torch.testing.assert_close(found.probabilities, wanted)
-        assert found.samples == ("0", "1", "2", "3", "4", "5", "6")
-        assert torch.equal(found.chosen, wanted.argmax(1))
-        label, probability = found.top(2)[0][0]
+        torch.testing.assert_close(predictions.probabilities, wanted)
+        assert predictions.samples == ("0", "1", "2", "3", "4", "5", "6")
+        assert torch.equal(predictions.chosen, wanted.argmax(1))
+        label, probability = predictions.top(2)[0][0]
         assert label == PREPROCESSING.classes[int(wanted[0].argmax())]
         assert probability == pytest.approx(float(wanted[0].max()))
     assert [len(top) for top in lp.predict(folder, samples()).top(9)] == [3] * 7
@@ -97,11 +97,11 @@ def test_images_are_read_as_the_training_data_are(size: tuple[int, int], mode: s
     network = nn.Sequential(nn.Flatten(), nn.Linear(64 * channels, 2))
     preprocessing = lp.Preprocessing.of(dataset)
     paths = [tmp_path / f"data/test/cat/{n}.png" for n in range(3)]
-    found = lp.predict(network, paths, preprocessing=preprocessing)
+    predictions = lp.predict(network, paths, preprocessing=preprocessing)
     wanted = network(dataset.normalise(dataset.test.images[dataset.test.labels == 0])).softmax(1)
-    torch.testing.assert_close(found.probabilities, wanted)
-    assert found.samples == tuple(map(str, paths))
-    assert found.classes == ("cat", "dog")
+    torch.testing.assert_close(predictions.probabilities, wanted)
+    assert predictions.samples == tuple(map(str, paths))
+    assert predictions.classes == ("cat", "dog")
 
 
 def test_what_cannot_be_predicted_is_told(tmp_path: Path) -> None:
@@ -140,33 +140,33 @@ def with_task(task: str, folder: Path) -> Path:
 def test_several_labels_have_a_probability_each(tmp_path: Path) -> None:
     outputs = network_of(made())(PREPROCESSING(samples()))
     of_labels = dataclasses.replace(PREPROCESSING, task="multi-label")
-    for found in (
+    for predictions in (
         lp.predict(with_task("multi-label", tmp_path), samples(), preprocessing=PREPROCESSING),
         lp.predict(lp.load(with_task("multi-label", tmp_path)), samples(), preprocessing=PREPROCESSING),
         lp.predict(network_of(made()), samples(), preprocessing=of_labels),
         lp.predict(network_of(made()), samples(), preprocessing=PREPROCESSING, task="multi-label"),
     ):
-        torch.testing.assert_close(found.probabilities, outputs.sigmoid())
-        assert torch.equal(found.chosen, outputs > 0)
-        assert found.task == "multi-label"
-        assert repr(found) == "Predictions(7 samples, 3 outputs, task='multi-label')"
-        (first, *_) = found.top()
+        torch.testing.assert_close(predictions.probabilities, outputs.sigmoid())
+        assert torch.equal(predictions.chosen, outputs > 0)
+        assert predictions.task == "multi-label"
+        assert repr(predictions) == "Predictions(7 samples, 3 outputs, task='multi-label')"
+        (first, *_) = predictions.top()
         assert sorted(name for name, _ in first) == ["no", "perhaps", "yes"]
         assert [value for _, value in first] == sorted((value for _, value in first), reverse=True)
-        assert [len(labels) for labels in found.top(2)] == [2] * 7
+        assert [len(labels) for labels in predictions.top(2)] == [2] * 7
 
 
 def test_a_regression_predicts_numbers(tmp_path: Path) -> None:
     outputs = network_of(made())(PREPROCESSING(samples()))
-    found = lp.predict(with_task("regression", tmp_path), samples(), preprocessing=PREPROCESSING)
-    torch.testing.assert_close(found.values, outputs)
-    names, values = zip(*found.top()[0], strict=True)
-    assert names == found.classes
+    predictions = lp.predict(with_task("regression", tmp_path), samples(), preprocessing=PREPROCESSING)
+    torch.testing.assert_close(predictions.values, outputs)
+    names, values = zip(*predictions.top()[0], strict=True)
+    assert names == predictions.classes
     assert values == pytest.approx(outputs[0].tolist())
     with pytest.raises(UserError, match="a regression predicts numbers, which have no probabilities: take `values`"):
-        _ = found.probabilities
+        _ = predictions.probabilities
     with pytest.raises(UserError, match="a regression predicts numbers"):
-        _ = found.chosen
+        _ = predictions.chosen
 
 
 def test_an_unknown_task_is_refused() -> None:

@@ -135,10 +135,10 @@ def test_every_layout_is_read_as_the_ticket_that_it_stands_for(layout: str, with
     name, write = LAYOUTS[layout]
     wanted = ticket(0.4)
     write(wanted, tmp_path / name)
-    found = lp.read(tmp_path / name, model=drawn(3) if with_model else None)
-    assert same(found, wanted)
-    assert found.level == 0
-    assert found.origin["read"]["notes"]
+    loaded = lp.read(tmp_path / name, model=drawn(3) if with_model else None)
+    assert same(loaded, wanted)
+    assert loaded.level == 0
+    assert loaded.origin["read"]["notes"]
 
 
 def test_a_pool_of_five_layouts_is_the_pool_of_the_plain_tickets(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_pool_of_five_layouts_is_the_pool_of_the_plain_tickets(tmp_path: Path)
         names.append(tmp_path / layout / name if layout == "open_lth" else tmp_path / f"{layout}_{name}")
     read = lp.read([names[2], names[0], names[4], names[1], names[3]])
     assert [t.level for t in read] == [0, 1, 2, 3, 4]
-    assert all(same(found, wanted) for found, wanted in zip(read, plain, strict=True))
+    assert all(same(loaded, wanted) for loaded, wanted in zip(read, plain, strict=True))
 
     x, y = torch.randn(60, 1, 12), torch.randint(3, (60,))
 
@@ -172,8 +172,8 @@ def test_a_pool_of_five_layouts_is_the_pool_of_the_plain_tickets(tmp_path: Path)
 def test_a_folder_of_several_becomes_levels_in_the_order_of_their_densities(tmp_path: Path) -> None:
     for n, density in ((10, 0.3), (9, 0.7), (2, 1.0)):
         write_prune(ticket(density), tmp_path / f"step_{n}.pt")
-    found = lp.read(str(tmp_path))
-    assert [(t.level, round(t.density, 1)) for t in found] == [(0, 1.0), (1, 0.7), (2, 0.3)]
+    tickets = lp.read(str(tmp_path))
+    assert [(t.level, round(t.density, 1)) for t in tickets] == [(0, 1.0), (1, 0.7), (2, 0.3)]
     write_bare(ticket(0.7), tmp_path / "again.pt")
     with pytest.raises(UserError, match=r"again\.pt and .*step_9\.pt both have density 0\.7"):
         lp.read(tmp_path)
@@ -182,9 +182,9 @@ def test_a_folder_of_several_becomes_levels_in_the_order_of_their_densities(tmp_
 def test_open_lths_levels_are_found_below_one_folder(tmp_path: Path) -> None:
     for level, density in enumerate((1.0, 0.5)):
         write_open_lth(ticket(density), tmp_path / f"level_{level}" / "main")
-    found = lp.read(tmp_path)
-    assert [round(t.density, 1) for t in found] == [1.0, 0.5]
-    notes = found[1].origin["read"]["notes"]
+    tickets = lp.read(tmp_path)
+    assert [round(t.density, 1) for t in tickets] == [1.0, 0.5]
+    notes = tickets[1].origin["read"]["notes"]
     assert any("those of model_ep10_it0.pth, the mask is that of mask.pth" in note for note in notes)
     assert any(note.endswith("pruned weights, which masks hide, were set to zero") for note in notes)
 
@@ -207,14 +207,14 @@ def test_what_a_lightning_module_has_beside_the_network_is_told(tmp_path: Path) 
     saved = torch.load(tmp_path / "a.ckpt", weights_only=True)
     saved["state_dict"]["loss.weight"] = torch.ones(3)
     torch.save(saved, tmp_path / "b.ckpt")
-    found = lp.read(tmp_path / "b.ckpt")
-    assert "model.conv.weight" in found.weights
+    loaded = lp.read(tmp_path / "b.ckpt")
+    assert "model.conv.weight" in loaded.weights
     told = "most names begin with 'model.', not all: to take only these, give prefix='model.' or model="
-    assert told in found.origin["read"]["notes"]
+    assert told in loaded.origin["read"]["notes"]
     for options in ({"prefix": "model."}, {"model": drawn(3)}):
-        found = lp.read(tmp_path / "b.ckpt", **options)
-        assert same(found, ticket(0.4))
-        assert "beside the network and left out: loss.weight" in found.origin["read"]["notes"]
+        loaded = lp.read(tmp_path / "b.ckpt", **options)
+        assert same(loaded, ticket(0.4))
+        assert "beside the network and left out: loss.weight" in loaded.origin["read"]["notes"]
 
 
 def test_a_dense_checkpoint_is_masked_where_the_others_are_pruned(tmp_path: Path) -> None:
@@ -257,8 +257,8 @@ def test_a_tensor_that_is_sparse_and_not_prunable_is_noticed(tmp_path: Path) -> 
     write_bare(ticket(0.3), tmp_path / "a.pt")
     with pytest.raises(UserError, match=r"'head\.weight' of .*a\.pt has \d\d% zeros and is not .* prunable=\[\.\.\.\]"):
         lp.read(tmp_path / "a.pt", prunable=["conv.weight"])
-    found = lp.read(tmp_path / "a.pt", prunable=["conv.weight"], dense=["head.*"])
-    assert tuple(found.mask) == ("conv.weight",)
+    loaded = lp.read(tmp_path / "a.pt", prunable=["conv.weight"], dense=["head.*"])
+    assert tuple(loaded.mask) == ("conv.weight",)
     with pytest.raises(UserError, match=r"'head\.weight' of .* not among the prunable"):
         lp.read(tmp_path / "a.pt", masks={"conv.weight": ticket(0.3).mask["conv.weight"]})
     network = drawn()
@@ -281,16 +281,16 @@ def test_what_is_not_pruned_is_named(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "b.pt")
     with pytest.raises(UserError, match=r"'attention\.in_proj_weight'"):
         lp.read(tmp_path / "b.pt")
-    found = lp.read(tmp_path / "b.pt", prunable="out.weight, *.in_proj_weight")
-    assert 0.3 < found.mask["attention.in_proj_weight"].float().mean() < 0.7
+    loaded = lp.read(tmp_path / "b.pt", prunable="out.weight, *.in_proj_weight")
+    assert 0.3 < loaded.mask["attention.in_proj_weight"].float().mean() < 0.7
 
 
 def test_the_rules_of_prunable_need_the_network(tmp_path: Path) -> None:
     write_bare(ticket(0.3), tmp_path / "a.pt")
     with pytest.raises(UserError, match="prunable 'convolutions' needs the network: give model="):
         lp.read(tmp_path / "a.pt", prunable="convolutions")
-    found = lp.read(tmp_path / "a.pt", prunable="convolutions+linear", model=drawn())
-    assert tuple(found.mask) == ("conv.weight", "head.weight", "last.weight")
+    loaded = lp.read(tmp_path / "a.pt", prunable="convolutions+linear", model=drawn())
+    assert tuple(loaded.mask) == ("conv.weight", "head.weight", "last.weight")
     with pytest.raises(UserError, match=r"prunable 'fc\.\*' matches no tensor"):
         lp.read(tmp_path / "a.pt", prunable="fc.*")
 
@@ -308,11 +308,11 @@ def test_tied_tensors_are_one(tmp_path: Path) -> None:
     with torch.no_grad():
         network.words.weight.mul_(torch.rand(12, 6) < 0.5)
     torch.save(network.state_dict(), tmp_path / "a.pt")
-    found = lp.read(tmp_path / "a.pt")
-    assert tuple(found.mask) == ("words.weight", "out.weight")
+    loaded = lp.read(tmp_path / "a.pt")
+    assert tuple(loaded.mask) == ("words.weight", "out.weight")
     save_file({"words.weight": network.words.weight.detach()}, tmp_path / "a.safetensors")  # as Hugging Face saves it
-    again = lp.read(tmp_path / "a.safetensors", model=Tied())
-    assert same(again, found)
+    from_safetensors = lp.read(tmp_path / "a.safetensors", model=Tied())
+    assert same(from_safetensors, loaded)
     prune.l1_unstructured(network.out, "weight", 0.4)
     network.words.weight = network.out.get_parameter("weight_orig")
     torch.save(network.state_dict(), tmp_path / "b.pt")
@@ -333,9 +333,9 @@ def test_normalisation_inside_the_network_stays_or_is_left_out(tmp_path: Path) -
     assert "normalize_mean" in lp.read(tmp_path / "a.pt", model=Small(inside=True)).weights
     with pytest.raises(UserError, match=r"has 'normalize_mean', the model does not: .*leave_out=\['normalize_mean'\]"):
         lp.read(tmp_path / "a.pt", model=Small())
-    found = lp.read(tmp_path / "a.pt", model=Small(), leave_out=["normalize*"])
-    assert found.weights.keys() == Small().state_dict().keys()
-    assert "left out: normalize_mean" in found.origin["read"]["notes"]
+    loaded = lp.read(tmp_path / "a.pt", model=Small(), leave_out=["normalize*"])
+    assert loaded.weights.keys() == Small().state_dict().keys()
+    assert "left out: normalize_mean" in loaded.origin["read"]["notes"]
 
 
 def test_another_network_is_named_by_its_first_tensor(tmp_path: Path) -> None:
@@ -364,11 +364,11 @@ def test_a_model_under_parametrisations_is_told_apart(tmp_path: Path) -> None:
 def test_our_own_tickets_are_read_too(tmp_path: Path) -> None:
     wanted = ticket(0.4, level=3)
     files.save(Ticket(wanted.weights, wanted.mask, 3, {"seed": 4}), tmp_path / "level_03.safetensors")
-    found = lp.read(tmp_path / "level_03.safetensors")
-    assert same(found, wanted)
-    assert found.origin["seed"] == 4
-    lp.save(found, tmp_path / "kept.safetensors")
-    assert lp.load(tmp_path / "kept.safetensors").origin == found.origin
+    loaded = lp.read(tmp_path / "level_03.safetensors")
+    assert same(loaded, wanted)
+    assert loaded.origin["seed"] == 4
+    lp.save(loaded, tmp_path / "kept.safetensors")
+    assert lp.load(tmp_path / "kept.safetensors").origin == loaded.origin
 
 
 def test_nothing_to_read_is_said(tmp_path: Path) -> None:

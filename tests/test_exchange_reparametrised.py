@@ -26,11 +26,11 @@ def test_pruned_layers_are_their_original_and_their_mask_in_their_place() -> Non
     model = network()
     prune.l1_unstructured(model[0], "weight", 0.5)
     prune.random_unstructured(model[2], "bias", 1)
-    found = reparametrised.plain(model.state_dict())
-    assert list(found.weights) == ["0.bias", "0.weight", "2.weight", "2.bias"]
-    assert torch.equal(found.weights["0.weight"] * found.masks["0.weight"], model[0].weight)
-    assert found.masks["0.weight"].sum() == 36
-    assert found.masks["2.bias"].tolist().count(False) == 1
+    plain = reparametrised.plain(model.state_dict())
+    assert list(plain.weights) == ["0.bias", "0.weight", "2.weight", "2.bias"]
+    assert torch.equal(plain.weights["0.weight"] * plain.masks["0.weight"], model[0].weight)
+    assert plain.masks["0.weight"].sum() == 36
+    assert plain.masks["2.bias"].tolist().count(False) == 1
 
 
 @pytest.mark.parametrize("dim", [0, 1, None])
@@ -39,17 +39,17 @@ def test_weight_norm_is_computed(dim: int | None, shape: tuple[int, int]) -> Non
     layer = nn.Linear(shape[1], shape[0])
     weight = layer.weight.detach().clone()
     parametrizations.weight_norm(layer, dim=dim)  # type: ignore[arg-type]
-    found = reparametrised.plain({f"body.{name}": tensor for name, tensor in layer.state_dict().items()})
-    assert found.weights.keys() == {"body.weight", "body.bias"}
-    torch.testing.assert_close(found.weights["body.weight"], weight)
-    assert found.notes == ["body.weight was computed from the two parts of its weight_norm: load it without one"]
+    plain = reparametrised.plain({f"body.{name}": tensor for name, tensor in layer.state_dict().items()})
+    assert plain.weights.keys() == {"body.weight", "body.bias"}
+    torch.testing.assert_close(plain.weights["body.weight"], weight)
+    assert plain.notes == ["body.weight was computed from the two parts of its weight_norm: load it without one"]
 
 
 def test_weight_norm_of_older_versions_is_computed() -> None:
     weight = network()[0].weight.detach()
     norm = weight.flatten(1).norm(dim=1).view(4, 1, 1, 1)
-    found = reparametrised.plain({"a.weight_g": 2 * norm, "a.weight_v": 3 * weight})
-    torch.testing.assert_close(found.weights, {"a.weight": 2 * weight})
+    plain = reparametrised.plain({"a.weight_g": 2 * norm, "a.weight_v": 3 * weight})
+    torch.testing.assert_close(plain.weights, {"a.weight": 2 * weight})
 
 
 def test_a_layer_with_a_magnitude_that_is_none_is_refused() -> None:
@@ -82,18 +82,18 @@ def test_masks_of_parametrised_layers_are_masks() -> None:
     model = network()
     mask = torch.rand(4, 2, 3, 3) < 0.5
     parametrize.register_parametrization(model[0], "weight", Masked(mask.float()))
-    found = reparametrised.plain(model.state_dict())
-    assert torch.equal(found.masks["0.weight"], mask)
-    assert torch.equal(found.weights["0.weight"] * mask, model[0].weight)
-    assert not found.notes
+    plain = reparametrised.plain(model.state_dict())
+    assert torch.equal(plain.masks["0.weight"], mask)
+    assert torch.equal(plain.weights["0.weight"] * mask, model[0].weight)
+    assert not plain.notes
 
 
 def test_a_parametrisation_without_a_state_is_noted() -> None:
     layer = nn.Linear(3, 3)
     parametrize.register_parametrization(layer, "weight", Symmetric())
-    found = reparametrised.plain(layer.state_dict())
-    assert found.weights.keys() == {"weight", "bias"}
-    (note,) = found.notes
+    plain = reparametrised.plain(layer.state_dict())
+    assert plain.weights.keys() == {"weight", "bias"}
+    (note,) = plain.notes
     assert note.startswith("weight is the original of a parametrisation, which the file does not have")
 
 
@@ -115,13 +115,13 @@ def test_what_the_file_does_not_determine_is_refused(wrap: Callable[[nn.Module],
 def test_masks_beside_the_weights_are_masks_where_they_are_zeros_and_ones() -> None:
     weight, mask = torch.randn(4, 4), (torch.rand(4, 4) < 0.5).float()
     for name in ("a.weight_mask", "a.mask"):
-        found = reparametrised.plain({"a.weight": weight, name: mask})
-        assert found.weights.keys() == {"a.weight"}
-        assert torch.equal(found.masks["a.weight"], mask.bool())
+        plain = reparametrised.plain({"a.weight": weight, name: mask})
+        assert plain.weights.keys() == {"a.weight"}
+        assert torch.equal(plain.masks["a.weight"], mask.bool())
     for other in ({"a.mask": torch.ones(3)}, {"a.mask": 0.5 * mask}, {"a.causal": mask}):
-        found = reparametrised.plain({"a.weight": weight, **other})
-        assert len(found.weights) == 2
-        assert not found.masks
+        plain = reparametrised.plain({"a.weight": weight, **other})
+        assert len(plain.weights) == 2
+        assert not plain.masks
 
 
 def test_a_damaged_mask_is_refused() -> None:

@@ -53,10 +53,10 @@ def test_lightning(tmp_path: Path) -> None:
     weights = {name.removesuffix("_orig"): tensor for name, tensor in state.items() if not name.endswith("_mask")}
     mask = {name: state[f"{name}_mask"].bool() for name in PRUNED}
     weights |= {name: weights[name] * mask[name] for name in PRUNED}
-    for found in (lp.read(tmp_path / "a.ckpt"), lp.read(tmp_path / "a.ckpt", model=drawn())):
-        assert same(found, Ticket({name: weights[name] for name in found.weights}, mask, 0))
-        assert found.weights.keys() == weights.keys()
-        assert "taken out of the names: network." in found.origin["read"]["notes"]
+    for loaded in (lp.read(tmp_path / "a.ckpt"), lp.read(tmp_path / "a.ckpt", model=drawn())):
+        assert same(loaded, Ticket({name: weights[name] for name in loaded.weights}, mask, 0))
+        assert loaded.weights.keys() == weights.keys()
+        assert "taken out of the names: network." in loaded.origin["read"]["notes"]
 
 
 @pytest.mark.parametrize("shards", ["4KB", "5GB"])
@@ -76,13 +76,13 @@ def test_hugging_face(shards: str, tmp_path: Path) -> None:
                 weight.mul_(weight.abs() > weight.abs().median())
         network.save_pretrained(tmp_path, max_shard_size=shards)
     assert (tmp_path / "model.safetensors.index.json").exists() == (shards == "4KB")
-    found = lp.read(tmp_path, model=network)
+    loaded = lp.read(tmp_path, model=network)
     weights = snapshot(network)
-    assert list(found.mask) == pruned
-    assert found.density == pytest.approx(0.5)
-    assert found.weights.keys() == weights.keys() >= {"lm_head.weight", "model.embed_tokens.weight"}
-    assert all(torch.equal(found.weights[name], weights[name]) for name in weights)
-    assert same(lp.read(tmp_path, model=network, prunable="*.mlp.*"), found)
+    assert list(loaded.mask) == pruned
+    assert loaded.density == pytest.approx(0.5)
+    assert loaded.weights.keys() == weights.keys() >= {"lm_head.weight", "model.embed_tokens.weight"}
+    assert all(torch.equal(loaded.weights[name], weights[name]) for name in weights)
+    assert same(lp.read(tmp_path, model=network, prunable="*.mlp.*"), loaded)
 
 
 def test_timm(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_timm(tmp_path: Path) -> None:
         network, torch.optim.SGD(network.parameters(), 0.1), checkpoint_dir=str(tmp_path), recovery_dir=str(tmp_path)
     )
     saver.save_checkpoint(epoch=3, metric=0.5)
-    found = lp.read(tmp_path / "checkpoint-3.pth.tar", model=timm.create_model("resnet10t", num_classes=3))
-    assert list(found.mask) == ["layer1.0.conv1.weight"]
+    loaded = lp.read(tmp_path / "checkpoint-3.pth.tar", model=timm.create_model("resnet10t", num_classes=3))
+    assert list(loaded.mask) == ["layer1.0.conv1.weight"]
     weights = snapshot(network)
-    assert all(torch.equal(found.weights[name], weights[name]) for name in weights)
+    assert all(torch.equal(loaded.weights[name], weights[name]) for name in weights)

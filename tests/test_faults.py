@@ -198,18 +198,18 @@ def test_what_is_wrong_with_an_end_is_counted() -> None:
         command = Command(["pool"], ".", kind, **{"at": 3, **how})  # type: ignore[arg-type]
         return kills._count(command, ended, counts), counts
 
-    one = "lottery-pools: cannot write a: No space left\n"
+    line = "lottery-pools: cannot write a: No space left\n"
     assert counted(Ended(0, "", "")) == (False, kills.Counts(ended=1))
-    assert counted(Ended(2, "", one)) == (True, kills.Counts(faults=1, by_kind={"ENOSPC": 1}))
-    assert counted(Ended(2, "", one), stays=True)[1].by_kind == {"full disk": 1}
+    assert counted(Ended(2, "", line)) == (True, kills.Counts(faults=1, by_kind={"ENOSPC": 1}))
+    assert counted(Ended(2, "", line), stays=True)[1].by_kind == {"full disk": 1}
     assert counted(Ended(-9, "", ""), "SIGKILL")[1].tracebacks == 0
     for kind, ended in (
-        ("ENOSPC", Ended(1, "", one)),
-        ("ENOSPC", Ended(2, "", one + one)),
+        ("ENOSPC", Ended(1, "", line)),
+        ("ENOSPC", Ended(2, "", line + line)),
         ("ENOSPC", Ended(2, "", "")),
         ("ENOSPC", Ended(2, "", "Traceback (most recent call last):")),
         ("SIGTERM", Ended(-15, "", "")),
-        ("SIGINT", Ended(143, "", one)),
+        ("SIGINT", Ended(143, "", line)),
     ):
         counts = counted(ended, kind)[1]
         assert counts.tracebacks == len(counts.failures) == 1

@@ -142,10 +142,10 @@ def test_names_stand_at_the_ends_of_lines_and_do_not_overlap() -> None:
     place = r'transform="translate\(([\d.]+) ([\d.]+)\)">\s*{}</text>'
     places = []
     for name in ("Ticket", "Best admissible", "Interpolation", r"Trimmed soup \(ours\)"):
-        (found,) = re.findall(rf'<text[^>]*?x="([\d.]+)" y="([\d.]+)"[^>]*>{name}</text>', svg) or re.findall(
+        (position,) = re.findall(rf'<text[^>]*?x="([\d.]+)" y="([\d.]+)"[^>]*>{name}</text>', svg) or re.findall(
             place.format(name), svg
         )
-        places.append(tuple(map(float, found)))
+        places.append(tuple(map(float, position)))
     assert len({x for x, _ in places}) == 1
     heights = sorted(y for _, y in places)
     assert all(below - above >= 10 for above, below in pairwise(heights))
@@ -225,9 +225,9 @@ def test_the_numbers_of_a_figure_are_those_drawn() -> None:
     assert accuracy.rows[1] == pytest.approx(("Ticket", 0.8, 52.2, 52.2 - 12.706 * 0.2, 52.2 + 12.706 * 0.2, 2))
     assert len(accuracy.rows) == 2 * 4
     assert draw_gains().rows[0] == ("Average", 0, 1.0, 1.0, 0.5, 1.5, 2, 1000)
-    found = {tuple(row[1:3]): row[3] for row in draw_heat_map().rows}
-    assert len(found) == 6
-    assert found["fog", 1] == pytest.approx(3)
+    cells = {tuple(row[1:3]): row[3] for row in draw_heat_map().rows}
+    assert len(cells) == 6
+    assert cells["fog", 1] == pytest.approx(3)
 
 
 def test_the_csv_quotes_what_it_must_and_has_one_line_a_row() -> None:
@@ -257,9 +257,9 @@ def test_calibration_compares_only_what_all_methods_have_and_needs_bins() -> Non
 
 def test_a_bin_of_few_samples_is_not_drawn_but_told() -> None:
     def markers(bins: tuple[tuple[int, int, float], ...]) -> int:
-        one = figures.calibration([replace(row, bins=bins) for row in make_rows(("ticket",), seeds=1, levels=1)])
-        assert one is not None
-        assert len(one.rows) == 3
-        return one.svg.count("<use")
+        figure = figures.calibration([replace(row, bins=bins) for row in make_rows(("ticket",), seeds=1, levels=1)])
+        assert figure is not None
+        assert len(figure.rows) == 3
+        return figure.svg.count("<use")
 
     assert markers(((0, 0, 0.0), (20, 5, 0.5), (20, 9, 0.9))) == markers(((0, 0, 0.0), (19, 5, 0.5), (20, 9, 0.9))) + 1

@@ -236,7 +236,7 @@ def test_the_file_has_ordinary_permissions(path: Path) -> None:
 def test_fifty_loaded_tickets_hold_no_tensors(path: Path) -> None:
     def tensors() -> int:
         gc.collect()
-        return sum(type(thing) is Tensor for thing in gc.get_objects())
+        return sum(type(tracked) is Tensor for tracked in gc.get_objects())
 
     before = tensors()
     tickets = [files.load(path) for _ in range(50)]

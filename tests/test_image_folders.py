@@ -54,8 +54,8 @@ def test_folders_of_classes_below_folders_of_splits(tmp_path: Path) -> None:
     [("training", "testing"), ("Train", "VAL"), ("train", "valid"), ("train", "eval"), ("train2017", "val2017")],
 )
 def test_splits_have_many_names(tmp_path: Path, train: str, test: str) -> None:
-    found, held_out, notes = read(folders(folders(tmp_path, train), test))
-    assert len(found) == 4
+    training, held_out, notes = read(folders(folders(tmp_path, train), test))
+    assert len(training) == 4
     assert held_out is not None
     assert set(held_out) == {f"{test}/{name}/{number}.png" for name in "ab" for number in range(2)}
     assert notes == ()

@@ -238,9 +238,9 @@ def test_tickets_that_exist_are_not_trained_again(tmp_path: Path, calls: list[Ca
     first = run(CONFIG, tmp_path)
     before = hashes(tmp_path)
     assert [call.run.level for call in calls] == [0, 1, 2, 3]
-    again = run(CONFIG, tmp_path)
+    second = run(CONFIG, tmp_path)
     assert len(calls) == 4
-    assert [same(a.weights, b.weights) for a, b in zip(first, again, strict=True)] == [True] * 4
+    assert [same(a.weights, b.weights) for a, b in zip(first, second, strict=True)] == [True] * 4
     RunFolder(tmp_path).ticket(2).unlink()
     run(CONFIG, tmp_path)
     assert [call.run.level for call in calls] == [0, 1, 2, 3, 2]
@@ -366,10 +366,10 @@ def test_killed_in_the_midst_of_copies_no_finished_work_is_done_again(
     killed: list[tuple[int, int, int]] = []
 
     def kill_once(level: int, epoch: Epoch) -> None:
-        if (now := (level, epoch.copy, epoch.epoch)) not in killed:
-            killed.append(now)
+        if (under_way := (level, epoch.copy, epoch.epoch)) not in killed:
+            killed.append(under_way)
             raise KeyboardInterrupt
-        assert now == killed[-1]  # only what was under way, and not yet on disk, is done again
+        assert under_way == killed[-1]  # only what was under way, and not yet on disk, is done again
 
     for _ in range(3 + 2 * 2 * 2):
         with pytest.raises(KeyboardInterrupt):

@@ -83,8 +83,8 @@ def test_any_bytes_are_entries_or_one_line(tmp_path: Path, content: bytes, name:
 def assign(names: list[tuple[str, str]], images: list[str]) -> dict[str, str]:
     root = Path("/set")
     entries = [Entry(file, label, None) for file, label in names]
-    found = label_files.assign(entries, [root / image for image in images], [root / "train", root], root / "labels.csv")
-    return {str(image): entry.label for image, entry in found.items()}
+    named = label_files.assign(entries, [root / image for image in images], [root / "train", root], root / "labels.csv")
+    return {str(image): entry.label for image, entry in named.items()}
 
 
 def test_images_are_found_by_path_by_name_and_without_their_ending() -> None:

@@ -27,10 +27,10 @@ def predictions(seed: int, n: int = 200, classes: int = 5) -> tuple[torch.Tensor
 @given(seed=st.integers(0, 1000), factor=st.floats(0.2, 5))
 def test_the_temperature_is_the_likeliest_and_confidence_counts_for_nothing(seed: int, factor: float) -> None:
     logits, labels = predictions(seed)
-    found = float(log_likelihood(logits, labels).mean())
+    likelihood = float(log_likelihood(logits, labels).mean())
     grid = [-float(F.cross_entropy(logits * scale, labels)) for scale in torch.logspace(-1, 1, 101).tolist()]
-    assert found >= max(grid) - 1e-6
-    assert found == pytest.approx(max(grid), abs=1e-3)
+    assert likelihood >= max(grid) - 1e-6
+    assert likelihood == pytest.approx(max(grid), abs=1e-3)
     scaled = log_likelihood(logits * factor, labels)
     assert torch.allclose(scaled, log_likelihood(logits, labels), atol=1e-3)
     assert scaled.shape == (200,)

@@ -37,12 +37,12 @@ def test_cross_entropy_with_weights_and_smoothing() -> None:
 
 def test_binary_cross_entropy_of_labels_that_are_there_or_not() -> None:
     probabilities = OUTPUTS.sigmoid()
-    there, absent = -probabilities.log(), -(1 - probabilities).log()
-    torch.testing.assert_close(loss("multi-label", PRESENT), (PRESENT * there + (1 - PRESENT) * absent).mean())
-    weighted = (PRESENT * there * torch.tensor([3.0, 1, 2]) + (1 - PRESENT) * absent).mean()
+    if_present, if_absent = -probabilities.log(), -(1 - probabilities).log()
+    torch.testing.assert_close(loss("multi-label", PRESENT), (PRESENT * if_present + (1 - PRESENT) * if_absent).mean())
+    weighted = (PRESENT * if_present * torch.tensor([3.0, 1, 2]) + (1 - PRESENT) * if_absent).mean()
     torch.testing.assert_close(loss("multi-label", PRESENT, class_weights=(3.0, 1.0, 2.0)), weighted)
     target = 0.8 * PRESENT + 0.1
-    smoothed = (target * there + (1 - target) * absent).mean()
+    smoothed = (target * if_present + (1 - target) * if_absent).mean()
     torch.testing.assert_close(loss("multi-label", PRESENT, label_smoothing=0.2), smoothed)
 
 

@@ -91,9 +91,9 @@ def test_regmean_solves_its_least_squares_within_the_mask() -> None:
     assert torch.allclose(pooled["first.weight"], mean_of("first.weight"))
     gram, product = torch.zeros(5, 5).double(), torch.zeros(3, 5).double()
     for ticket in TICKETS[1:]:
-        own = hidden(ticket).T @ hidden(ticket)
-        own = torch.where(torch.eye(5).bool(), own, 0.9 * own)
-        gram, product = gram + own, product + ticket.weights["second.weight"] @ own
+        ticket_gram = hidden(ticket).T @ hidden(ticket)
+        ticket_gram = torch.where(torch.eye(5).bool(), ticket_gram, 0.9 * ticket_gram)
+        gram, product = gram + ticket_gram, product + ticket.weights["second.weight"] @ ticket_gram
     for row in range(3):
         kept = TICKETS[1].mask["second.weight"][row].numpy()
         solved = np.linalg.solve(gram.numpy()[np.ix_(kept, kept)], product[row].numpy()[kept])

@@ -438,11 +438,11 @@ def test_ties_elects_no_sign_where_differences_cancel() -> None:
 def test_mask_rules_by_hand() -> None:
     # target [2, 2, 0, 0] and [0, 6, 8, 0], half and half: [1, 4, 4, 0]; both have the second weight, none the fourth
     tickets = [linear_ticket(0, 2, 2, 0, 0), linear_ticket(1, 0, 6, 8, 0)]
-    found = {
+    by_rule = {
         rule: by_hand("average", tickets, 0, lambda model: 1.0, mask=rule)[1]
         for rule in ("magnitude", "target", "union", "intersection")
     }
-    assert found == {
+    assert by_rule == {
         "magnitude": [0, 4, 4, 0],
         "target": [1, 4, 0, 0],
         "union": [0, 4, 4, 0],
@@ -495,8 +495,8 @@ def test_every_method_keeps_density_and_integers_and_can_be_replayed(
     assert origin.pop("recipe") == [list(step) for step in pooled.recipe]
     assert (origin["method"], origin["scope"], origin["mask"]) == (method, scope, rule)
     given: dict[str, Any] = {"base": make_base(seed), "samples": make_inputs(seed)}
-    again = replay(Net(), tickets[::-1], Recipe.of(pooled.ticket), recalibrate, **given)
-    assert tensors_equal(again, ticket)
+    replayed = replay(Net(), tickets[::-1], Recipe.of(pooled.ticket), recalibrate, **given)
+    assert tensors_equal(replayed, ticket)
     used = {str(level) for level in (target, *(level for level, _ in pooled.recipe))}
     assert origin["mixed"] == {level: tickets[int(level)].digest for level in sorted(used)}
 
@@ -505,9 +505,13 @@ def test_every_method_keeps_density_and_integers_and_can_be_replayed(
 def test_the_order_in_which_tickets_are_given_does_not_matter(method: str) -> None:
     for seed in range(2):
         pooled = pooled_by(method, seed)
-        again = pooled_by(method, seed, tickets=[make_tickets(seed, range(4))[i] for i in (2, 0, 3, 1)])
-        assert (again.recipe, again.trials, again.evaluations) == (pooled.recipe, pooled.trials, pooled.evaluations)
-        assert tensors_equal(again.ticket, pooled.ticket)
+        reordered = pooled_by(method, seed, tickets=[make_tickets(seed, range(4))[i] for i in (2, 0, 3, 1)])
+        assert (reordered.recipe, reordered.trials, reordered.evaluations) == (
+            pooled.recipe,
+            pooled.trials,
+            pooled.evaluations,
+        )
+        assert tensors_equal(reordered.ticket, pooled.ticket)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -525,8 +529,8 @@ def test_equal_candidates_come_in_a_fixed_order(method: str) -> None:
 def test_evaluations_are_counted(method: str) -> None:
     calls: list[nn.Module] = []
     pooled = pooled_by(method, recalibrate=calls.append)
-    again = METHODS[method].final_recalibration  # these build the network of their recipe again, to hold fewer
-    assert pooled.evaluations == len(calls) - again > 1
+    rebuilds = METHODS[method].final_recalibration  # these build the network of their recipe again, to hold fewer
+    assert pooled.evaluations == len(calls) - rebuilds > 1
 
 
 @pytest.mark.parametrize("method", ["trimmed-soup", "consensus-soup", "fading-soup", "balanced-soup"])
@@ -535,8 +539,8 @@ def test_the_network_that_is_returned_may_be_recalibrated_better_than_those_comp
     thorough = make_recalibrate(0)
     pooled = pooled_by(method, recalibrate=quick.append, final_recalibrate=thorough)
     assert len(quick) == pooled.evaluations
-    again = replay(Net(), TICKETS, Recipe.of(pooled.ticket), thorough)
-    assert tensors_equal(again, pooled.ticket)
+    replayed = replay(Net(), TICKETS, Recipe.of(pooled.ticket), thorough)
+    assert tensors_equal(replayed, pooled.ticket)
 
 
 def test_learning_has_batch_statistics_and_leaves_modes_as_they_were() -> None:

@@ -72,10 +72,10 @@ ROWS = [
 
 
 def test_gains_by_hand() -> None:
-    found = gains(ROWS)
+    all_gains = gains(ROWS)
     # level 0: (3 - 1 + 0) of 8; level 2: -1 of 8; level 1 is not compared, nor in the mean
-    assert [(g.level, g.density, g.gain) for g in found] == [(0, 1.0, 25.0), (2, 0.8**2, -12.5), (None, None, 6.25)]
-    for gain in found:
+    assert [(g.level, g.density, g.gain) for g in all_gains] == [(0, 1.0, 25.0), (2, 0.8**2, -12.5), (None, None, 6.25)]
+    for gain in all_gains:
         assert (gain.method, gain.against, gain.corruption, gain.seeds, gain.n) == ("average", "ticket", "none", 2, 4)
         assert gain.low <= gain.gain <= gain.high
 
@@ -103,8 +103,8 @@ def test_an_interval_over_seeds_is_students_and_that_of_one_seed_is_over_its_sam
 
 def test_baselines_are_compared_only_with_those_before_them() -> None:
     methods = ("ticket", "recalibrated", "admissible", "average")
-    found = gains([row(method, 0, 0, "1010") for method in methods])
-    assert list(dict.fromkeys((gain.method, gain.against) for gain in found)) == [
+    all_gains = gains([row(method, 0, 0, "1010") for method in methods])
+    assert list(dict.fromkeys((gain.method, gain.against) for gain in all_gains)) == [
         ("recalibrated", "ticket"),
         ("admissible", "ticket"),
         ("admissible", "recalibrated"),
@@ -134,44 +134,47 @@ def test_corrupted_gains_are_means_over_all_corruptions_sample_by_sample() -> No
         corrupted("average", "fog", 2, "1000"),
         corrupted("swa", "fog", 1, "1111"),  # severity 2 is missing: no mean over all
     ]
-    found = {(g.method, g.corruption, g.level): g for g in gains(rows)}
-    assert found["average", "none", 0].gain == 0
-    assert found["average", "all", 0].gain == found["average", "all", None].gain == 37.5
-    assert found["average", "all", 0].n == 4
-    assert not any(method == "swa" for method, _, _ in found)
+    gain_at = {(g.method, g.corruption, g.level): g for g in gains(rows)}
+    assert gain_at["average", "none", 0].gain == 0
+    assert gain_at["average", "all", 0].gain == gain_at["average", "all", None].gain == 37.5
+    assert gain_at["average", "all", 0].n == 4
+    assert not any(method == "swa" for method, _, _ in gain_at)
 
 
 def test_comparable_gains_are_over_what_all_methods_have() -> None:
     """Level 1 lacks `average` on seed 1, level 2 `swa`: only level 0 is left, whatever each gains over more."""
     rows = [*ROWS, row("swa", 0, 0, "1010"), row("swa", 0, 1, "1100")]
-    found = gains(rows)
-    assert {g.method: g.gain for g in found if g.level is None} == {"average": 6.25, "swa": 12.5}
-    assert [(g.method, g.level, g.gain) for g in comparable(rows, found)] == [
+    all_gains = gains(rows)
+    assert {g.method: g.gain for g in all_gains if g.level is None} == {"average": 6.25, "swa": 12.5}
+    assert [(g.method, g.level, g.gain) for g in comparable(rows, all_gains)] == [
         *(("average", None, 25.0), ("swa", None, 12.5))
     ]
-    same = [one for one in rows if one.level == 0]
+    same = [entry for entry in rows if entry.level == 0]
     assert comparable(same, gains(same)) == [g for g in gains(same) if g.level is None]
 
 
 def test_accuracies_are_means_over_seeds_with_students_intervals() -> None:
-    found = {(one.method, one.level): one for one in accuracies(ROWS)}
-    one = found["average", 0]
+    accuracy_at = {(accuracy.method, accuracy.level): accuracy for accuracy in accuracies(ROWS)}
+    average = accuracy_at["average", 0]
     half = stats.t.ppf(0.975, 1) * 100 * np.std([0.75, 0.5], ddof=1) / np.sqrt(2)
-    assert (one.mean, one.seeds, one.density, one.corruption) == (62.5, 2, 1.0, "none")
-    assert (one.low, one.high) == pytest.approx((62.5 - half, 62.5 + half), rel=1e-3)
-    assert ("average", 1) not in found, "of one seed only, beside others of two"
+    assert (average.mean, average.seeds, average.density, average.corruption) == (62.5, 2, 1.0, "none")
+    assert (average.low, average.high) == pytest.approx((62.5 - half, 62.5 + half), rel=1e-3)
+    assert ("average", 1) not in accuracy_at, "of one seed only, beside others of two"
     (alone,) = accuracies([row("ticket", 0, 0, "1000")])
     assert alone.low == alone.mean == alone.high == 25
 
 
 def test_the_best_admissible_ticket_is_at_its_targets_density() -> None:
     rows = [row("ticket", 0, 0, "1"), replace(row("admissible", 0, 0, "1"), density=0.5, source=3)]
-    assert [one.density for one in accuracies(rows[::-1])] == [1.0, 1.0]
+    assert [accuracy.density for accuracy in accuracies(rows[::-1])] == [1.0, 1.0]
 
 
 def test_accuracies_under_corruption_are_means_over_corruptions_that_all_have() -> None:
     rows = [
         replace(row("ticket", 0, 0, hits), corruption=name, severity=1) for name, hits in (("a", "10"), ("b", "11"))
     ]
-    found = accuracies([*rows, replace(rows[0], method="swa"), row("swa", 0, 0, "11")])
-    assert [(one.method, one.corruption, one.mean) for one in found] == [("swa", "none", 100), ("ticket", "all", 75)]
+    means = accuracies([*rows, replace(rows[0], method="swa"), row("swa", 0, 0, "11")])
+    assert [(accuracy.method, accuracy.corruption, accuracy.mean) for accuracy in means] == [
+        ("swa", "none", 100),
+        ("ticket", "all", 75),
+    ]

@@ -90,8 +90,8 @@ def test_any_number_of_samples_balanced_and_shuffled(n: int) -> None:
 
 def test_same_seed_same_samples_and_streams_apart() -> None:
     first, labels = generate(500, 3, DEFAULT, "train")
-    again, labels_again = generate(500, 3, DEFAULT, "train")
-    assert torch.equal(first, again)
+    repeated, labels_again = generate(500, 3, DEFAULT, "train")
+    assert torch.equal(first, repeated)
     assert torch.equal(labels, labels_again)
     for seed, split in ((3, "test"), (4, "train")):
         other, other_labels = generate(500, seed, DEFAULT, split)

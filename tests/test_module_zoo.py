@@ -65,7 +65,7 @@ def bits(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.dtype, list[Any
 def test_every_kind_of_module_is_pooled_by_every_method(kind: str, method: str) -> None:
     specimen, tickets = ZOO[kind], tickets_of(kind)
     before = [(bits(ticket.weights), bits(ticket.mask)) for ticket in tickets]
-    model, own = specimen.model(), given(specimen)
+    model, options = specimen.model(), given(specimen)
     pooled = pool(
         model,
         tickets,
@@ -75,7 +75,7 @@ def test_every_kind_of_module_is_pooled_by_every_method(kind: str, method: str) 
         coefficients=(0.3, 0.7),
         loss=functools.partial(loss, specimen),
         labels=LABELS,
-        **own,
+        **options,
     )
     target, ticket = tickets[TARGET], pooled.ticket
     assert (ticket.level, ticket.kept, ticket.prunable) == (TARGET, target.kept, target.prunable)
@@ -89,8 +89,8 @@ def test_every_kind_of_module_is_pooled_by_every_method(kind: str, method: str) 
     assert before == [(bits(ticket.weights), bits(ticket.mask)) for ticket in tickets]
     assert bits(model.state_dict()) == bits(ticket.weights)
     assert all(parameter.grad is None for parameter in model.parameters())
-    again = replay(specimen.model(), tickets[::-1], Recipe.of(ticket), **own)
-    assert (bits(again.weights), bits(again.mask)) == (bits(ticket.weights), bits(ticket.mask))
+    replayed = replay(specimen.model(), tickets[::-1], Recipe.of(ticket), **options)
+    assert (bits(replayed.weights), bits(replayed.mask)) == (bits(ticket.weights), bits(ticket.mask))
 
 
 @pytest.mark.parametrize("kind", ["tied"])

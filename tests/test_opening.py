@@ -131,8 +131,8 @@ def test_each_seed_may_draw_samples_of_its_own(tmp_path: Path) -> None:
     experiment = opening.resolve(single, tmp_path / "single", ONE)
     with opening.hold(experiment):
         pass
-    again = opening.resolve(toml.of_folder(tmp_path / "single"), tmp_path / "single", ONE)
-    assert again.runs[0].config == experiment.runs[0].config == runs[1].config
+    reopened = opening.resolve(toml.of_folder(tmp_path / "single"), tmp_path / "single", ONE)
+    assert reopened.runs[0].config == experiment.runs[0].config == runs[1].config
 
 
 def test_a_control_must_not_see_what_a_seed_holds_out(tmp_path: Path) -> None:

@@ -32,11 +32,11 @@ PLACES = [
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_pools_on_a_device_as_on_the_cpu(method: str, place: Place, device: str, tmp_path: Path) -> None:
     with other_device(device):
-        result, again = pooled(method, device, place, tmp_path)
+        result, replica = pooled(method, device, place, tmp_path)
         tensors = (*result.ticket.weights.values(), *result.ticket.mask.values())
         assert {tensor.device.type for tensor in tensors} == {device}
         weights = {name: tensor.cpu() for name, tensor in result.ticket.weights.items()}
-        replayed = {name: tensor.cpu() for name, tensor in again.weights.items()}
+        replayed = {name: tensor.cpu() for name, tensor in replica.weights.items()}
     expected, _ = pooled(method, "cpu", place, tmp_path)
     assert [level for level, _ in result.recipe] == [level for level, _ in expected.recipe]
     assert [share for _, share in result.recipe] == pytest.approx([share for _, share in expected.recipe])
@@ -56,10 +56,10 @@ def test_a_run_on_a_device_is_that_of_the_cpu(device: str, tmp_path: Path) -> No
     )
     pool = RunFolder(tmp_path / "there").pool("trimmed-soup", 1)
     with other_device(device):
-        there = Machine(device=device, workers=1, threads=1)
+        machine = Machine(device=device, workers=1, threads=1)
         for stage in (stages.tickets, stages.pool, stages.evaluate):
-            stage(config, tmp_path / "there", there)
-        diagnose.diagnose(config, tmp_path / "there", there, points=3)
+            stage(config, tmp_path / "there", machine)
+        diagnose.diagnose(config, tmp_path / "there", machine, points=3)
         assert replay.replay(pool) is None
     for stage in (stages.tickets, stages.pool, stages.evaluate):
         stage(config, tmp_path / "here", ONE)

@@ -133,9 +133,9 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(tmp_path: Path, rewind: An
     assert (broken.levels, rest.levels) == ([0, 1, 2], [2, 3])
     for path in sorted((tmp_path / "whole/tickets").iterdir()):
         assert path.read_bytes() == (tmp_path / "broken/tickets" / path.name).read_bytes()
-    again = Regression()
-    tickets = lp.imp(again, another, levels=3, rewind=rewind, folder=tmp_path / "broken")
-    assert again.levels == []
+    idle = Regression()
+    tickets = lp.imp(idle, another, levels=3, rewind=rewind, folder=tmp_path / "broken")
+    assert idle.levels == []
     assert same(snapshot(another), tickets[-1].weights)
 
 
@@ -282,10 +282,10 @@ def test_mistakes_are_told_in_one_line(changes: dict[str, Any], message: str) ->
 )
 def test_a_folder_of_other_tickets_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     lp.imp(Regression(), network(), levels=1, folder=tmp_path)
-    again = Regression()
+    regression = Regression()
     with pytest.raises(UserError, match=message):
-        lp.imp(**{"train": again, "model": network(), "levels": 1, "folder": tmp_path, **changes})
-    assert again.levels == []
+        lp.imp(**{"train": regression, "model": network(), "levels": 1, "folder": tmp_path, **changes})
+    assert regression.levels == []
 
 
 def test_a_folder_without_its_rewind_point_or_with_anothers_is_refused(tmp_path: Path) -> None:

@@ -249,9 +249,9 @@ def test_every_figure_can_be_saved_with_its_numbers() -> None:
     numbers = re.findall(r'download="([\w-]+)\.csv" href="data:text/csv;charset=utf-8,([^"]*)"', text)
     assert len(names) == len(set(names)) == text.count("<figure>") == 10
     assert [name for name, _ in numbers] == names
-    found = {name: unquote(content).splitlines() for name, content in numbers}
-    assert found["overlap"] == ["first,second,jaccard", "0,1,0.7", "0,2,0.7", "1,2,0.7"]
-    assert all(len(lines) > 1 for lines in found.values())
+    csv_lines = {name: unquote(content).splitlines() for name, content in numbers}
+    assert csv_lines["overlap"] == ["first,second,jaccard", "0,1,0.7", "0,2,0.7", "1,2,0.7"]
+    assert all(len(lines) > 1 for lines in csv_lines.values())
 
 
 def test_several_runs_are_one_page_that_keeps_the_contract() -> None:

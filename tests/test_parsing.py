@@ -115,12 +115,12 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     monkeypatch.setattr(sys, "argv", ["lottery-pools", *arguments])
     with pytest.raises(SystemExit) as stop:
         commands.main()
-    found = capsys.readouterr()
+    printed = capsys.readouterr()
     assert stop.value.code == 2
-    assert found.out == ""
-    assert message in found.err
-    assert found.err.count("\n") == 1
-    assert found.err.startswith("lottery-pools: ")
+    assert printed.out == ""
+    assert message in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.err.startswith("lottery-pools: ")
     assert not (tmp_path / "run").exists()
 
 

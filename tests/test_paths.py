@@ -210,12 +210,12 @@ def test_pairs_come_one_by_one_with_two_tickets_in_memory() -> None:
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=12))
 def test_overlap_is_symmetric_and_counts(kept: list[tuple[bool, bool]]) -> None:
     a, b = (ticket(level, *(float(pair[level]) for pair in kept)) for level in (0, 1))
-    one, other = ({i for i, pair in enumerate(kept) if pair[level]} for level in (0, 1))
+    kept_a, kept_b = ({i for i, pair in enumerate(kept) if pair[level]} for level in (0, 1))
     assert overlap(a, b) == overlap(b, a)
     jaccard, inside = overlap(a, b)
     assert 0 <= jaccard <= inside <= 1
-    assert jaccard == (len(one & other) / len(one | other) if one | other else 1)
-    assert inside == (len(one & other) / min(len(one), len(other)) if one and other else 1)
+    assert jaccard == (len(kept_a & kept_b) / len(kept_a | kept_b) if kept_a | kept_b else 1)
+    assert inside == (len(kept_a & kept_b) / min(len(kept_a), len(kept_b)) if kept_a and kept_b else 1)
 
 
 def test_mistakes_are_named() -> None:

@@ -52,9 +52,9 @@ def size(folder: Path, pattern: str) -> int:
 
 
 def test_the_plan_is_what_the_run_then_does(finished: Path, tmp_path: Path) -> None:
-    found = stages.preview(CONFIG, tmp_path / "run", ONE)
+    plan = stages.preview(CONFIG, tmp_path / "run", ONE)
     assert not (tmp_path / "run").exists()
-    part = steps(found)
+    part = steps(plan)
     assert list(part) == ["training", "pooling", "evaluation"]
     runs = [RunFolder(finished / f"seed_{seed}") for seed in (0, 1)]
     trained = sum(files.read_metadata(run.ticket(2))["origin"]["train_images"] for run in runs)
@@ -69,14 +69,14 @@ def test_the_plan_is_what_the_run_then_does(finished: Path, tmp_path: Path) -> N
     assert part["training"].cost.written == pytest.approx(size(finished, "tickets/*.safetensors"), rel=0.15)
     assert part["pooling"].cost.written == pytest.approx(size(finished, "pools/*/*.safetensors"), rel=0.3)
     assert part["evaluation"].cost.written == pytest.approx(size(finished, "results.jsonl"), rel=0.3)
-    assert all(step.done == 0 and step.seconds > 0 for step in found.steps)
-    assert found.seconds == sum(step.seconds for step in found.steps)
-    assert found.operations > 0
+    assert all(step.done == 0 and step.seconds > 0 for step in plan.steps)
+    assert plan.seconds == sum(step.seconds for step in plan.steps)
+    assert plan.operations > 0
 
 
 def test_what_is_there_is_left_out(finished: Path) -> None:
-    found = stages.preview(CONFIG, finished, ONE)
-    assert all(step.done == step.items and step.seconds == 0 and step.cost == Cost() for step in found.steps)
+    plan = stages.preview(CONFIG, finished, ONE)
+    assert all(step.done == step.items and step.seconds == 0 and step.cost == Cost() for step in plan.steps)
     run = RunFolder(finished / "seed_1")
     taken = {path: path.read_bytes() for path in (run.ticket(2), run.pool("ties", 0), run.results)}
     try:

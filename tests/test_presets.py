@@ -39,14 +39,14 @@ def input_shape(name: str) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("name", CIFAR + IMAGENET)
 def test_the_papers_settings(name: str) -> None:
-    found = toml.preset(name)
+    preset = toml.preset(name)
     data, model = name.split("-")
     imagenet = data == "imagenet"
-    assert found.name == name
-    assert found.model.name == model
-    assert found.model.prunable == ("convolutions+linear" if imagenet else "convolutions")
-    assert found.model.arguments.get("stem") == {"vgg16": None}.get(model, "imagenet" if imagenet else "cifar")
-    assert found.training == Training(
+    assert preset.name == name
+    assert preset.model.name == model
+    assert preset.model.prunable == ("convolutions+linear" if imagenet else "convolutions")
+    assert preset.model.arguments.get("stem") == {"vgg16": None}.get(model, "imagenet" if imagenet else "cifar")
+    assert preset.training == Training(
         epochs=90 if imagenet else 182,
         batch=1024 if imagenet else 128,
         optimizer="sgd",
@@ -60,19 +60,19 @@ def test_the_papers_settings(name: str) -> None:
         warmup=5.0 if imagenet else 0.0,
         keep="best",
     )
-    assert found.pruning == Pruning(rate=0.2, levels=8 if imagenet else 18, rewind=4 if imagenet else 9)
-    assert found.pooling.coefficients == (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-    assert found.pooling.recalibration == "all"
-    assert found.pooling.candidates is None
-    assert found.pooling.targets == ()
-    assert set(found.pooling.methods) <= set(METHODS)
-    assert {"interpolation", "average", "swa-unguarded", "ema-unguarded"} <= set(found.pooling.methods)
-    assert len(shifts.names(found.data, found.evaluation.corruptions)) == 15
-    assert (found.evaluation.severities, found.evaluation.corrupted) == ((1, 2, 3, 4, 5), None)
+    assert preset.pruning == Pruning(rate=0.2, levels=8 if imagenet else 18, rewind=4 if imagenet else 9)
+    assert preset.pooling.coefficients == (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+    assert preset.pooling.recalibration == "all"
+    assert preset.pooling.candidates is None
+    assert preset.pooling.targets == ()
+    assert set(preset.pooling.methods) <= set(METHODS)
+    assert {"interpolation", "average", "swa-unguarded", "ema-unguarded"} <= set(preset.pooling.methods)
+    assert len(shifts.names(preset.data, preset.evaluation.corruptions)) == 15
+    assert (preset.evaluation.severities, preset.evaluation.corrupted) == ((1, 2, 3, 4, 5), None)
     if imagenet:
-        assert found.data == Data("ILSVRC/imagenet-1k", size=224, resized_crop=True, flip=True, validation=50_000)
+        assert preset.data == Data("ILSVRC/imagenet-1k", size=224, resized_crop=True, flip=True, validation=50_000)
     else:
-        assert found.data == Data(data, crop=4, flip=True, validation=5000, carve="last")
+        assert preset.data == Data(data, crop=4, flip=True, validation=5000, carve="last")
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,14 @@ def test_the_papers_settings(name: str) -> None:
     ],
 )
 def test_full_networks_have_the_paper_densities(name: str, prunable: int) -> None:
-    found = toml.preset(name)
+    preset = toml.preset(name)
     with torch.device("meta"):  # shapes only
         model = registry.build(
-            found.model.name, found.model.arguments, CLASSES[name.split("-")[0]], input_shape(name), 0
+            preset.model.name, preset.model.arguments, CLASSES[name.split("-")[0]], input_shape(name), 0
         )
-    names = registry.prunable(model, found.model.prunable)
+    names = registry.prunable(model, preset.model.prunable)
     assert sum(model.get_parameter(tensor).numel() for tensor in names) == prunable
-    assert found.pruning.schedule()[-1] == pytest.approx(0.168 if name in IMAGENET else 0.018, abs=5e-4)
+    assert preset.pruning.schedule()[-1] == pytest.approx(0.168 if name in IMAGENET else 0.018, abs=5e-4)
 
 
 # -- through the very same code
@@ -119,12 +119,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 def small(name: str, folder: Path) -> Config:
     """A preset as `--limit 40` makes it, on `folder`, with narrow networks and small images."""
-    found = variants.limited(toml.preset(name), 40)
+    limited = variants.limited(toml.preset(name), 40)
     # Folders are in order of class, of which the last samples are no fair draw, as CIFAR's are.
-    data = dataclasses.replace(found.data, name=str(folder), carve="stratified", size=64 if name in IMAGENET else 16)
-    width = 0.1 if found.model.name == "vgg16" else 4
-    model = dataclasses.replace(found.model, arguments={**found.model.arguments, "width": width})
-    return dataclasses.replace(found, data=data, model=model)
+    data = dataclasses.replace(limited.data, name=str(folder), carve="stratified", size=64 if name in IMAGENET else 16)
+    width = 0.1 if limited.model.name == "vgg16" else 4
+    model = dataclasses.replace(limited.model, arguments={**limited.model.arguments, "width": width})
+    return dataclasses.replace(limited, data=data, model=model)
 
 
 def weights(dataset: Dataset, settings: Config, folder: Path) -> Mapping[str, torch.Tensor]:
@@ -159,8 +159,8 @@ def test_a_set_larger_than_memory_trains_to_the_same_bits(noise: Path, tmp_path:
     held, mapped = sources.load(settings.data), sources.load(settings.data, large=100_000)
     assert mapped.train.rows is not None
     mapped = dataclasses.replace(mapped, mean=held.mean, std=held.std)  # over fewer samples, and so others
-    one, other = weights(held, settings, tmp_path / "held"), weights(mapped, settings, tmp_path / "mapped")
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    in_memory, on_disk = weights(held, settings, tmp_path / "held"), weights(mapped, settings, tmp_path / "mapped")
+    assert all(torch.equal(in_memory[name], on_disk[name]) for name in in_memory)
 
 
 # -- what is promised
@@ -186,26 +186,26 @@ def gpu_hours(flops: int, trained: int = 0, forwarded: int = 0, tflops: float = 
 
 @pytest.mark.parametrize("name", CIFAR + IMAGENET)
 def test_the_documented_costs_are_those_of_the_formulas(name: str) -> None:
-    found, data = toml.preset(name), name.split("-")[0]
+    preset, data = toml.preset(name), name.split("-")[0]
     with torch.device("meta"):
-        model = registry.MODELS[found.model.name](CLASSES[data], input_shape(name))
+        model = registry.MODELS[preset.model.name](CLASSES[data], input_shape(name))
     flops, train = cost.flops(model, input_shape(name)), TRAIN[data]
-    levels, validation = len(found.pruning.schedule()), int(found.data.validation)
-    trained = training_images(found, train)[-1]
-    searched = levels * search_images(found, train, validation)
-    others = levels * (len(found.pooling.methods) - 1) * search_images(found, train, validation, 1)
-    networks = levels * (3 + len(found.pooling.methods))  # tickets, recalibrated, in the ensemble, pools
+    levels, validation = len(preset.pruning.schedule()), int(preset.data.validation)
+    trained = training_images(preset, train)[-1]
+    searched = levels * search_images(preset, train, validation)
+    others = levels * (len(preset.pooling.methods) - 1) * search_images(preset, train, validation, 1)
+    networks = levels * (3 + len(preset.pooling.methods))  # tickets, recalibrated, in the ensemble, pools
     measured = networks * (validation + 76 * (50_000 if data == "imagenet" else TEST))
     images = (trained, searched, others, measured)
     hours = (
         gpu_hours(flops, trained=trained),
-        *(gpu_hours(flops, forwarded=some) for some in (searched, others, measured)),
+        *(gpu_hours(flops, forwarded=forwarded) for forwarded in (searched, others, measured)),
     )
     row = [
         f"`{name}`",
         f"{flops / 1e9:.3f}",
-        *(f"{some / 1e6:,.0f}" for some in images),
-        *(f"{some:,.1f}" for some in hours),
+        *(f"{count / 1e6:,.0f}" for count in images),
+        *(f"{part:,.1f}" for part in hours),
         f"{sum(hours):,.0f}",
     ]
     text = (Path(__file__).parents[1] / "docs" / "reproduce.md").read_text(encoding="utf-8")

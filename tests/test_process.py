@@ -18,9 +18,9 @@ from lottery_pools.cli import commands
 
 
 def test_a_mistake_ends_the_process_with_code_2() -> None:
-    found = subprocess.run([sys.executable, "-m", "lottery_pools", "rnu"], capture_output=True, text=True)
-    assert (found.returncode, found.stdout) == (2, "")
-    assert found.stderr == "lottery-pools: unknown command 'rnu': did you mean 'run'?\n"
+    done = subprocess.run([sys.executable, "-m", "lottery_pools", "rnu"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "lottery-pools: unknown command 'rnu': did you mean 'run'?\n"
 
 
 def test_a_bug_of_ours_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,27 +60,27 @@ def test_mask_rules_keep_their_own_first_and_exactly_as_many(
     def split(flat: Tensor) -> dict[str, Tensor]:
         return {"a": flat[:6].view(2, 3), "b": flat[6:]}
 
-    own, *merged = (split(torch.tensor(mask)) for mask in bits)
-    assume(masks.count(own)[0] > 0)
-    ticket = Ticket(masks.apply(split(torch.ones(10)), own), own, 1)
+    target, *merged = (split(torch.tensor(mask)) for mask in bits)
+    assume(masks.count(target)[0] > 0)
+    ticket = Ticket(masks.apply(split(torch.ones(10)), target), target, 1)
     weights = split(torch.tensor(values).float())
-    first = pruning.preferred(rule, own, merged)
+    first = pruning.preferred(rule, target, merged)
     assert first is not None
-    expected = {"target": own, "union": {n: merged[0][n] | merged[1][n] for n in own}}.get(
-        rule, {n: merged[0][n] & merged[1][n] for n in own}
+    expected = {"target": target, "union": {n: merged[0][n] | merged[1][n] for n in target}}.get(
+        rule, {n: merged[0][n] & merged[1][n] for n in target}
     )
-    assert all(torch.equal(first[name], expected[name]) for name in own)
+    assert all(torch.equal(first[name], expected[name]) for name in target)
     new = pruning.back_mask(weights, ticket, scope, first)
-    assert masks.count(new) == masks.count(own)
+    assert masks.count(new) == masks.count(target)
     if rule == "target":
-        assert all(torch.equal(new[name], own[name]) for name in own)
+        assert all(torch.equal(new[name], target[name]) for name in target)
     for group in [["a", "b"]] if scope == "global" else [["a"], ["b"]]:
         rank = [  # those in `first`, then the larger
             (bool(first[name].flatten()[i]), float(weights[name].flatten()[i].abs()), bool(new[name].flatten()[i]))
             for name in group
             for i in range(new[name].numel())
         ]
-        assert sum(kept for *_, kept in rank) == sum(int(own[name].sum()) for name in group)
+        assert sum(kept for *_, kept in rank) == sum(int(target[name].sum()) for name in group)
         stay, go = ([key for *key, kept in rank if kept is which] for which in (True, False))
         assert not stay or not go or min(stay) >= max(go)
 

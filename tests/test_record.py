@@ -104,10 +104,10 @@ def test_changed_data_are_refused_in_one_line(change: str, difference: str, comm
             for split in (train, test):
                 shutil.rmtree(split / "bee")
     as_in_a_new_process()
-    again = partial(stages.tickets, CONFIG, Path("runs/photos"), ONE)
+    resume = partial(stages.tickets, CONFIG, Path("runs/photos"), ONE)
     dispatch = partial(commands.dispatch, [command, "runs/photos", "--workers", "1"])
     with pytest.raises(UserError, match=r"are not those that runs/photos was started with \(") as error:
-        (again if command == "tickets" else dispatch)()
+        (resume if command == "tickets" else dispatch)()
     assert f"({difference}): restore them, " in str(error.value)
     assert "\n" not in str(error.value)
     assert everything(place / "runs") == before

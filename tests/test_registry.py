@@ -62,8 +62,8 @@ def test_seed_alone_sets_the_weights(seed: int, other_seed: int) -> None:
     first = build("conv1d", {}, 10, SIGNAL, seed).state_dict()
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(3)
-    again = build("conv1d", {}, 10, SIGNAL, seed).state_dict()
-    assert all(torch.equal(first[name], again[name]) for name in first)
+    repeated = build("conv1d", {}, 10, SIGNAL, seed).state_dict()
+    assert all(torch.equal(first[name], repeated[name]) for name in first)
     different = build("conv1d", {}, 10, SIGNAL, other_seed).state_dict()
     assert torch.equal(first["fc.weight"], different["fc.weight"]) == (seed == other_seed)
 

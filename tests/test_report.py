@@ -43,8 +43,8 @@ def test_mce_is_told_only_beside_its_reference(several: Path) -> None:
 
 def test_a_published_run_makes_the_same_report_without_its_weights(several: Path, tmp_path: Path) -> None:
     for points in (2, 3):
-        found = diagnose.diagnose(reports.read(several)[0], several, ONE, points)
-    assert reports.report_of(several).diagnoses == found, "of two diagnoses the finer one"
+        diagnoses = diagnose.diagnose(reports.read(several)[0], several, ONE, points)
+    assert reports.report_of(several).diagnoses == diagnoses, "of two diagnoses the finer one"
     reports.make(several)
     reports.publish(several, tmp_path / "shared")
     files = {path.name for path in (tmp_path / "shared").iterdir()}

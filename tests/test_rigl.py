@@ -33,8 +33,8 @@ def test_small_layers_stay_denser_and_the_count_is_exact() -> None:
     }
     # of 10 weights a has 4 / (4 + 20) = 1.67, of 52 it has all 4, as it would have 8.67
     assert kept == {0.1: [2, 8], 0.5: [4, 48], 1.0: [4, 100]}
-    first, again, other = (rigl.random_mask(model, ("b.weight",), 0.5, 1, seed)["b.weight"] for seed in (0, 0, 1))
-    assert torch.equal(first, again)
+    first, repeated, other = (rigl.random_mask(model, ("b.weight",), 0.5, 1, seed)["b.weight"] for seed in (0, 0, 1))
+    assert torch.equal(first, repeated)
     assert not torch.equal(first, other)
 
 

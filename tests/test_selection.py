@@ -36,7 +36,11 @@ def network() -> torch.nn.Module:
 
 def test_each_method_has_its_samples_and_its_score() -> None:
     default, learned, paper = map(selection_of, ("trimmed-soup", "learned-soup", "interpolation"))
-    assert [(one.images, len(one.split)) for one in (default, learned, paper)] == [(10, 40), (50, 60), (50, 60)]
+    assert [(selection.images, len(selection.split)) for selection in (default, learned, paper)] == [
+        (10, 40),
+        (50, 60),
+        (50, 60),
+    ]
     assert selection_of("trimmed-soup", selection=None).images == 50
     assert len(selection_of("trimmed-soup", selection=500).split) == 60
     model = network()

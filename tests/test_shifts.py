@@ -78,8 +78,8 @@ def test_corrupted_images_are_made_once_and_kept(cache_folder: Path, monkeypatch
     assert path is not None
     assert path.is_relative_to(cache_folder)
     monkeypatch.setattr(corruptions, "corrupt", None)
-    again = shifts.shifted(dataset, IMAGES, Evaluation(), "gaussian_noise", 3)
-    assert torch.equal(first.images, again.images)
+    kept = shifts.shifted(dataset, IMAGES, Evaluation(), "gaussian_noise", 3)
+    assert torch.equal(first.images, kept.images)
     assert not torch.equal(first.images, dataset.test.images)
     variants = [(IMAGES, Evaluation(), "gaussian_noise", 4), (IMAGES, Evaluation(corrupted=8), "gaussian_noise", 3)]
     variants.append((Data("some-folder", seed=1), Evaluation(), "gaussian_noise", 3))
@@ -185,9 +185,9 @@ def test_published_files_are_decoded_once_and_never_in_memory_at_once(
     greys = [int(file.stem) for file in decoded]
     assert split.images[:, 0, 0, 0].tolist() == greys
     assert [grey % 4 for grey in greys] == split.labels.tolist()
-    again = shifts.shifted(images(), IMAGES, evaluation, "fog", 2)
+    kept = shifts.shifted(images(), IMAGES, evaluation, "fog", 2)
     assert len(decoded) == 20
-    assert torch.equal(again.images, split.images)
+    assert torch.equal(kept.images, split.images)
     (file,) = (cache_folder / "corrupted").iterdir()
     assert file == shifts.cached(images(), IMAGES, evaluation, "fog", 2)
 

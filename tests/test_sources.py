@@ -88,8 +88,8 @@ def test_validation_samples_train_too_in_as_many_steps_if_asked() -> None:
 
 
 def test_the_seed_decides_the_samples() -> None:
-    first, again, other = load(tiny(seed=1)), load(tiny(seed=1)), load(tiny(seed=2))
-    assert torch.equal(first.train.images, again.train.images)
+    first, repeated, other = load(tiny(seed=1)), load(tiny(seed=1)), load(tiny(seed=2))
+    assert torch.equal(first.train.images, repeated.train.images)
     assert not torch.equal(first.train.images, other.train.images)
     assert not torch.equal(first.test.images, other.test.images)
 

@@ -102,10 +102,10 @@ def test_the_selected_score_is_what_evaluation_finds(finished: Path) -> None:
     _, rows, _ = reports.read(finished)
     for level in range(3):
         origin = files.load(RunFolder(finished).pool("interpolation", level)).origin
-        found = {row.method: row.accuracy for row in rows if row.level == level and row.split == "validation"}
-        assert found["interpolation"] == pytest.approx(origin["score"])
-        assert found["recalibrated"] == pytest.approx(origin["target_score"])
-        assert found["interpolation"] >= found["recalibrated"]  # Algorithm 2 accepts nothing worse
+        accuracies = {row.method: row.accuracy for row in rows if row.level == level and row.split == "validation"}
+        assert accuracies["interpolation"] == pytest.approx(origin["score"])
+        assert accuracies["recalibrated"] == pytest.approx(origin["target_score"])
+        assert accuracies["interpolation"] >= accuracies["recalibrated"]  # Algorithm 2 accepts nothing worse
 
 
 def test_a_finished_run_returns_at_once_and_changes_nothing(finished: Path) -> None:
@@ -411,8 +411,8 @@ def test_every_method_and_every_shift_makes_its_rows(everything: Path) -> None:
     tickets = {row.level: row.flops for row in rows if row.method == "ticket"}
     assert flops[0] == tickets[0] > flops[2]
     for seed in (0, 1):
-        own = {row.level: row.flops for row in rows if row.method == "ticket" and row.seed == seed}
-        assert {r.flops for r in rows if r.method == "ensemble" and r.seed == seed} == {sum(own.values())}
+        seed_flops = {row.level: row.flops for row in rows if row.method == "ticket" and row.seed == seed}
+        assert {r.flops for r in rows if r.method == "ensemble" and r.seed == seed} == {sum(seed_flops.values())}
 
 
 @pytest.mark.parametrize("method", [*METHODS, OTHER_SEED])
@@ -433,27 +433,29 @@ def test_the_report_of_everything_names_every_method(everything: Path) -> None:
 
 def test_the_diagnosis_is_kept_and_its_parts_add_up(everything: Path) -> None:
     config, rows, _ = reports.read(everything)
-    found = diagnose.diagnose(config, everything, ONE, points=3)
-    assert [one["seed"] for one in found] == [0, 1]
-    for one in found:
-        assert {(pair["first"], pair["second"]) for pair in one["pairs"]} == {(0, 1), (0, 2), (1, 2)}
-        assert one["ensemble"]["passes"] == 3
-        for part in one["attribution"]:
+    diagnoses = diagnose.diagnose(config, everything, ONE, points=3)
+    assert [diagnosis["seed"] for diagnosis in diagnoses] == [0, 1]
+    for diagnosis in diagnoses:
+        assert {(pair["first"], pair["second"]) for pair in diagnosis["pairs"]} == {(0, 1), (0, 2), (1, 2)}
+        assert diagnosis["ensemble"]["passes"] == 3
+        for part in diagnosis["attribution"]:
             parts = sum(part[name] for name in ("batchnorm", "takeover", "averaging", "repruning"))
             assert parts == pytest.approx(part["pooled"] - part["ticket"])
     clean = {row.seed: row for row in rows if row.method == "ensemble" and row.split == "test" and not row.severity}
     for measure in ("correct", "loss", "ece", "accuracy"):  # to the last digit, for both are computed in one place
-        assert [one["ensemble"][measure] for one in found] == [getattr(clean[seed], measure) for seed in (0, 1)]
-    for one in found:  # by class and over all classes, the same change
-        changes = {(c["method"], c["corrupted"]): c["gains"] for c in one["classes"]}
-        own = [row for row in rows if row.seed == one["seed"] and row.split == "test" and not row.severity]
-        right = {(row.method, row.level): row.correct for row in own}
+        assert [diagnosis["ensemble"][measure] for diagnosis in diagnoses] == [
+            getattr(clean[seed], measure) for seed in (0, 1)
+        ]
+    for diagnosis in diagnoses:  # by class and over all classes, the same change
+        changes = {(c["method"], c["corrupted"]): c["gains"] for c in diagnosis["classes"]}
+        seed_rows = [row for row in rows if row.seed == diagnosis["seed"] and row.split == "test" and not row.severity]
+        right = {(row.method, row.level): row.correct for row in seed_rows}
         total = sum(right["swa", level] - right["ticket", level] for level in range(3))
         per_class = dict(zip(*np.unique(sources.load(config.data).test.labels, return_counts=True), strict=True))
         by_class = [3 * per_class[int(name)] * gain for name, gain in changes["swa", False].items()]
         assert sum(by_class) == pytest.approx(total, abs=0.01)
     before = hashes(everything)
-    assert diagnose.diagnose(config, everything, ONE, points=3) == found
+    assert diagnose.diagnose(config, everything, ONE, points=3) == diagnoses
     assert hashes(everything) == before
 
 
@@ -461,8 +463,8 @@ def test_a_diagnosis_is_made_anew_where_there_are_more_rows(finished: Path, tmp_
     shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("pools", "results.jsonl"))
 
     def explained() -> set[str]:
-        (found,) = diagnose.diagnose(tiny(), tmp_path / "run", ONE, points=2)
-        return {part["method"] for part in found["attribution"]}
+        (diagnosis,) = diagnose.diagnose(tiny(), tmp_path / "run", ONE, points=2)
+        return {part["method"] for part in diagnosis["attribution"]}
 
     for methods in (DEFAULTS[:2], DEFAULTS[2:]):
         config = tiny(pooling=dataclasses.replace(tiny().pooling, methods=methods))
@@ -481,8 +483,8 @@ def test_corruptions_can_be_added_but_not_changed_in_number(tmp_path: Path) -> N
     stages.evaluate(tiny(evaluation=shear), tmp_path / "run", ONE)
     more = dataclasses.replace(shear, corruptions=("scale",))
     stages.evaluate(tiny(evaluation=more), tmp_path / "run", ONE)
-    found = {row.corruption for row in reports.read(tmp_path / "run")[1]}
-    assert found == {"none", "shear", "scale"}
+    corruptions = {row.corruption for row in reports.read(tmp_path / "run")[1]}
+    assert corruptions == {"none", "shear", "scale"}
     with pytest.raises(UserError, match=r"evaluation\.corrupted = 50, not 60"):
         stages.evaluate(tiny(evaluation=dataclasses.replace(shear, corrupted=60)), tmp_path / "run", ONE)
 
@@ -505,26 +507,26 @@ def test_another_runs_tickets_are_refused_by_name_and_allowed_as_a_control(finis
     wider = dataclasses.replace(tiny().model, arguments={"width": 12, "depth": 2})
     for name, changes in (("seed", {"seeds": (5,)}), ("model", {"model": wider})):
         stages.tickets(tiny(**changes), tmp_path / name, ONE)
-    own = tmp_path / "own"
-    shutil.copytree(finished, own)
+    own_run = tmp_path / "own"
+    shutil.copytree(finished, own_run)
     with pytest.raises(UserError, match=r"of different runs: seed is 0 and 5; .*--allow-other-run"):
-        stages.pool(tiny(), own, ONE, OtherRun(tmp_path / "seed"))
+        stages.pool(tiny(), own_run, ONE, OtherRun(tmp_path / "seed"))
     with pytest.raises(UserError, match=r"\(12, 1, 5\) in .* and \(8, 1, 5\) in the model"):
-        stages.pool(tiny(), own, ONE, OtherRun(tmp_path / "model", True))
+        stages.pool(tiny(), own_run, ONE, OtherRun(tmp_path / "model", True))
     with pytest.raises(UserError, match="has no ticket of level 0"):
-        stages.pool(tiny(), own, ONE, OtherRun(tmp_path, True))
-    stages.pool(tiny(), own, ONE, OtherRun(tmp_path / "seed", True))
-    stages.evaluate(tiny(), own, ONE)
-    assert "other-run" in {row.method for row in reports.read(own)[1]}
-    assert replay.replay(RunFolder(own).pool("other-run", 1)) is None
-    stages.pool(tiny(), own, ONE, OtherRun(tmp_path / "seed", True))
+        stages.pool(tiny(), own_run, ONE, OtherRun(tmp_path, True))
+    stages.pool(tiny(), own_run, ONE, OtherRun(tmp_path / "seed", True))
+    stages.evaluate(tiny(), own_run, ONE)
+    assert "other-run" in {row.method for row in reports.read(own_run)[1]}
+    assert replay.replay(RunFolder(own_run).pool("other-run", 1)) is None
+    stages.pool(tiny(), own_run, ONE, OtherRun(tmp_path / "seed", True))
     shutil.copytree(tmp_path / "seed", tmp_path / "third")
-    stages.pool(tiny(), own, ONE, OtherRun(tmp_path / "third", True))  # the same tickets, elsewhere
+    stages.pool(tiny(), own_run, ONE, OtherRun(tmp_path / "third", True))  # the same tickets, elsewhere
     RunFolder(tmp_path / "third").ticket(1).write_bytes(RunFolder(finished).ticket(1).read_bytes())
     with pytest.raises(UserError, match=r"other-run/.* was pooled with the tickets of .*/seed, not of .*/third"):
-        stages.pool(tiny(), own, ONE, OtherRun(tmp_path / "third", True))
+        stages.pool(tiny(), own_run, ONE, OtherRun(tmp_path / "third", True))
     with pytest.raises(UserError, match="--allow-other-run is for another run's tickets"):
-        stages.pool(tiny(), own, ONE, OtherRun(allow_other_run=True))
+        stages.pool(tiny(), own_run, ONE, OtherRun(allow_other_run=True))
 
 
 def test_clean_test_rows_have_bins_that_agree_with_their_counts(everything: Path) -> None:

@@ -110,9 +110,9 @@ def test_a_network_that_python_takes_part_in_is_not_recorded(
         recorded = train(start, {}, run(PLAIN))
     assert recorder.recordings == 0
     monkeypatch.undo()
-    again = model()
-    again.load_state_dict(weights)
-    assert bits(train(again, {}, run(PLAIN)).weights) == bits(recorded.weights)
+    twin = model()
+    twin.load_state_dict(weights)
+    assert bits(train(twin, {}, run(PLAIN)).weights) == bits(recorded.weights)
 
 
 def test_a_step_that_cannot_be_recorded_is_taken_plainly(recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:

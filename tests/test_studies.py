@@ -37,12 +37,12 @@ FIRST = ("cifar10-longer", "cifar10-resnet", "cifar10-vgg", "cifar100-resnet")
 @pytest.mark.parametrize("name", FIRST)
 def test_settings_of_the_first_studies(name: str) -> None:
     path = ROOT / "studies" / f"{name}.toml"
-    found = toml.read_toml(path)
-    assert len(found.seeds) >= 3
-    schedule = found.pruning.schedule()
+    config = toml.read_toml(path)
+    assert len(config.seeds) >= 3
+    schedule = config.pruning.schedule()
     assert len(schedule) >= 9
     assert schedule[-1] <= 0.06
-    assert found.name == path.stem
+    assert config.name == path.stem
 
 
 @pytest.mark.parametrize(
@@ -431,9 +431,9 @@ def differences(study: Study) -> Iterator[Interval]:
             accuracies[row.method][row.level, row.corruption, row.severity][row.seed] = 100 * row.accuracy
         for first, second in permutations(accuracies.values(), 2):
             shared = [(first[cell], second[cell]) for cell in first.keys() & second.keys()]
-            if not shared or any(one.keys() != set(seeds) or other.keys() != set(seeds) for one, other in shared):
+            if not shared or any(left.keys() != set(seeds) or right.keys() != set(seeds) for left, right in shared):
                 continue
-            of_seeds = np.array([fmean(one[seed] - other[seed] for one, other in shared) for seed in seeds])
+            of_seeds = np.array([fmean(left[seed] - right[seed] for left, right in shared) for seed in seeds])
             mean, spread = float(of_seeds.mean()), float(of_seeds.std(ddof=1))
             width = student(len(seeds) - 1) * spread / math.sqrt(len(seeds))
             yield mean, mean - width, mean + width

@@ -115,8 +115,8 @@ def test_tickets_too_large_for_memory_are_checked_once_and_give_the_same_pools(
         loads.clear()
         stages.pool(tiny(), tmp_path / name, ONE)
         assert set(loads.values()) == {1}
-        found = sorted((tmp_path / name / "pools").rglob("*.safetensors"))
-        pools[name] = {str(path.relative_to(tmp_path / name)): digest(path) for path in found}
+        paths = sorted((tmp_path / name / "pools").rglob("*.safetensors"))
+        pools[name] = {str(path.relative_to(tmp_path / name)): digest(path) for path in paths}
     assert len(pools["held"]) == 12
     assert pools["held"] == pools["lazy"]
     run = run_of(tmp_path / "lazy")

@@ -18,9 +18,9 @@ from lottery_pools.errors import UserError
 
 @pytest.mark.parametrize("name", toml.presets())
 def test_every_preset_is_read_and_survives_toml(name: str) -> None:
-    found = toml.preset(name)
-    assert found.name == name
-    assert toml.from_dict(Config, tomllib.loads(toml.to_toml(found))) == found
+    preset = toml.preset(name)
+    assert preset.name == name
+    assert toml.from_dict(Config, tomllib.loads(toml.to_toml(preset))) == preset
 
 
 @given(
@@ -38,9 +38,9 @@ def test_every_preset_is_read_and_survives_toml(name: str) -> None:
     )
 )
 def test_any_settings_survive_toml(config: Config) -> None:
-    again = toml.from_dict(Config, tomllib.loads(toml.to_toml(config)))
-    assert again == config
-    assert toml.identity(again) == toml.identity(config)
+    reread = toml.from_dict(Config, tomllib.loads(toml.to_toml(config)))
+    assert reread == config
+    assert toml.identity(reread) == toml.identity(config)
 
 
 def test_identities_are_frozen() -> None:
@@ -81,9 +81,9 @@ def test_a_bad_file_names_the_key(tmp_path: Path, text: str, message: str) -> No
 def test_a_setting_is_read_by_its_former_name(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text('name = "old"\n[evaluation]\ncompetitors = ["sms", "longer"]\nbatch = 7\n')
-    found = toml.of_folder(tmp_path)
-    assert found == Config("old", evaluation=Evaluation(trained_baselines=("sms", "longer"), batch=7))
-    assert "competitors" not in toml.to_toml(found)
+    config = toml.of_folder(tmp_path)
+    assert config == Config("old", evaluation=Evaluation(trained_baselines=("sms", "longer"), batch=7))
+    assert "competitors" not in toml.to_toml(config)
     path.write_text('[evaluation]\ncompetitors = ["sms"]\ntrained_baselines = ["longer"]\n')
     with pytest.raises(UserError, match=r"has both evaluation.trained_baselines and .*: remove evaluation.competitors"):
         toml.read_toml(path)
@@ -109,11 +109,11 @@ def test_unknown_preset_offers_the_nearest(tmp_path: Path) -> None:
 
 
 def test_difference_names_the_first_setting() -> None:
-    one, other = Config(), Config(training=Training(epochs=5), pruning=Pruning(rewind=1))
-    assert toml.difference(one, other) == "training.epochs = 182, not 5"
-    assert toml.difference(one, Config(seeds=(1,))) == "seeds = [0], not [1]"
-    assert toml.difference(one, Config(data=Data(size=8))) == "data.size = none, not 8"
-    assert toml.difference(one, one) == "none"
+    default, changed = Config(), Config(training=Training(epochs=5), pruning=Pruning(rewind=1))
+    assert toml.difference(default, changed) == "training.epochs = 182, not 5"
+    assert toml.difference(default, Config(seeds=(1,))) == "seeds = [0], not [1]"
+    assert toml.difference(default, Config(data=Data(size=8))) == "data.size = none, not 8"
+    assert toml.difference(default, default) == "none"
 
 
 def test_what_has_no_effect_is_not_relevant() -> None:

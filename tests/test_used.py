@@ -81,18 +81,18 @@ def test_parquet_files(tmp_path: Path, decoded: list[int], changes: dict[str, An
     few = Data(**{"name": str(folder), "train": 12, "validation": 8, "test": 6, "seed": 3, **changes})
     whole = load(few)
     decoded.clear()
-    some = load(replace(few, decode="used"))
-    assert same(some, whole)
-    drawn = len(some.train) if few.train_on_validation else len(some.train) + len(some.validation)
-    drawn += len(some.epochs) if few.epoch_share else 0
-    assert sum(decoded) == drawn + len(some.test)
-    assert (some.epochs is some.validation) == (whole.epochs is whole.validation)
-    assert some.epoch_samples == whole.epoch_samples
+    used = load(replace(few, decode="used"))
+    assert same(used, whole)
+    drawn = len(used.train) if few.train_on_validation else len(used.train) + len(used.validation)
+    drawn += len(used.epochs) if few.epoch_share else 0
+    assert sum(decoded) == drawn + len(used.test)
+    assert (used.epochs is used.validation) == (whole.epochs is whole.validation)
+    assert used.epoch_samples == whole.epoch_samples
     decoded.clear()
-    again = load(replace(few, decode="used"))
+    cached = load(replace(few, decode="used"))
     assert not decoded, "read from the cache"
-    assert same(again, whole)
-    assert again.digest == some.digest != whole.digest
+    assert same(cached, whole)
+    assert cached.digest == used.digest != whole.digest
 
 
 def test_a_drawn_image_that_cannot_be_read_is_left_out(tmp_path: Path, decoded: list[int]) -> None:

@@ -63,8 +63,8 @@ def test_the_headline_is_over_all_levels_on_clean_samples() -> None:
     ],
 )
 def test_a_verdict_claims_no_more_than_its_interval(gain: float, half: float, words: str, firm: bool) -> None:
-    found = over_ticket(gain, half)
-    single = replace(found, seeds=3)
+    measured = over_ticket(gain, half)
+    single = replace(measured, seeds=3)
     judged = verdict.judge(single, [single])
     assert words in verdict.verdict(single, [single]).replace(", averaged over 3 seeds", "")
     assert judged.firm == firm

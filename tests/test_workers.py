@@ -31,22 +31,22 @@ def blocks(images: list[bytes | str | None], size: int = 4) -> Iterator[Block]:
 
 @pytest.mark.parametrize("processes", [1, 3])
 def test_images_lie_in_the_file_in_their_order(tmp_path: Path, processes: int) -> None:
-    found = list(outcomes(target(tmp_path), blocks([*IMAGES]), processes))
+    all_outcomes = list(outcomes(target(tmp_path), blocks([*IMAGES]), processes))
     written = (tmp_path / "images").read_bytes()[5:]
     assert written == pixels(50).transpose(0, 3, 1, 2).tobytes()
-    assert [outcome.count for outcome in found] == [4] * 12 + [2]
+    assert [outcome.count for outcome in all_outcomes] == [4] * 12 + [2]
     size = 4 * 8 * 8 * 3
     digests = [hashlib.sha256(written[start : start + size]).digest() for start in range(0, len(written), size)]
-    assert [outcome.digest for outcome in found] == digests
+    assert [outcome.digest for outcome in all_outcomes] == digests
 
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_first_image_that_fails_is_reported_in_order(tmp_path: Path, processes: int) -> None:
     images: list[bytes | str | None] = [*IMAGES]
     images[41], images[22] = None, b"no image"
-    found = [outcome for outcome in outcomes(target(tmp_path), blocks(images), processes) if outcome.failure]
-    assert [outcome.failure.index for outcome in found if outcome.failure] == [22, 41]
-    assert found[0].failure == Failure(22, "cannot identify image file")
+    failed = [outcome for outcome in outcomes(target(tmp_path), blocks(images), processes) if outcome.failure]
+    assert [outcome.failure.index for outcome in failed if outcome.failure] == [22, 41]
+    assert failed[0].failure == Failure(22, "cannot identify image file")
 
 
 def test_few_blocks_are_read_ahead(tmp_path: Path) -> None:

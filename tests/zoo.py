@@ -113,12 +113,12 @@ class Specimen:
 
     def _ticket(self, level: int) -> Ticket:
         model, draws = self.model(), generator(1, level)
-        own = dict(model.named_parameters(remove_duplicate=False))
+        parameters = dict(model.named_parameters(remove_duplicate=False))
         drawn: dict[int, Tensor] = {}  # a tied tensor is drawn once
         weights = {}
         for name, tensor in model.state_dict().items():
-            if name in own and tensor.ndim:
-                noise = drawn.setdefault(id(own[name]), torch.randn(tensor.shape, generator=draws))
+            if name in parameters and tensor.ndim:
+                noise = drawn.setdefault(id(parameters[name]), torch.randn(tensor.shape, generator=draws))
                 weights[name] = tensor + (0.3 * noise).to(tensor)
             else:
                 whole = not tensor.is_floating_point() and tensor.dtype != torch.bool

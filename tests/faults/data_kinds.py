@@ -59,8 +59,8 @@ def write_labels(path: Path) -> None:
 def read_labels(path: Path) -> Any:
     """The entries of a label file, and which images it names."""
     entries = label_files.read(path, None)
-    there = [path.parent / f"{i}.png" for i in range(6)]
-    return entries, label_files.assign(entries, there, (path.parent,), path)
+    image_paths = [path.parent / f"{i}.png" for i in range(6)]
+    return entries, label_files.assign(entries, image_paths, (path.parent,), path)
 
 
 def write_many_labels(path: Path) -> None:

@@ -57,7 +57,7 @@ def started(folder: Path) -> subprocess.Popen[str]:
 
 def of_session(number: int) -> list[int]:
     """The processes of a session that are still there."""
-    found = []
+    processes = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
@@ -65,8 +65,8 @@ def of_session(number: int) -> list[int]:
             except OSError:  # it has just ended
                 continue
             if int(session) == number and state != "Z":
-                found.append(int(entry.name))
-    return found
+                processes.append(int(entry.name))
+    return processes
 
 
 def one(scratch: Path, draw: random.Random, counts: Counts) -> None:

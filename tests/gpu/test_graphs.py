@@ -136,9 +136,9 @@ def test_what_cannot_be_recorded_is_trained_plainly(make: type[nn.Module], obsta
     weights = snapshot(model)
     with pytest.warns(Notice, match=f"since the network {obstacle}"):
         attempted = bits(train(model.cuda(), {}, run(PLAIN, dataset=DATA.to("cuda"))).weights)
-    again = make()
-    again.load_state_dict(weights)
-    plain = bits(train(again.cuda(), {}, run(PLAIN, dataset=DATA.to("cuda"), record=False)).weights)
+    twin = make()
+    twin.load_state_dict(weights)
+    plain = bits(train(twin.cuda(), {}, run(PLAIN, dataset=DATA.to("cuda"), record=False)).weights)
     assert attempted == plain
 
 

@@ -28,7 +28,7 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("place", ["device", "cpu", "files"])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_gpu_pools_as_a_cpu_does(method: str, place: Place, tmp_path: Path) -> None:
-    (on_gpu, again), (on_cpu, _) = pooled(method, "cuda", place, tmp_path), pooled(method, "cpu", place, tmp_path)
+    (on_gpu, replayed), (on_cpu, _) = pooled(method, "cuda", place, tmp_path), pooled(method, "cpu", place, tmp_path)
     assert [level for level, _ in on_gpu.recipe] == [level for level, _ in on_cpu.recipe]
     shares = [share for _, share in on_cpu.recipe]
     assert [share for _, share in on_gpu.recipe] == pytest.approx(shares, rel=1e-3)
@@ -36,5 +36,5 @@ def test_a_gpu_pools_as_a_cpu_does(method: str, place: Place, tmp_path: Path) ->
     for name, tensor in on_cpu.ticket.weights.items():
         weights = on_gpu.ticket.weights[name]
         assert weights.is_cuda
-        assert torch.equal(again.weights[name], weights)
+        assert torch.equal(replayed.weights[name], weights)
         torch.testing.assert_close(weights.cpu(), tensor, rtol=1e-3, atol=1e-3)

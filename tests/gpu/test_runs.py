@@ -40,9 +40,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_a_run_repeats_to_the_byte(finished: Path, tmp_path: Path) -> None:
-    again = tmp_path / "again"
-    stages.run(tiny(pooling=Pooling(methods=("trimmed-soup",), coefficients=(0.3, 0.6), recalibration=100)), again, GPU)
-    first, second = hashes(finished), hashes(again)
+    rerun = tmp_path / "again"
+    stages.run(tiny(pooling=Pooling(methods=("trimmed-soup",), coefficients=(0.3, 0.6), recalibration=100)), rerun, GPU)
+    first, second = hashes(finished), hashes(rerun)
     same = [name for name in second if name.endswith(".safetensors")]
     assert len(same) == 7
     assert {name: first[name] for name in same} == {name: second[name] for name in same}
