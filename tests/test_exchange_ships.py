@@ -16,6 +16,8 @@ from lottery_pools.config import toml
 from lottery_pools.data import sources
 from lottery_pools.experiment import report as reports
 from lottery_pools.experiment import stages
+from lottery_pools.pooling.methods import DEFAULT
+from lottery_pools.runs.folder import RunFolder
 from tests.test_stages import ONE
 
 ALONE = """
@@ -112,11 +114,12 @@ def test_the_demo_itself_ships_with_the_accuracy_of_its_report(tmp_path: Path) -
         folder.mkdir(exist_ok=True)
         np.save(folder / "samples.npy", test.images.numpy())
         np.save(folder / "labels.npy", test.labels.numpy())
-    wanted = ("trimmed-soup", 5, "test", "none", 0)
+    last = config.pruning.levels
+    wanted = (DEFAULT, last, "test", "none", 0)
     (row,) = (row for row in reports.read(tmp_path / "run")[1] if row.key == wanted)
     assert row.n == 10_000
     assert row.accuracy > 0.5
-    pooled = str(tmp_path / "run/pools/trimmed-soup/level_05.safetensors")
+    pooled = str(RunFolder(tmp_path / "run").pool(DEFAULT, last))
     commands.dispatch(["export", pooled, "--to", "onnx", "--normalise", "--out", str(tmp_path / "demo.onnx")])
     code = "import onnxruntime\nlogits = onnxruntime.InferenceSession('demo.onnx').run(None, {'input': samples})[0]"
     assert correct(code, tmp_path) == row.correct
