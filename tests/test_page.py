@@ -14,7 +14,7 @@ import pytest
 
 from lottery_pools.config.schema import Config, Data, Model, Training
 from lottery_pools.evaluation.metrics import accuracies
-from lottery_pools.reporting import page
+from lottery_pools.reporting import diagrams, figures, page
 from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.table import Table
 from lottery_pools.runs.rows import Gain, PoolRow
@@ -241,6 +241,15 @@ def test_markdown_holds_the_headline_and_every_table() -> None:
     assert ", **−0.25 [−0.75, +0.25]** over the best admissible ticket; percentage" in page.markdown(
         replace(report, gains=[*GAINS, beside])
     )
+
+
+def test_markdown_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no figures, and drawing takes longer than all else."""
+    monkeypatch.setattr(figures, "svg", lambda *_: pytest.fail("drawn"))
+    monkeypatch.setattr(diagrams, "svg", lambda *_: pytest.fail("drawn"))
+    assert page.markdown(wide())
+    with pytest.raises(pytest.fail.Exception, match="drawn"):
+        build_wide()
 
 
 def test_every_figure_can_be_saved_with_its_numbers() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from lottery_pools.reporting import diagrams, figures, metric_report, tables
 from lottery_pools.reporting.metric_report import MetricReport
 from lottery_pools.reporting.names import featured, label, main_lines, trained_lines
@@ -13,13 +15,14 @@ from lottery_pools.runs.rows import clean
 def sections(report: MetricReport) -> list[Section]:
     """What there is to show: gains by density, the metric by level, costs, and what was mixed."""
     by_level, summary = metric_report.tables(report)
+    mixed = [tables.recipes(report.pools)] if report.pools else []
     made = [
-        Section("Gains by density", _by_density(report), folded=False),
+        Section("Gains by density", partial(_by_density, report), folded=False),
         Section("Main table", tables=[by_level], folded=False),
         Section("Gains and costs", tables=[summary], folded=False),
-        Section("What was mixed into what", _recipes(report), [tables.recipes(report.pools)] if report.pools else []),
+        Section("What was mixed into what", partial(_recipes, report), mixed),
     ]
-    return [section for section in made if section.figures or section.tables]
+    return [section for section in made if not section.is_empty]
 
 
 def _by_density(report: MetricReport) -> list[Captioned]:

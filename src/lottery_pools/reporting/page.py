@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from importlib import resources
 from urllib.parse import quote
 
@@ -19,7 +20,7 @@ from lottery_pools.reporting.content import ReportContent
 from lottery_pools.reporting.measure import ACCURACY, Measure
 from lottery_pools.reporting.metric_report import MetricReport
 from lottery_pools.reporting.names import instead, label, pooled
-from lottery_pools.reporting.sections import Section, sections, shift
+from lottery_pools.reporting.sections import Captioned, Section, all_tables, sections, shift
 from lottery_pools.reporting.table import markdown as table_as_markdown
 from lottery_pools.reporting.verdict import averaged_over, headline, headlines, judge, over_admissible, undertrained
 from lottery_pools.reporting.words import interval, meaning_of_accuracy, plural, signed, unbroken
@@ -91,24 +92,16 @@ def markdown(report: ReportContent) -> str:
         parts += [f"{also}\n"] if (also := _also(report.gains)) else []
     if meaning := meaning_of_accuracy(report.config.data.task):
         parts.append(f"{meaning}\n")
-    shown = [table for section in sections(report) for table in section.tables]
-    return "\n".join([*parts, *map(table_as_markdown, [*shown, tables.settings(report.config)])])
+    shown = [*all_tables(report), tables.settings(report.config)]
+    return "\n".join([*parts, *map(table_as_markdown, shown)])
 
 
 def compare(reports: Reports) -> str:
     """Several experiments, by what they are called here, as one page of HTML, as `render` makes it."""
     measure = comparison.measure_of(reports)
-    captions = {
-        "comparison": f"Test {measure.name} less that of the recalibrated ticket of the same density, the mean over "
-        "seeds and over the levels that all methods of the run have, with 95 % intervals. Right of the line, pooling "
-        "helps. Runs differ in data, network and levels: the gains of one run compare with each other, those of two "
-        "runs only where these are the same.",
-        "comparison-trained": "The gains of networks that were trained instead of pooled, on an axis of their own.",
-    }
-    over_ticket = [(figure, captions[figure.name]) for figure in comparison.figures(reports)]
     gains, runs = comparison.tables(reports)
     made = [
-        Section("Gain over the recalibrated ticket", over_ticket, folded=False),
+        Section("Gain over the recalibrated ticket", partial(_draw_comparison, reports, measure), folded=False),
         Section("Gains and costs", tables=[gains], folded=False),
         Section("What the runs are", tables=[runs], folded=False),
     ]
@@ -120,7 +113,7 @@ def compare(reports: Reports) -> str:
         basis="",
         also="",
         warning="",
-        sections=[section for section in made if section.figures or section.tables],
+        sections=[section for section in made if not section.is_empty],
         settings="",
         methods=list(dict.fromkeys(row.method for report in reports.values() for row in report.rows)),
         shift="",
@@ -128,6 +121,17 @@ def compare(reports: Reports) -> str:
         chosen=_chosen(list(reports.values())),
         measure=measure,
     )
+
+
+def _draw_comparison(reports: Reports, measure: Measure) -> list[Captioned]:
+    captions = {
+        "comparison": f"Test {measure.name} less that of the recalibrated ticket of the same density, the mean over "
+        "seeds and over the levels that all methods of the run have, with 95 % intervals. Right of the line, pooling "
+        "helps. Runs differ in data, network and levels: the gains of one run compare with each other, those of two "
+        "runs only where these are the same.",
+        "comparison-trained": "The gains of networks that were trained instead of pooled, on an axis of their own.",
+    }
+    return [(figure, captions[figure.name]) for figure in comparison.figures(reports)]
 
 
 def _page(**content: object) -> str:

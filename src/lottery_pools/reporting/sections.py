@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 from lottery_pools.reporting import corruption_tables, diagnosis, diagrams, figures, speed_table, tables
 from lottery_pools.reporting.content import ReportContent
+from lottery_pools.reporting.diagnosis import Diagnoses
 from lottery_pools.reporting.names import featured, label, main_lines, pooled, trained_lines
 from lottery_pools.reporting.style import Figure
 from lottery_pools.reporting.table import Table
@@ -23,10 +25,21 @@ class Section:
     """Figures and tables under one heading."""
 
     title: str
-    figures: Sequence[Captioned] = ()
+    draw: Callable[[], Sequence[Captioned]] = list
+    """Draws the figures, which takes longer than all else of a report: Markdown has none."""
     tables: Sequence[Table] = ()
     folded: bool = True
     """Whether the page shows the heading alone until a reader opens the section."""
+
+    @cached_property
+    def figures(self) -> Sequence[Captioned]:
+        """The figures, drawn once."""
+        return self.draw()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to show."""
+        return not self.tables and not self.figures
 
     @property
     def anchor(self) -> str:
@@ -36,16 +49,25 @@ class Section:
 
 def sections(report: ReportContent) -> list[Section]:
     """The sections that have something to show: gains by density, the main table and costs first, the rest folded."""
-    return [section for build in _BUILDERS if (section := _kept(build(report))).figures or section.tables]
+    return [section for section in _with_lines(report) if not section.is_empty]
 
 
-def _kept(section: Section) -> Section:
-    """The section without tables that have no line."""
-    kept = [table for table in section.tables if table.rows]
-    return Section(section.title, section.figures, kept, section.folded)
+def all_tables(report: ReportContent) -> list[Table]:
+    """The tables of all sections, in their order."""
+    return [table for section in _with_lines(report) for table in section.tables]
+
+
+def _with_lines(report: ReportContent) -> list[Section]:
+    """All sections, without tables that have no line."""
+    made = [build(report) for build in _BUILDERS]
+    return [replace(section, tables=[table for table in section.tables if table.rows]) for section in made]
 
 
 def _gains_by_density(report: ReportContent) -> Section:
+    return Section("Gains by density", partial(_draw_gains_by_density, report), folded=False)
+
+
+def _draw_gains_by_density(report: ReportContent) -> list[Captioned]:
     """The main figure, gain and accuracy of four networks, and beside it what was trained instead."""
     over_ticket = [gain for gain in report.gains if (gain.against, gain.corruption) == ("recalibrated", "none")]
     measured = {gain.method for gain in over_ticket if gain.density is not None}
@@ -62,7 +84,7 @@ def _gains_by_density(report: ReportContent) -> Section:
         caption = "The gains of networks that were trained instead of pooled, on an axis of their own."
         drawn.append((figures.gains(report.gains, trained), caption))
     drawn += _accuracy(report, trained_lines(row.method for row in clean(report.rows)))
-    return Section("Gains by density", drawn, folded=False)
+    return drawn
 
 
 def _accuracy(report: ReportContent, methods: Sequence[str]) -> list[Captioned]:
@@ -107,12 +129,23 @@ def _all_methods(report: ReportContent) -> Section:
 
 def _corruption(report: ReportContent) -> Section:
     """What was measured on corrupted samples, and the tables of mean corruption errors."""
-    shifted, gain = corrupted(report.rows), headline(report.gains)
+    shifted = corrupted(report.rows)
     over = shift(shifted) if shifted else ""
+    made = [
+        tables.accuracy_by_level(f"Accuracy under corruption by level (%, mean over {over})", shifted),
+        tables.gains_by_level("Gain under corruption by level (percentage points)", report.gains, "all"),
+        corruption_tables.by_corruption(report.rows),
+        corruption_tables.by_severity(report.rows),
+    ]
+    return Section("Under corruption", partial(_draw_corruption, report), [*made, *report.extra])
+
+
+def _draw_corruption(report: ReportContent) -> list[Captioned]:
+    shifted, gain = corrupted(report.rows), headline(report.gains)
     drawn: list[Captioned] = []
     if shifted:
         methods = main_lines(row.method for row in shifted)
-        caption = f"Test accuracy under corruption: the mean over {over}."
+        caption = f"Test accuracy under corruption: the mean over {shift(shifted)}."
         drawn.append((figures.accuracy(report.accuracies, methods, "all"), caption))
     if gain and any(name == gain.method for name, _ in corruption_tables.differences(shifted, lambda row: row.method)):
         caption = (
@@ -120,28 +153,31 @@ def _corruption(report: ReportContent) -> Section:
             "levels and seeds. Blue is better, orange worse."
         )
         drawn.append((figures.heat_map(report.rows, gain.method), caption))
-    made = [
-        tables.accuracy_by_level(f"Accuracy under corruption by level (%, mean over {over})", shifted),
-        tables.gains_by_level("Gain under corruption by level (percentage points)", report.gains, "all"),
-        corruption_tables.by_corruption(report.rows),
-        corruption_tables.by_severity(report.rows),
-    ]
-    return Section("Under corruption", drawn, [*made, *report.extra])
+    return drawn
 
 
 def _calibration(report: ReportContent) -> Section:
+    return Section("Calibration", partial(_draw_calibration, report), [tables.calibration(report.rows)])
+
+
+def _draw_calibration(report: ReportContent) -> list[Captioned]:
     drawing = figures.calibration(report.rows)
     caption = (
         "How often predictions of a given confidence are right, in 15 bins, all levels and seeds together. Below the "
         "dashed line, networks are surer than they should be."
     )
-    return Section("Calibration", [(drawing, caption)] if drawing else [], [tables.calibration(report.rows)])
+    return [(drawing, caption)] if drawing else []
 
 
 def _attribution(report: ReportContent) -> Section:
+    made = [diagnosis.attribution(report.diagnoses), diagnosis.classes(report.diagnoses)] if report.diagnoses else []
+    return Section("Where the gain comes from", partial(_draw_attribution, report), made)
+
+
+def _draw_attribution(report: ReportContent) -> list[Captioned]:
     """Where gains come from, of the methods that are featured."""
     diagnosed = [part["method"] for seed in report.diagnoses for part in seed["attribution"]]
-    drawn = [
+    return [
         (
             diagrams.attribution(report.diagnoses, method),
             f"{label(method)}: its gain over the ticket as training left it, in parts that add up; the mean of "
@@ -149,12 +185,14 @@ def _attribution(report: ReportContent) -> Section:
         )
         for method in featured(diagnosed, 2)
     ]
-    made = [diagnosis.attribution(report.diagnoses), diagnosis.classes(report.diagnoses)] if report.diagnoses else []
-    return Section("Where the gain comes from", drawn, made)
 
 
 def _recipes(report: ReportContent) -> Section:
-    drawn = [
+    return Section("What was mixed into what", partial(_draw_recipes, report), [tables.recipes(report.pools)])
+
+
+def _draw_recipes(report: ReportContent) -> list[Captioned]:
+    return [
         (
             diagrams.recipes(report.pools, method),
             f"{label(method)}, the first seed: each row is a pooled network. Number and shade of a cell are the share "
@@ -162,12 +200,20 @@ def _recipes(report: ReportContent) -> Section:
         )
         for method in featured((pool.method for pool in report.pools), 2)
     ]
-    return Section("What was mixed into what", drawn, [tables.recipes(report.pools)])
 
 
 def _between_tickets(report: ReportContent) -> Section:
     """Paths, barriers and overlap between tickets, and their ensemble."""
     diagnoses = report.diagnoses
+    made = (
+        [diagnosis.barriers(diagnoses), diagnosis.overlap(diagnoses), diagnosis.ensemble(diagnoses)]
+        if diagnoses
+        else []
+    )
+    return Section("From ticket to ticket", partial(_draw_between_tickets, diagnoses), made)
+
+
+def _draw_between_tickets(diagnoses: Diagnoses) -> list[Captioned]:
     drawn: list[Captioned] = []
     if (path := diagrams.paths(diagnoses)) is not None:
         caption = (
@@ -183,12 +229,7 @@ def _between_tickets(report: ReportContent) -> Section:
         drawn.append((diagrams.barriers(diagnoses), caption))
         caption = "Overlap of masks: weights that survive in both tickets, of those that survive in either."
         drawn.append((diagrams.overlap(diagnoses), caption))
-    made = (
-        [diagnosis.barriers(diagnoses), diagnosis.overlap(diagnoses), diagnosis.ensemble(diagnoses)]
-        if diagnoses
-        else []
-    )
-    return Section("From ticket to ticket", drawn, made)
+    return drawn
 
 
 _BUILDERS: tuple[Callable[[ReportContent], Section], ...] = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from lottery_pools.errors import inert
 from lottery_pools.reporting.words import DASH
@@ -31,9 +32,9 @@ class Table:
     """Columns, by their place, that are shown together or not at all, the most important first: a narrow terminal
     leaves out the last. Empty: a narrow terminal wraps the words of cells, then leaves out columns from the right."""
 
-    @property
+    @cached_property
     def numeric(self) -> tuple[bool, ...]:
-        """Which columns hold numbers only: those are set flush right."""
+        """Which columns hold numbers only: those are set flush right. A page asks for every cell, so it is kept."""
         columns = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.columns)
         return tuple(bool(cells) and all(c == DASH or _NUMBER.fullmatch(c) for c in cells) for cells in columns)
 
