@@ -24,12 +24,13 @@ def ticket() -> Ticket:
     return Ticket(masks.apply(snapshot(model), mask), mask, 2)
 
 
-def test_survivors_learn_the_held_out_samples_and_no_other_weight_returns() -> None:
+def test_survivors_learn_the_held_out_samples_and_no_other_weight_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_out, "STEPS", 60)
     before, model = ticket(), imp.network(CONFIG, DATA, SEED)
     tuned = held_out.tune(model, before, DATA, CONFIG.training, SEED)
     assert tuned.rate in held_out.RATES
-    # 200 passes over 16 of 24 samples with each rate, and 100 of two steps over all
-    assert tuned.images == 4 * 200 * 16 + 100 * 24 == held_out.most_images(CONFIG.training, 24)
+    # 60 passes over 16 of 24 samples with each rate, and 30 of two steps over all
+    assert tuned.images == 4 * 60 * 16 + 30 * 24 == held_out.most_images(CONFIG.training, 24)
     assert Ticket(tuned.weights, before.mask, 2).kept == 54  # refuses weights that are not zero where pruned
     assert not torch.equal(tuned.weights["conv1.weight"], before.weights["conv1.weight"])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from lottery_pools.experiment.timing import Cost
 from lottery_pools.runs import results
 from lottery_pools.runs.folder import RunFolder
 from lottery_pools.tickets import files
-from tests.test_stages import ONE, tiny
+from tests.test_stages import ONE, few_steps, tiny
 
 # Of a fixed effort: `trimmed-soup` stops by what it sees, which no plan knows.
 FIXED = ("average", "interpolation", "greedy-soup", "learned-soup", "ties")
@@ -29,6 +29,12 @@ CONFIG = tiny(pooling=Pooling(methods=FIXED, coefficients=(0.3, 0.6), recalibrat
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "SAMPLE_SECONDS", 0.01)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _short_learned_soups() -> Iterator[None]:
+    with few_steps():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import tyro
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lottery_pools.cli import commands, rules
@@ -40,6 +40,7 @@ def test_a_text_may_be_called_none() -> None:
     assert read(RunOptions, ["--name", "none"]).config.name == "none"
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(), unique=True, min_size=1), st.lists(st.floats(0.1, 1e9)))
 def test_lists_are_read_item_by_item(seeds: list[int], milestones: list[float]) -> None:
     words = ["--seeds", *map(str, seeds), "--training.milestones", *map(str, milestones)]

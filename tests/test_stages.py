@@ -373,9 +373,11 @@ def test_the_cpu_is_refused_nothing_and_a_missing_gpu_is_named() -> None:
 
 @contextlib.contextmanager
 def few_steps() -> Iterator[None]:
-    """Learned soups take few steps."""
+    """Learned soups take few steps, and say so."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learning, "LEARNED_SOUP_STEPS", 20)
+        for name, method in METHODS.items():
+            patch.setitem(METHODS, name, dataclasses.replace(method, gradient_steps=min(20, method.gradient_steps)))
         yield
 
 

@@ -29,6 +29,10 @@ _DECODER_BYTES = 128 << 20
 """The memory that decompression itself may take; the highest standard setting of xz needs 65 MiB."""
 _LEFT_OUT: dict[str, object] = {"bins": (), "part": "all", "nonzero": None, "data": "", "tensors": ""}
 """Fields of a row that are not written where they have these values, so that rows of old versions keep their bytes."""
+_KNOWN: dict[type, frozenset[str]] = {
+    kind: frozenset(field.name for field in dataclasses.fields(kind)) for kind in (Row, MetricRow)
+}
+"""The fields of the kinds of rows."""
 _CHECK = re.compile(rb', "check": "([0-9a-f]{16})"}')
 """How a line ends that carries a digest of itself."""
 
@@ -180,7 +184,7 @@ def _row(line: bytes, kind: type[AnyRow]) -> AnyRow:
     values: dict[str, Any] = strict_json.parse(line)
     if "check" in values and not end:
         raise ValueError("its digest `check` is not at its end")
-    known = {field.name for field in dataclasses.fields(kind)}
+    known = _KNOWN[kind]
     values = {name: value for name, value in values.items() if name in known}
     if "bins" in values:
         values["bins"] = tuple((n, correct, confidence) for n, correct, confidence in values["bins"])
