@@ -312,22 +312,24 @@ def killed_when(command: list[str], folder: Path, stage: str, wanted: str) -> No
 
 @pytest.mark.parametrize("preset", [pytest.param("cifar100-smoke", marks=pytest.mark.slow), "mnist1d"])
 def test_killed_anywhere_and_continued_gives_the_same_bytes(
-    preset: str, tmp_path: Path, request: pytest.FixtureRequest
+    preset: str, finished: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     if preset == "mnist1d":
         (tmp_path / "mine.toml").write_text(toml.to_toml(tiny()))
-        options = ["--preset", str(tmp_path / "mine.toml")]
+        options, whole = ["--preset", str(tmp_path / "mine.toml")], finished
     else:
         options = ["--preset", preset, "--data.name", str(request.getfixturevalue("real_data") / "cifar100")]
+        whole = tmp_path / "whole"
     base = [sys.executable, "-m", "lottery_pools", "run", *options, "--workers", "1", "--threads", "1"]
-    subprocess.run([*base, "--out", str(tmp_path / "whole")], check=True, capture_output=True)
+    if not whole.exists():
+        subprocess.run([*base, "--out", str(whole)], check=True, capture_output=True)
     broken = [*base, "--out", str(tmp_path / "broken")]
     killed_when(broken, tmp_path / "broken", "training", '"level": 1')
     killed_when(broken, tmp_path / "broken", "pooling", '"level": 1')
     killed_when(broken, tmp_path / "broken", "evaluation", '"recalibrated"')
-    assert hashes(tmp_path / "broken") != hashes(tmp_path / "whole")
+    assert hashes(tmp_path / "broken") != hashes(whole)
     subprocess.run(broken, check=True, capture_output=True)
-    assert hashes(tmp_path / "broken") == hashes(tmp_path / "whole")
+    assert hashes(tmp_path / "broken") == hashes(whole)
 
 
 def test_rows_that_a_kill_tore_are_made_again_to_the_same_bytes(finished: Path, tmp_path: Path) -> None:

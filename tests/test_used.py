@@ -126,7 +126,7 @@ def test_seeds_that_decode_their_own_images_go_on(tmp_path: Path) -> None:
     methods = replace(preset.pooling, methods=("average",))
     config = replace(preset, data=data, pruning=Pruning(rate=0.5, levels=1), pooling=methods)
     config = variants.limited(replace(config, evaluation=Evaluation(corruptions=("contrast",), severities=(3,))), 12)
-    out, machine = tmp_path / "run", Machine("cpu")
+    out, machine = tmp_path / "run", Machine("cpu", workers=1, threads=1)
     stages.tickets(config, out, machine)
     stages.evaluate(config, out, machine)
     records = [record.read(out / name / "data.json") for name in ("", "seed_0", "seed_1")]
