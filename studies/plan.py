@@ -111,10 +111,13 @@ REWOUND_FADING = pooled_by("learning-rate-rewinding", FADING)
 """Fading soups of these tickets."""
 REWOUND_BALANCED = pooled_by("learning-rate-rewinding", BALANCED)
 """Balanced soups of these tickets."""
+REWOUND_RULE = pooled_by("learning-rate-rewinding", RULE)
+"""Pools of these tickets by the paper's rule."""
 TRAINED = (
     *("longer", "sparse-model-soups", "swamp-equal-cost", "learning-rate-rewinding", "rigl", "lawa", "tail-ema"),
     *("swa-training", "ema-training", "sms", "swamp"),
-    *(pooled_by("learning-rate-rewinding", method) for method in (RULE, TRIMMED)),
+    REWOUND_RULE,
+    pooled_by("learning-rate-rewinding", TRIMMED),
     REWOUND,
     REWOUND_FADING,
     REWOUND_BALANCED,
@@ -182,6 +185,14 @@ QUESTIONS = (
     pair(12, "Do such tickets make better fading soups?", REWOUND_FADING, FADING),
     pair(12, "Do such fading soups beat the paper's rule on the study's own tickets?", REWOUND_FADING, RULE),
     pair(12, "Do such tickets make better balanced soups?", REWOUND_BALANCED, BALANCED),
+    *(
+        pair(12, f"Of such tickets, is {words} better than the paper's rule?", name, REWOUND_RULE)
+        for words, name in (
+            ("the consensus soup", REWOUND),
+            ("the fading soup", REWOUND_FADING),
+            ("the balanced soup", REWOUND_BALANCED),
+        )
+    ),
     cost(TRIMMED),
     *map(cost, SINCE),
     selected(TRIMMED),

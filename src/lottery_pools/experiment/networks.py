@@ -28,9 +28,9 @@ def of(run: Run) -> list[Network]:
     pools = [(method, level) for method in (*METHODS, *CONTROLS) for level in run.levels]
     trained = [(name, level) for name in baselines.names(run) for level in baselines.levels_to_measure(run, name)]
     pools += [(method, level) for method in (*TUNED, *baselines.pools(run)) for level in run.targets]
-    there = [(method, level) for method, level in pools if path(run, method, level).exists()]
+    made = [(method, level) for method, level in pools if path(run, method, level).exists()]
     ensemble = [(ENSEMBLE, 0)] if run.config.measures_accuracy else []
-    return [*tickets, *ensemble, *there, *trained]
+    return [*tickets, *ensemble, *made, *trained]
 
 
 def levels_of_rows(run: Run, method: str, level: int) -> Sequence[int]:
