@@ -105,22 +105,18 @@ OTHERS = tuple(name for name in (*METHODS, *RETIRED_METHODS) if name not in ASKE
 CONTROLS = ("held-out-training", "tuned-ticket", "tuned-pool")
 NOTHING_HELD_OUT = tuple(pooled_by(CONTROLS[0], method) for method in ("consensus-soup-training", "sparser-soup"))
 """Pools of tickets that were trained on every labelled sample."""
-REWOUND = pooled_by("learning-rate-rewinding", CONSENSUS)
-"""Consensus soups of tickets of which each level goes on from its weights: only the learning rate is rewound."""
-REWOUND_FADING = pooled_by("learning-rate-rewinding", FADING)
-"""Fading soups of these tickets."""
-REWOUND_BALANCED = pooled_by("learning-rate-rewinding", BALANCED)
-"""Balanced soups of these tickets."""
-REWOUND_RULE = pooled_by("learning-rate-rewinding", RULE)
-"""Pools of these tickets by the paper's rule."""
+
+
+def rewound(method: str) -> str:
+    """What rows call a method's pools of tickets of which each level goes on from its weights: only the learning rate
+    is rewound."""
+    return pooled_by("learning-rate-rewinding", method)
+
+
 TRAINED = (
     *("longer", "sparse-model-soups", "swamp-equal-cost", "learning-rate-rewinding", "rigl", "lawa", "tail-ema"),
     *("swa-training", "ema-training", "sms", "swamp"),
-    REWOUND_RULE,
-    pooled_by("learning-rate-rewinding", TRIMMED),
-    REWOUND,
-    REWOUND_FADING,
-    REWOUND_BALANCED,
+    *map(rewound, (RULE, TRIMMED, CONSENSUS, FADING, BALANCED)),
 )
 """Trained baselines, two of them of earlier versions, and pools of tickets that are trained by another rule."""
 
@@ -180,18 +176,19 @@ QUESTIONS = (
         for name in ("longer", "rigl", "sparse-model-soups", "swamp-equal-cost", "learning-rate-rewinding", "lawa")
     ),
     pair(12, "Does SWAMP gain more than the fading soup at four times the cost?", "swamp-full", FADING),
-    pair(12, "Do tickets whose learning rate alone was rewound make better consensus soups?", REWOUND, CONSENSUS),
-    pair(12, "Do such soups beat the paper's rule on the study's own tickets?", REWOUND, RULE),
-    pair(12, "Do such tickets make better fading soups?", REWOUND_FADING, FADING),
-    pair(12, "Do such fading soups beat the paper's rule on the study's own tickets?", REWOUND_FADING, RULE),
-    pair(12, "Do such tickets make better balanced soups?", REWOUND_BALANCED, BALANCED),
+    pair(
+        12,
+        "Do tickets whose learning rate alone was rewound make better consensus soups?",
+        rewound(CONSENSUS),
+        CONSENSUS,
+    ),
+    pair(12, "Do such soups beat the paper's rule on the study's own tickets?", rewound(CONSENSUS), RULE),
+    pair(12, "Do such tickets make better fading soups?", rewound(FADING), FADING),
+    pair(12, "Do such fading soups beat the paper's rule on the study's own tickets?", rewound(FADING), RULE),
+    pair(12, "Do such tickets make better balanced soups?", rewound(BALANCED), BALANCED),
     *(
-        pair(12, f"Of such tickets, is {words} better than the paper's rule?", name, REWOUND_RULE)
-        for words, name in (
-            ("the consensus soup", REWOUND),
-            ("the fading soup", REWOUND_FADING),
-            ("the balanced soup", REWOUND_BALANCED),
-        )
+        pair(12, f"Of such tickets, is {SINCE[method]} better than the paper's rule?", rewound(method), rewound(RULE))
+        for method in (CONSENSUS, FADING, BALANCED)
     ),
     cost(TRIMMED),
     *map(cost, SINCE),

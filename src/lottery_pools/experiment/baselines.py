@@ -64,13 +64,12 @@ def levels_to_measure(run: Run, name: str) -> Sequence[int]:
 
 def runs_to_measure(run: Run) -> list[Run]:
     """The runs of trained baselines that are measured; a notice names levels that are left out."""
-    runs = runs_of(run)
-    measured = [baseline for baseline in runs if baseline.levels[-1] in levels_to_measure(run, baseline.config.name)]
-    left_out = [baseline for baseline in runs if baseline not in measured]
+    runs, measured = runs_of(run), {name: levels_to_measure(run, name) for name in names(run)}
+    left_out = [baseline for baseline in runs if baseline.levels[-1] not in measured[baseline.config.name]]
     for folder in sorted({baseline.folder.path.parent for baseline in left_out}):
         levels = ", ".join(str(baseline.levels[-1]) for baseline in left_out if baseline.folder.path.parent == folder)
         warnings.warn(f"{folder}: levels {levels} are not trained, and are not measured", Notice, stacklevel=3)
-    return measured
+    return [baseline for baseline in runs if baseline not in left_out]
 
 
 # Pools of their tickets.

@@ -85,7 +85,7 @@ def _measure_ensemble(run: Run, conditions: Sequence[Condition]) -> list[Row]:
     means = ensemble.mean_log_probabilities(model, tickets, predict, recalibrate, run.dataset.task)
     flops = sum(cost.flops(model, run.dataset.input_shape, ticket.mask) for ticket in tickets)
     train_images = tickets[-1].origin["train_images"]
-    networks = [
+    of_levels = [
         _Network(ENSEMBLE, ticket.level, ticket.density, train_images, sum(recalibrated), flops) for ticket in tickets
     ]
     measures = [
@@ -93,7 +93,7 @@ def _measure_ensemble(run: Run, conditions: Sequence[Condition]) -> list[Row]:
     ]
     return [
         _row(run, network, condition, measures_there)
-        for network in networks
+        for network in of_levels
         for condition, measures_there in zip(conditions, measures, strict=True)
     ]
 

@@ -10,7 +10,6 @@ from lottery_pools.experiment import baselines, conditions, networks, searches
 from lottery_pools.experiment import tasks as work
 from lottery_pools.experiment.conditions import CLEAN, Condition
 from lottery_pools.experiment.measuring import measure
-from lottery_pools.experiment.networks import Network
 from lottery_pools.experiment.opening import Experiment
 from lottery_pools.experiment.run import Run
 from lottery_pools.pooling.methods import BY_SCORE
@@ -86,8 +85,8 @@ def training(experiment: Experiment) -> Part:
     detail = (
         f"{_seeds(experiment)} × {len(densities)} levels, density {_percent(densities[0])} to {_percent(densities[-1])}"
     )
-    if baselines := experiment.config.evaluation.trained_baselines:
-        detail += f"; trained baselines: {', '.join(baselines)}"
+    if names := experiment.config.evaluation.trained_baselines:
+        detail += f"; trained baselines: {', '.join(names)}"
     return Part("training", work.train, tasks, detail)
 
 
@@ -144,29 +143,25 @@ def measuring(experiment: Experiment, planned: Collection[tuple[Run, str]] = ())
     tuned = [task.arguments for task in tuning(experiment, planned).tasks]
     tasks = []
     for run in experiment.runs:
-        there = {row.key for row in run.rows()}
+        there, wanted = {row.key for row in run.rows()}, conditions.of(run)
         pools = [(method, target) for of, method in planned if of == run for target in run.targets]
         if planned:
             pools += [(name, target) for name in baselines.pools(run) for target in run.targets]
         pools += [(name, level) for of, name, level in tuned if of == run]
         for method, level in dict.fromkeys((*networks.of(run), *pools)):
-            missing = _missing(run, (method, level), there)
-            wanted = len(conditions.of(run))
-            tasks.append(Task((run, method, level, missing), wanted, wanted - len(missing)))
+            levels = networks.levels_of_rows(run, method, level)
+            missing = _missing(method, levels, wanted, there)
+            tasks.append(Task((run, method, level, missing), len(wanted), len(wanted) - len(missing)))
     count = len(tasks) // len(experiment.runs)
     detail = f"{_seeds(experiment)} × {count} networks × {len(conditions.of(experiment.runs[0]))} sets of samples"
     return Part("evaluation", measure, tasks, detail)
 
 
-def _missing(run: Run, network: Network, there: Collection[tuple[str, int, str, str, int]]) -> tuple[Condition, ...]:
-    """The conditions on which a network was not measured yet; `there` are the keys of the rows that there are."""
-    method, level = network
-    levels = networks.levels_of_rows(run, method, level)
-    return tuple(
-        condition
-        for condition in conditions.of(run)
-        if not all((method, row_level, *condition) in there for row_level in levels)
-    )
+def _missing(
+    method: str, levels: Sequence[int], wanted: Sequence[Condition], there: Collection[tuple[str, int, str, str, int]]
+) -> tuple[Condition, ...]:
+    """The wanted conditions that lack a row at one of `levels`; `there` are the keys of the rows that there are."""
+    return tuple(condition for condition in wanted if not all((method, level, *condition) in there for level in levels))
 
 
 def _seeds(experiment: Experiment) -> str:
